@@ -1,0 +1,47 @@
+# Two commands matter: `make demo` and `make test`. Both install what is missing and say so.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+GO ?= go
+PATH := $(shell $(GO) env GOPATH)/bin:/usr/local/go/bin:$(PATH)
+export PATH
+
+# Sizes and seed of the demo are flags: make demo ARGS="-seed 7 -rows 100000"
+ARGS ?=
+CHAOS ?=
+KEEP ?=
+
+.PHONY: help tools build demo test lint bench torture clean
+
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+tools: ## install the servers that the demo and the tests run
+	@tools/install servers
+
+build: ## bin/lifeboat and bin/lifeboat-worker
+	@mkdir -p bin
+	$(GO) build -o bin/lifeboat ./starter
+	$(GO) build -o bin/lifeboat-worker ./worker
+
+demo: tools ## a real disaster and its recovery (CHAOS=worker|temporal|chunk|chunks, KEEP=1)
+	@CHAOS=$(CHAOS) KEEP=$(KEEP) $(GO) run ./examples/frende/cmd/demo $(ARGS)
+
+test: tools ## everything, with the race detector, against real servers
+	$(GO) test -race -count=1 -p 2 -timeout 20m ./...
+
+lint: ## gofumpt, golangci-lint with the import rules, workflowcheck
+	@tools/install lint
+	@test -z "$$(gofumpt -l . | tee /dev/stderr)" || (echo "run: gofumpt -w ." && false)
+	golangci-lint run ./...
+	workflowcheck ./workflows/...
+
+bench: tools ## figures: one line each, with what they must and aim to be
+	@tools/install bench
+	$(GO) run ./examples/frende/cmd/bench
+
+torture: tools ## the faults of the reliability table at full count
+	LIFEBOAT_TORTURE=full $(GO) test -count=1 -p 1 -timeout 120m ./...
+
+clean: ## end what the lab left running and remove it
+	@$(GO) run ./examples/frende/cmd/demo -clean
+	@rm -rf bin

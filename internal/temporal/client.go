@@ -1,0 +1,70 @@
+// Package temporal is how Lifeboat speaks to a Temporal server: the client and
+// its options, the faults it can meet, and the interceptor that turns faults
+// into failures a person can read.
+package temporal
+
+import (
+	"context"
+	"errors"
+
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/contrib/envconfig"
+	"go.temporal.io/sdk/log"
+	"go.uber.org/zap"
+	"go.uber.org/zap/exp/zapslog"
+	"log/slog"
+
+	"github.com/frende/lifeboat/internal/fault"
+)
+
+// Dial connects to the server that the TEMPORAL_* environment variables or the
+// temporal CLI's configuration file name, 127.0.0.1:7233 without them.
+// TemporalUnavailable when it does not answer.
+func Dial(ctx context.Context, logger *zap.Logger) (client.Client, error) {
+	options, err := envconfig.LoadDefaultClientOptions()
+	if err != nil {
+		return nil, fault.New(fault.ConfigInvalid, "read Temporal settings", "TEMPORAL_*", err).
+			WithHint("see: temporal env, and the TEMPORAL_* variables of the temporal CLI")
+	}
+	options.Logger = Logger(logger)
+	connected, err := client.DialContext(ctx, options)
+	if err != nil {
+		return nil, fault.New(fault.TemporalUnavailable, "connect to Temporal at", address(options), errors.Unwrap(err))
+	}
+	return connected, nil
+}
+
+func address(options client.Options) string {
+	if options.HostPort == "" {
+		return client.DefaultHostPort
+	}
+	return options.HostPort
+}
+
+// Logger lets the SDK log through zap.
+func Logger(logger *zap.Logger) log.Logger {
+	return log.NewStructuredLogger(slog.New(zapslog.NewHandler(logger.Core())))
+}
+
+// Named turns the SDK's own errors into faults: a workflow that does not exist,
+// one that runs already, a server that does not answer. Others stay as they are.
+func Named(op, subject string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*serviceerror.WorkflowExecutionAlreadyStarted](err); ok {
+		return fault.New(fault.RecoveryRunning, op, subject, nil)
+	}
+	if _, ok := errors.AsType[*serviceerror.NotFound](err); ok {
+		return fault.New(fault.RunUnknown, op, subject, nil)
+	}
+	unavailable, ok := errors.AsType[*serviceerror.Unavailable](err)
+	if ok {
+		return fault.New(fault.TemporalUnavailable, op, subject, errors.New(unavailable.Message))
+	}
+	if _, ok := errors.AsType[*serviceerror.DeadlineExceeded](err); ok || errors.Is(err, context.DeadlineExceeded) {
+		return fault.New(fault.TemporalUnavailable, op, subject, err)
+	}
+	return err
+}

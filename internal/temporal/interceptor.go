@@ -1,0 +1,50 @@
+package temporal
+
+import (
+	"context"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/interceptor"
+	"go.uber.org/zap"
+
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/fault/temporalfault"
+)
+
+// FaultInterceptor returns the worker interceptor through which every activity
+// runs: it logs the attempt's end and carries faults across, by type, with their hint.
+func FaultInterceptor(logger *zap.Logger) interceptor.WorkerInterceptor {
+	return &faultInterceptor{logger: logger}
+}
+
+type faultInterceptor struct {
+	interceptor.WorkerInterceptorBase
+	logger *zap.Logger
+}
+
+func (f *faultInterceptor) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
+	wrapped := &faultInbound{logger: f.logger}
+	wrapped.Next = next
+	return wrapped
+}
+
+type faultInbound struct {
+	interceptor.ActivityInboundInterceptorBase
+	logger *zap.Logger
+}
+
+func (f *faultInbound) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
+	result, err := f.Next.ExecuteActivity(ctx, in)
+	info := activity.GetInfo(ctx)
+	fields := []zap.Field{
+		zap.String("workflow", info.WorkflowExecution.ID),
+		zap.String("step", info.ActivityID),
+		zap.Int32("attempt", info.Attempt),
+	}
+	if err != nil {
+		f.logger.Warn("step failed", append(fields, zap.Error(err), zap.String("kind", string(fault.KindOf(err))), zap.String("hint", fault.HintOf(err)))...)
+		return result, temporalfault.ToTemporal(err)
+	}
+	f.logger.Info("step done", fields...)
+	return result, nil
+}

@@ -1,0 +1,90 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/frende/lifeboat/internal/fault"
+)
+
+// Input is a workflow's or an update's argument, decoded strictly: an unknown
+// field does not fail the decoding, which a worker would retry for ever, but is
+// kept and returned by Checked.
+type Input[T any] struct {
+	value T
+	err   error
+}
+
+// Of makes an Input from a value.
+func Of[T any](value T) Input[T] { return Input[T]{value: value} }
+
+// Checked returns the value, or InputInvalid naming what (the workflow's or
+// update's name) and the field that does not belong.
+func (in Input[T]) Checked(what string) (T, error) {
+	if in.err != nil {
+		return in.value, fault.New(fault.InputInvalid, "read input of", what, in.err)
+	}
+	return in.value, nil
+}
+
+// UnmarshalJSON decodes strictly and keeps the error for Checked.
+func (in *Input[T]) UnmarshalJSON(text []byte) error {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	in.err = decoder.Decode(&in.value)
+	if in.err == nil && decoder.Decode(new(json.RawMessage)) != io.EOF {
+		in.err = errors.New("more than one JSON value")
+	}
+	return nil
+}
+
+// MarshalJSON gives the value alone.
+func (in Input[T]) MarshalJSON() ([]byte, error) { return json.Marshal(in.value) }
+
+// BackupInput says what to back up. Zero values mean: the system that the
+// worker is configured for, every component of the workflow's kind.
+type BackupInput struct {
+	System    string `json:"system,omitempty"`
+	Component string `json:"component,omitempty"` // name of one component
+	By        string `json:"by,omitempty"`        // who asks; for the audit
+}
+
+// RecoverInput says what to recover, from what and to where. Zero values mean:
+// every component, from the newest backups and WAL, to production, and only
+// after the update "approve".
+type RecoverInput struct {
+	System     string     `json:"system,omitempty"`
+	Component  string     `json:"component,omitempty"`   // name of one component
+	To         string     `json:"to,omitempty"`          // "latest" or "backup:KEY"
+	Target     string     `json:"target,omitempty"`      // name of a target; default production
+	Since      *time.Time `json:"since,omitempty"`       // when the disaster happened; RTA and RPA count from here; default: the start of the run
+	YesDestroy string     `json:"yes_destroy,omitempty"` // the system's name: approves at once
+	By         string     `json:"by,omitempty"`
+}
+
+// ReplicateInput says which store's replica is brought up to date; zero: the primary's.
+type ReplicateInput struct {
+	System string `json:"system,omitempty"`
+	Store  string `json:"store,omitempty"`
+}
+
+// Approval opens the gate before anything in production is touched. System must be the system's name.
+type Approval struct {
+	System string `json:"system"`
+	By     string `json:"by,omitempty"`
+	Step   string `json:"step,omitempty"` // "cut-over", the only step that waits for a person
+}
+
+// Abort ends a recovery before its cut-over and leaves the old system as it was.
+type Abort struct {
+	By     string `json:"by,omitempty"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// Answer is what an accepted update returns.
+type Answer struct {
+	Accepted string `json:"accepted"` // what happens now, for a person
+}

@@ -1,0 +1,78 @@
+package api
+
+import (
+	"strings"
+	"time"
+)
+
+// Queue is the task queue of a system that lives on one machine.
+const Queue = "lifeboat"
+
+// Types of the workflows that people and schedules start.
+const (
+	BackupSystem        = "BackupSystem"
+	BackupDatabase      = "BackupDatabase"
+	BackupCache         = "BackupCache"
+	BackupFiles         = "BackupFiles"
+	BackupConfiguration = "BackupConfiguration"
+
+	RecoverSystem        = "RecoverSystem"
+	RecoverDatabase      = "RecoverDatabase"
+	RecoverCache         = "RecoverCache"
+	RecoverFiles         = "RecoverFiles"
+	RecoverConfiguration = "RecoverConfiguration"
+
+	ReplicateStore = "ReplicateStore"
+)
+
+// Types of the children that a recovery starts, one per component. Their IDs
+// are fixed, so that no two recoveries ever work on one component.
+const (
+	RestoreDatabase = "RestoreDatabase"
+	RestoreCache    = "RestoreCache"
+	RestoreFiles    = "RestoreFiles" // file sets and configuration sets
+)
+
+// Queries and updates.
+const (
+	QueryProgress = "progress" // → Progress
+	UpdateApprove = "approve"  // Approval → Answer
+	UpdateAbort   = "abort"    // Abort → Answer
+)
+
+// Signals between a recovery and its children.
+const (
+	SignalProceed = "proceed" // parent → child: the Gate that is open now
+	SignalReport  = "report"  // child → parent: ComponentReport
+)
+
+// RecoveryID is the workflow ID of a recovery that lifeboat starts: of a whole
+// system when kind is "", else of all or one component of a kind.
+func RecoveryID(system, kind, name string) string { return joined("recover", system, kind, name) }
+
+// ComponentRecoveryID is the fixed ID of the child that recovers one component
+// of one target. kind and name are those of the component; target is "" for production.
+func ComponentRecoveryID(system, target, kind, name string) string {
+	if target != "" && target != "production" {
+		return joined("recover", system, "target", target, kind, name)
+	}
+	return joined("recover", system, kind, name)
+}
+
+// BackupID is the workflow ID of a backup that lifeboat starts at a moment.
+func BackupID(system, kind, name string, at time.Time) string {
+	return joined("backup", system, kind, name, at.UTC().Format("20060102T150405Z"))
+}
+
+// ReplicationID is the workflow ID of the replication of a store.
+func ReplicationID(system, store string) string { return joined("replicate", system, store) }
+
+func joined(parts ...string) string {
+	kept := parts[:0:0]
+	for _, part := range parts {
+		if part != "" {
+			kept = append(kept, part)
+		}
+	}
+	return strings.Join(kept, "/")
+}

@@ -1,0 +1,85 @@
+package run
+
+import (
+	"time"
+
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/frende/lifeboat/workflows/api"
+)
+
+// Run holds the progress of one workflow and tells everyone who watches.
+type Run struct {
+	Progress api.Progress
+
+	// Changed, when set, is called with each step that starts or ends, so that
+	// a child can tell its parent.
+	Changed func(ctx workflow.Context, step api.Step)
+}
+
+// Begin starts the bookkeeping of a workflow and registers the query "progress".
+func Begin(ctx workflow.Context, phase api.Phase) (*Run, error) {
+	info := workflow.GetInfo(ctx)
+	now := workflow.Now(ctx).UTC()
+	r := &Run{Progress: api.Progress{
+		Workflow: info.WorkflowType.Name,
+		ID:       info.WorkflowExecution.ID,
+		RunID:    info.WorkflowExecution.RunID,
+		Phase:    phase,
+		Started:  now,
+		Since:    now,
+		Steps:    []api.Step{},
+	}}
+	err := workflow.SetQueryHandlerWithOptions(ctx, api.QueryProgress, func() (api.Progress, error) { return r.Progress, nil },
+		workflow.QueryHandlerOptions{Description: "where this run stands: phase, clocks, steps"})
+	return r, err
+}
+
+// Name is the run's short name: unique, readable, and fit for a directory name.
+func (r *Run) Name() string {
+	short := r.Progress.RunID
+	if len(short) > 8 {
+		short = short[:8]
+	}
+	return r.Progress.Started.Format("20060102T150405Z") + "-" + short
+}
+
+// Enter moves the run to a phase and shows it.
+func (r *Run) Enter(ctx workflow.Context, phase api.Phase) {
+	r.Progress.Phase = phase
+	if phase != api.PhaseWaiting {
+		r.Progress.Waiting = ""
+	}
+	r.Show(ctx)
+}
+
+// Finish enters the last phase and stops the run's time.
+func (r *Run) Finish(ctx workflow.Context, phase api.Phase) {
+	now := workflow.Now(ctx).UTC()
+	r.Progress.Finished = &now
+	r.Enter(ctx, phase)
+}
+
+// Fail enters the phase failed or aborted, with the reason.
+func (r *Run) Fail(ctx workflow.Context, phase api.Phase, reason string) {
+	r.Progress.Failure = reason
+	r.Finish(ctx, phase)
+}
+
+// Note records a step that another workflow reported: the newest word on an ID counts.
+func (r *Run) Note(ctx workflow.Context, step api.Step) {
+	for i := range r.Progress.Steps {
+		if r.Progress.Steps[i].ID == step.ID {
+			r.Progress.Steps[i] = step
+			r.Show(ctx)
+			return
+		}
+	}
+	r.Progress.Steps = append(r.Progress.Steps, step)
+	r.Show(ctx)
+}
+
+// Elapsed is the time since the clock's zero.
+func (r *Run) Elapsed(ctx workflow.Context) time.Duration {
+	return workflow.Now(ctx).Sub(r.Progress.Since)
+}

@@ -1,0 +1,93 @@
+package run
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/frende/lifeboat/workflows/api"
+)
+
+// detailsLimit is what Temporal's Web UI takes as current details, in bytes.
+const detailsLimit = 20000
+
+// Show puts the run's table into the current details that the Web UI shows.
+func (r *Run) Show(ctx workflow.Context) { workflow.SetCurrentDetails(ctx, Details(r.Progress)) }
+
+// Details is progress as a Markdown page of at most 20,000 bytes.
+func Details(p api.Progress) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "**%s** — %s\n", orElse(p.System, p.Workflow), p.Phase)
+	if p.Failure != "" {
+		fmt.Fprintf(&b, "\n**%s**\n", cell(p.Failure))
+	}
+	if p.Waiting != "" {
+		fmt.Fprintf(&b, "\n%s\n", p.Waiting)
+	}
+	if len(p.Clocks) > 0 {
+		b.WriteString("\n| objective | RTO | passed | back after |\n|---|---|---|---|\n")
+		for _, clock := range p.Clocks {
+			name, back := clock.Name, "…"
+			if clock.Critical {
+				name += " (critical)"
+			}
+			if clock.Stopped != nil {
+				back = clock.Stopped.Sub(p.Since).Round(100 * time.Millisecond).String()
+			}
+			fmt.Fprintf(&b, "| %s | %s | %d %% | %s |\n", cell(name), clock.Objective, clock.Reached, back)
+		}
+	}
+	rows := make([]string, 0, len(p.Steps))
+	for _, step := range p.Steps {
+		rows = append(rows, row(p, step))
+	}
+	head := "\n| step | | at | took | |\n|---|---|---|---|---|\n"
+	left := detailsLimit - b.Len() - len(head) - 100
+	first := len(rows)
+	for first > 0 && left >= len(rows[first-1]) {
+		first--
+		left -= len(rows[first])
+	}
+	if first > 0 {
+		fmt.Fprintf(&b, "\n%d earlier steps are in the history.\n", first)
+	}
+	if len(rows) > 0 {
+		b.WriteString(head)
+		b.WriteString(strings.Join(rows[first:], ""))
+	}
+	return b.String()
+}
+
+func row(p api.Progress, step api.Step) string {
+	took := "…"
+	if step.Finished != nil {
+		took = step.Finished.Sub(step.Started).Round(10 * time.Millisecond).String()
+	}
+	at := step.Started.Sub(p.Started).Round(100 * time.Millisecond)
+	return fmt.Sprintf("| %s | %s | +%s | %s | %s |\n", cell(step.Title), mark(step.State), at, took, cell(clip(step.Outcome, 200)))
+}
+
+func mark(state api.StepState) string {
+	switch state {
+	case api.StepDone:
+		return "✓"
+	case api.StepFailed:
+		return "✗"
+	default:
+		return "▶"
+	}
+}
+
+// cell makes text safe inside a Markdown table.
+func cell(text string) string {
+	return strings.NewReplacer("|", "\\|", "\n", " ").Replace(text)
+}
+
+func orElse(text, other string) string {
+	if text == "" {
+		return other
+	}
+	return text
+}

@@ -1,0 +1,133 @@
+package run
+
+import (
+	"strings"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/fault/temporalfault"
+	"github.com/frende/lifeboat/workflows/api"
+)
+
+// Class says how long a step may take and how stubbornly it is tried.
+type Class int
+
+// Classes of steps.
+const (
+	// Quick steps ask a question or write a record; they end in minutes and give up after about one.
+	Quick Class = iota
+	// Long steps move bytes and heartbeat; they resume where an attempt was cut off.
+	Long
+	// Decisive steps lie past the cut-over, where the only way is forward: they are tried until a person stops them.
+	Decisive
+)
+
+// HeartbeatTimeout is how soon the loss of a worker is noticed in a step that moves bytes.
+const HeartbeatTimeout = 10 * time.Second
+
+// Step is one activity as a person sees it.
+type Step struct {
+	ID        string // readable and unique in its workflow: "database/frende/restore"
+	Component string // "database/frende"; "" belongs to the whole
+	Title     string // what a tired person understands: "restore frende from 2024-01-15 02:00 (1.9 GB)"
+	Class     Class
+}
+
+// Do runs a step: its activity with input, decoded into result (a pointer, or nil).
+// tell, when not nil, says after success what the step found, for the table of steps.
+func (r *Run) Do(ctx workflow.Context, step Step, activity, input, result any, tell func() string) error {
+	shown := api.Step{
+		ID:        step.ID,
+		Workflow:  r.Progress.ID,
+		Component: step.Component,
+		Title:     step.Title,
+		State:     api.StepRunning,
+		Started:   workflow.Now(ctx).UTC(),
+	}
+	r.changed(ctx, shown)
+	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, options(step)), activity, input).Get(ctx, result)
+	finished := workflow.Now(ctx).UTC()
+	shown.Finished = &finished
+	if err != nil {
+		shown.State = api.StepFailed
+		shown.Outcome = Reason(err)
+		r.changed(ctx, shown)
+		return err
+	}
+	shown.State = api.StepDone
+	if tell != nil {
+		shown.Outcome = tell()
+	}
+	r.changed(ctx, shown)
+	return nil
+}
+
+func (r *Run) changed(ctx workflow.Context, step api.Step) {
+	r.Note(ctx, step)
+	if r.Changed != nil {
+		r.Changed(ctx, step)
+	}
+}
+
+func options(step Step) workflow.ActivityOptions {
+	o := workflow.ActivityOptions{
+		ActivityID:          step.ID,
+		Summary:             clip(step.Title, 120),
+		WaitForCancellation: true,
+	}
+	switch step.Class {
+	case Quick:
+		o.StartToCloseTimeout = 5 * time.Minute
+		o.HeartbeatTimeout = HeartbeatTimeout
+		o.RetryPolicy = &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 10 * time.Second, MaximumAttempts: 6}
+	case Long:
+		o.StartToCloseTimeout = 24 * time.Hour
+		o.HeartbeatTimeout = HeartbeatTimeout
+		o.RetryPolicy = &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 30 * time.Second, MaximumAttempts: 20}
+	case Decisive:
+		o.StartToCloseTimeout = 2 * time.Hour
+		o.HeartbeatTimeout = HeartbeatTimeout
+		o.RetryPolicy = &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 30 * time.Second}
+	}
+	return o
+}
+
+// Reason is an error as one line for the table of steps: the named fault, or the innermost message.
+func Reason(err error) string {
+	if err == nil {
+		return ""
+	}
+	restored := temporalfault.FromTemporal(err)
+	if kind := fault.KindOf(restored); kind != "" {
+		return string(kind) + ": " + restored.Error()
+	}
+	if temporal.IsCanceledError(err) {
+		return "cancelled"
+	}
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
+}
+
+// Failure turns an error into what a workflow returns: faults, from here or
+// from an activity or a child, become one ApplicationError with type and hint.
+func Failure(err error) error {
+	if err == nil {
+		return nil
+	}
+	restored := temporalfault.FromTemporal(err)
+	if fault.KindOf(restored) == "" {
+		return err
+	}
+	return temporalfault.ToTemporal(restored)
+}
+
+func clip(text string, most int) string {
+	runes := []rune(text)
+	if len(runes) <= most {
+		return text
+	}
+	return string(runes[:most-1]) + "…"
+}
