@@ -1,0 +1,146 @@
+package report
+
+import (
+	"time"
+
+	"github.com/frende/lifeboat/internal/system"
+)
+
+// Run is the record of one run: a recovery, a drill or a backup. It is plain
+// JSON and holds no secret. Zero times and durations mean "not yet" or "none".
+type Run struct {
+	System    string          `json:"system"`
+	ID        string          `json:"id"`     // workflow ID: "recover/frende"
+	RunID     string          `json:"run_id"` // Temporal's run ID
+	Kind      string          `json:"kind"`   // workflow type: "RecoverSystem"
+	Target    string          `json:"target"` // name of the target: "production"
+	By        string          `json:"by,omitempty"`
+	Phase     string          `json:"phase"`              // "preparing", "waiting", "cutting over", "finished", …
+	Outcome   Outcome         `json:"outcome"`            // empty while it runs
+	Disaster  time.Time       `json:"disaster,omitzero"`  // when the system went down; RTA counts from here
+	Started   time.Time       `json:"started"`            // of the run
+	Finished  time.Time       `json:"finished,omitzero"`  //
+	Objective system.Duration `json:"objective"`          // RTO of the whole; 0: none
+	Breached  bool            `json:"breached,omitempty"` // whether the objective was missed, or is already
+	Critical  system.Duration `json:"critical,omitempty"` // length of the critical path of the steps
+	Clocks    []Clock         `json:"clocks,omitempty"`
+	Steps     []Step          `json:"steps,omitempty"`
+	Points    []Point         `json:"points,omitempty"`
+	Approvals []Approval      `json:"approvals,omitempty"`
+	Checks    []Check         `json:"checks,omitempty"`
+	Fallbacks []Fallback      `json:"fallbacks,omitempty"`
+	Failures  []Failure       `json:"failures,omitempty"`
+}
+
+// Outcome says how a run ended.
+type Outcome string
+
+// Outcomes of a run and of a step. A run that still goes on has none.
+const (
+	Succeeded Outcome = "succeeded"
+	Failed    Outcome = "failed"
+	Aborted   Outcome = "aborted"
+	Skipped   Outcome = "skipped" // steps only
+)
+
+// Clock is one recovery time objective and what became of it.
+type Clock struct {
+	Name      string          `json:"name"` // component, "critical" or "system"
+	Objective system.Duration `json:"objective"`
+	Took      system.Duration `json:"took"` // RTA; so far while the run goes on
+	Breached  bool            `json:"breached,omitempty"`
+}
+
+// Step is one thing done to one component.
+type Step struct {
+	ID        string          `json:"id"`                  // "restore/frende"
+	Component string          `json:"component,omitempty"` // empty: the whole system
+	Title     string          `json:"title"`               // "restore frende from 2024-01-15 02:00 (1.9 GB)"
+	Phase     string          `json:"phase"`               // "prepare", "cut over", "after"
+	Outcome   Outcome         `json:"outcome"`             // empty: waiting or running
+	Started   time.Time       `json:"started,omitzero"`
+	Finished  time.Time       `json:"finished,omitzero"`
+	Attempts  int             `json:"attempts,omitempty"` // 1: at the first try
+	Bytes     int64           `json:"bytes,omitempty"`    // done so far
+	Total     int64           `json:"total,omitempty"`    // to do in all, when it is known
+	Rate      int64           `json:"rate,omitempty"`     // bytes per second
+	Resumed   int64           `json:"resumed,omitempty"`  // bytes that an earlier attempt had done already
+	Objective system.Duration `json:"objective,omitempty"`
+	Breached  bool            `json:"breached,omitempty"`
+	Fallbacks []Fallback      `json:"fallbacks,omitempty"`
+	Failure   *Failure        `json:"failure,omitempty"`
+}
+
+// Point is the recovery point of one component.
+type Point struct {
+	Component string          `json:"component"`
+	Kind      string          `json:"kind"`               // "database", "cache", "files", "configuration"
+	Backup    string          `json:"backup"`             // key of the backup
+	Timeline  uint32          `json:"timeline,omitempty"` // databases
+	LSN       string          `json:"lsn,omitempty"`      // databases: "0/3000148"
+	Time      time.Time       `json:"time"`               // the moment the component was brought back to
+	RPA       system.Duration `json:"rpa"`                // disaster − time
+	Objective system.Duration `json:"objective"`          // RPO
+	Breached  bool            `json:"breached,omitempty"`
+	Proof     string          `json:"proof,omitempty"` // highest proof level of the backup: "L1"
+}
+
+// Approval is a decision that an operator gave to the run.
+type Approval struct {
+	Decision string    `json:"decision"` // "approve", "abort"
+	Step     string    `json:"step,omitempty"`
+	By       string    `json:"by,omitempty"`
+	At       time.Time `json:"at"`
+}
+
+// Check is the result of one check after the recovery.
+type Check struct {
+	Name    string          `json:"name"`
+	OK      bool            `json:"ok"`
+	Latency system.Duration `json:"latency"`
+	Message string          `json:"message,omitempty"`
+}
+
+// Fallback is an object that had to be read from the other region.
+type Fallback struct {
+	Object string `json:"object"`
+	Reason string `json:"reason"` // name of the fault: "IntegrityError"
+	From   string `json:"from"`   // name of the store that failed
+	To     string `json:"to"`     // name of the store that gave it
+}
+
+// Failure is a fault as a report tells it.
+type Failure struct {
+	Step    string `json:"step,omitempty"`
+	Kind    string `json:"kind"` // name of the fault
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+// RTA is the recovery time that was achieved: from the disaster, or from the
+// start when no disaster is known, to the end. now stands for the end of a run
+// that goes on.
+func (r *Run) RTA(now time.Time) time.Duration {
+	from := r.Started
+	if !r.Disaster.IsZero() {
+		from = r.Disaster
+	}
+	if !r.Finished.IsZero() {
+		now = r.Finished
+	}
+	if from.IsZero() || now.Before(from) {
+		return 0
+	}
+	return now.Sub(from)
+}
+
+// Took is how long a step ran, until now while it still runs.
+func (s *Step) Took(now time.Time) time.Duration {
+	if s.Started.IsZero() {
+		return 0
+	}
+	if !s.Finished.IsZero() {
+		now = s.Finished
+	}
+	return max(0, now.Sub(s.Started))
+}
