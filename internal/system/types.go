@@ -99,6 +99,8 @@ type Database struct {
 	Cluster    string     `json:"cluster" yaml:"cluster"`       // its name in the WAL archive; default: Name
 	Connection SecretRef  `json:"connection" yaml:"connection"` // a connection string or URL of a superuser
 	Database   string     `json:"database" yaml:"database"`     // the database inside the cluster; default: Name
+	Host       string     `json:"host,omitempty" yaml:"-"`      // replaces the connection's host: set by ForTarget for a sandbox
+	Port       int        `json:"port,omitempty" yaml:"-"`      // replaces the connection's port: set by ForTarget for a sandbox
 	DataDir    string     `json:"data_dir" yaml:"data_dir"`
 	ConfigDir  string     `json:"config_dir,omitempty" yaml:"config_dir"` // where postgresql.conf lies, when not in DataDir (Debian)
 	BinDir     string     `json:"bin_dir,omitempty" yaml:"bin_dir"`       // default: found by version
@@ -215,7 +217,7 @@ type Schedule struct {
 	Of       string   `json:"of,omitempty" yaml:"of"`   // component; empty: all of the workflow's kind
 	Cron     string   `json:"cron,omitempty" yaml:"cron"`
 	Every    Duration `json:"every,omitempty" yaml:"every"`
-	Catchup  Duration `json:"catchup" yaml:"catchup"`
+	Catchup  Duration `json:"catchup" yaml:"catchup"` // how late a missed start is still made up for; default 1h
 }
 
 // Target is where a recovery goes.

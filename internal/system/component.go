@@ -1,0 +1,161 @@
+package system
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/frende/lifeboat/internal/fault"
+)
+
+// ComponentKind is the kind of a component, as it stands in IDs and reports.
+type ComponentKind string
+
+// Kinds of components that are backed up and recovered.
+const (
+	KindDatabase      ComponentKind = "database"
+	KindCache         ComponentKind = "cache"
+	KindFiles         ComponentKind = "files"
+	KindConfiguration ComponentKind = "configuration"
+)
+
+// Component is one part that is backed up and recovered, with its objectives.
+type Component struct {
+	ID       string        `json:"id"` // "database/frende", unique in the system
+	Kind     ComponentKind `json:"kind"`
+	Name     string        `json:"name"`
+	Critical bool          `json:"critical"`
+	RTO      Duration      `json:"rto"`
+	RPO      Duration      `json:"rpo"`
+}
+
+// ComponentID gives "database/frende".
+func ComponentID(kind ComponentKind, name string) string { return string(kind) + "/" + name }
+
+// ComponentKinds lists the kinds in the order in which components are listed.
+func ComponentKinds() []ComponentKind {
+	return []ComponentKind{KindDatabase, KindCache, KindFiles, KindConfiguration}
+}
+
+// Components lists the components: databases, caches, files, configurations, each in the order of the file.
+func (s System) Components() []Component {
+	var all []Component
+	add := func(kind ComponentKind, name string, critical bool, rto, rpo Duration) {
+		all = append(all, Component{ID: ComponentID(kind, name), Kind: kind, Name: name, Critical: critical, RTO: rto, RPO: rpo})
+	}
+	for _, d := range s.Databases {
+		add(KindDatabase, d.Name, d.Critical, d.RTO, d.RPO)
+	}
+	for _, c := range s.Caches {
+		add(KindCache, c.Name, c.Critical, c.RTO, c.RPO)
+	}
+	for _, f := range s.Files {
+		add(KindFiles, f.Name, f.Critical, f.RTO, f.RPO)
+	}
+	for _, f := range s.Configurations {
+		add(KindConfiguration, f.Name, f.Critical, f.RTO, f.RPO)
+	}
+	return all
+}
+
+// Component finds the component of this kind and name. An empty name means the only one of
+// its kind. It fails with InputInvalid, whose hint lists what is configured.
+func (s System) Component(kind ComponentKind, name string) (Component, error) {
+	ofKind := slices.DeleteFunc(s.Components(), func(c Component) bool { return c.Kind != kind })
+	return pick(string(kind), name, ofKind, func(c Component) string { return c.Name })
+}
+
+// Database finds a database by name; an empty name means the only one. It fails with InputInvalid.
+func (s System) Database(name string) (Database, error) {
+	return pick("database", name, s.Databases, func(d Database) string { return d.Name })
+}
+
+// Cache finds a cache by name; an empty name means the only one. It fails with InputInvalid.
+func (s System) Cache(name string) (Cache, error) {
+	return pick("cache", name, s.Caches, func(c Cache) string { return c.Name })
+}
+
+// FileSet finds a file set by name; an empty name means the only one. It fails with InputInvalid.
+func (s System) FileSet(name string) (FileSet, error) {
+	return pick("files", name, s.Files, func(f FileSet) string { return f.Name })
+}
+
+// Configuration finds a configuration set by name; an empty name means the only one. It fails with InputInvalid.
+func (s System) Configuration(name string) (FileSet, error) {
+	return pick("configuration", name, s.Configurations, func(f FileSet) string { return f.Name })
+}
+
+// Service finds a service by name. It fails with InputInvalid.
+func (s System) Service(name string) (Service, error) {
+	return pick("service", name, s.Services, func(v Service) string { return v.Name })
+}
+
+// Applications lists the services of role "application", in the order of the
+// file: the order to start them in. They stop in the reverse order.
+func (s System) Applications() []Service {
+	return slices.DeleteFunc(slices.Clone(s.Services), func(v Service) bool { return v.Role != RoleApplication })
+}
+
+// Target finds a target by name; an empty name means the production target. It fails with InputInvalid.
+func (s System) Target(name string) (Target, error) {
+	if name == "" {
+		for _, target := range s.Targets {
+			if target.Kind == TargetProduction {
+				return target, nil
+			}
+		}
+	}
+	return pick("target", name, s.Targets, func(t Target) string { return t.Name })
+}
+
+// StoreNamed finds a store by name. It fails with InputInvalid.
+func (s System) StoreNamed(name string) (Store, error) {
+	return pick("store", name, s.Stores, func(v Store) string { return v.Name })
+}
+
+// Primary gives the first store that is no other store's replica. It fails with ConfigInvalid when there is none.
+func (s System) Primary() (Store, error) {
+	for _, candidate := range s.Stores {
+		if !slices.ContainsFunc(s.Stores, func(v Store) bool { return v.Replica == candidate.Name }) {
+			return candidate, nil
+		}
+	}
+	return Store{}, fault.Newf(fault.ConfigInvalid, "find primary store", s.Name, "no store is configured that is no replica")
+}
+
+// ReplicaOf gives the store that holds the copy of this one; false when it has none.
+func (s System) ReplicaOf(store Store) (Store, bool) {
+	for _, candidate := range s.Stores {
+		if store.Replica != "" && candidate.Name == store.Replica {
+			return candidate, true
+		}
+	}
+	return Store{}, false
+}
+
+func pick[T any](what, name string, all []T, nameOf func(T) string) (T, error) {
+	var none T
+	names := make([]string, len(all))
+	for i, one := range all {
+		names[i] = nameOf(one)
+		if names[i] == name && name != "" {
+			return one, nil
+		}
+	}
+	if name == "" && len(all) == 1 {
+		return all[0], nil
+	}
+	op := "find " + what
+	switch {
+	case len(all) == 0:
+		return none, fault.Newf(fault.InputInvalid, op, name, "the configuration has no %s", what)
+	case name == "":
+		return none, fault.Newf(fault.InputInvalid, op, "", "there are %d, so a name is needed", len(all)).
+			WithHint("name one of: %s", strings.Join(names, ", "))
+	default:
+		hint := "configured are: " + strings.Join(names, ", ")
+		if near := nearest(name, names); near != "" {
+			hint = "did you mean " + near + "? " + hint
+		}
+		return none, fault.Newf(fault.InputInvalid, op, name, "the configuration has none of this name").WithHint("%s", hint)
+	}
+}

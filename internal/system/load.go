@@ -1,0 +1,147 @@
+package system
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/frende/lifeboat/internal/fault"
+)
+
+// maxFile bounds a configuration; a pinned one travels in Temporal payloads of at most 2 MB.
+const maxFile = 1 << 20
+
+// Variables that Lifeboat reads besides those that the configuration names.
+const (
+	EnvConfig        = "LIFEBOAT_CONFIG"
+	EnvEnabled       = "DB_BACKUP_ENABLED"
+	EnvBucket        = "DB_BACKUP_S3_BUCKET"
+	EnvRegion        = "DB_BACKUP_S3_REGION"
+	EnvCompression   = "DB_BACKUP_COMPRESSION"
+	EnvEncryptionKey = "BACKUP_ENCRYPTION_KEY"
+)
+
+// Places lists where a configuration is looked for when neither --config nor LIFEBOAT_CONFIG names one.
+func Places() []string { return []string{"lifeboat.yaml", "/etc/lifeboat/lifeboat.yaml"} }
+
+// Find gives the path of the configuration: the one asked for, else
+// LIFEBOAT_CONFIG, else the first of Places that exists. It fails with ConfigInvalid.
+func Find(asked string, env Env) (string, error) {
+	if asked != "" {
+		return asked, nil
+	}
+	if path, set := env(EnvConfig); set && path != "" {
+		return path, nil
+	}
+	for _, path := range Places() {
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
+		}
+	}
+	return "", fault.Newf(fault.ConfigInvalid, "find configuration", "", "there is none at %s", strings.Join(Places(), " or ")).
+		WithHint("name it with --config FILE or %s", EnvConfig)
+}
+
+// Load reads, parses, defaults and validates the file at path. See Parse.
+func Load(path string, env Env) (*System, error) {
+	const op = "read configuration"
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fault.New(fault.ConfigInvalid, op, path, withoutPath(err)).WithHint("name it with --config FILE or %s", EnvConfig)
+	}
+	if info.Size() > maxFile {
+		return nil, fault.Newf(fault.ConfigInvalid, op, path, "it has %d bytes; at most %d are read", info.Size(), maxFile)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fault.New(fault.ConfigInvalid, op, path, withoutPath(err)).WithHint("make it readable by this user")
+	}
+	return Parse(path, text, env)
+}
+
+// Parse reads the text of a configuration. name stands in findings, and its
+// directory is what relative paths start from. The seed's environment variables
+// override the text. The error is a ConfigInvalid whose cause is Findings: all
+// of them, not the first.
+func Parse(name string, text []byte, env Env) (*System, error) {
+	const op = "read configuration"
+	absolute, err := filepath.Abs(name)
+	if err != nil {
+		return nil, fault.New(fault.ConfigInvalid, op, name, err)
+	}
+	// What is true unless the file says otherwise has to stand before it is read.
+	s := &System{Backup: Backup{Enabled: true}}
+	source := &source{file: name, at: map[string]position{}}
+	source.decode(text, s)
+
+	override(s, env, source)
+	s.makeAbsolute(filepath.Dir(absolute))
+	s.applyDefaults()
+
+	// A wrong type leaves a zero behind; what Validate says of that is the same fault twice.
+	for _, found := range slices.Concat(s.Validate(), s.checkSecrets(env)) {
+		if !source.spoiled(found.Path) {
+			source.report(found)
+		}
+	}
+	if len(source.findings) > 0 {
+		findings := source.findings.sorted()
+		refused := fault.New(fault.ConfigInvalid, op, name, findings)
+		if findings[0].Hint != "" {
+			refused = refused.WithHint("%s", findings[0].Hint)
+		}
+		return nil, refused
+	}
+	return s, nil
+}
+
+// override applies the seed's environment variables.
+func override(s *System, env Env, from *source) {
+	set := func(name string) (string, bool) {
+		value, ok := env(name)
+		return value, ok && value != ""
+	}
+	refuse := func(name, message, hint string) {
+		from.findings = append(from.findings, Finding{File: "environment", Path: name, Message: message, Hint: hint})
+	}
+	if value, ok := set(EnvEnabled); ok {
+		enabled, err := strconv.ParseBool(value)
+		if err != nil {
+			refuse(EnvEnabled, "is neither true nor false", "write true or false, or unset it")
+		}
+		s.Backup.Enabled = enabled
+	}
+	if value, ok := set(EnvCompression); ok {
+		if err := s.Backup.Compression.UnmarshalText([]byte(value)); err != nil {
+			refuse(EnvCompression, "is no compression", "write true, false, zstd, gzip or none, or unset it")
+		}
+	}
+	bucket, hasBucket := set(EnvBucket)
+	region, hasRegion := set(EnvRegion)
+	if hasBucket || hasRegion {
+		if len(s.Stores) == 0 {
+			s.Stores = []Store{{Name: "primary"}}
+		}
+		primary := primaryIndex(s.Stores)
+		if hasBucket {
+			s.Stores[primary].Bucket = bucket
+		}
+		if hasRegion {
+			s.Stores[primary].Region = region
+		}
+	}
+	if _, ok := set(EnvEncryptionKey); ok {
+		ref := SecretRef(envScheme + EnvEncryptionKey)
+		others := slices.DeleteFunc(s.Keys.Encryption, func(r SecretRef) bool { return r == ref })
+		s.Keys.Encryption = append([]SecretRef{ref}, others...)
+	}
+}
+
+// primaryIndex is where the primary store lies; 0 when every store is a replica, which Validate refuses.
+func primaryIndex(stores []Store) int {
+	return max(0, slices.IndexFunc(stores, func(candidate Store) bool {
+		return !slices.ContainsFunc(stores, func(v Store) bool { return v.Replica == candidate.Name })
+	}))
+}

@@ -1,0 +1,324 @@
+package system
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+func (v *validation) components() {
+	if len(v.Components()) == 0 {
+		v.add("", "add databases, caches, files or configurations", "nothing is protected: no component is configured")
+	}
+	v.distinct("databases", named(v.Databases, func(d Database) string { return d.Name }))
+	v.distinct("caches", named(v.Caches, func(c Cache) string { return c.Name }))
+	v.distinct("files", named(v.Files, func(f FileSet) string { return f.Name }))
+	v.distinct("configurations", named(v.Configurations, func(f FileSet) string { return f.Name }))
+
+	clusters, servers := map[string]int{}, map[string]string{}
+	for i, d := range v.Databases {
+		v.name(at("databases", i, "name"), d.Name)
+		v.required(at("databases", i, "connection"), string(d.Connection))
+		v.required(at("databases", i, "data_dir"), d.DataDir)
+		v.server(at("databases", i, "service"), d.Service, "database "+d.Name, servers)
+		v.name(at("databases", i, "cluster"), d.Cluster)
+		if first, twice := clusters[d.Cluster]; twice {
+			v.add(at("databases", i, "cluster"), "give each cluster its own name in the WAL archive", "%q archives for databases[%d] already", d.Cluster, first)
+		}
+		clusters[d.Cluster] = i
+		for j, check := range d.Verify {
+			v.required(fmt.Sprintf("databases[%d].verify[%d].sql", i, j), check.SQL)
+		}
+		for j, table := range d.Tables {
+			v.required(fmt.Sprintf("databases[%d].tables[%d]", i, j), table)
+		}
+		v.objectives("databases", i, Component{Critical: d.Critical, RTO: d.RTO})
+	}
+	for i, c := range v.Caches {
+		v.name(at("caches", i, "name"), c.Name)
+		if v.required(at("caches", i, "address"), c.Address) {
+			v.hostPort(at("caches", i, "address"), c.Address)
+		}
+		v.required(at("caches", i, "data_dir"), c.DataDir)
+		v.server(at("caches", i, "service"), c.Service, "cache "+c.Name, servers)
+		v.objectives("caches", i, Component{Critical: c.Critical, RTO: c.RTO})
+	}
+	v.fileSets("files", v.Files)
+	v.fileSets("configurations", v.Configurations)
+}
+
+func (v *validation) fileSets(list string, sets []FileSet) {
+	for i, f := range sets {
+		v.name(at(list, i, "name"), f.Name)
+		v.required(at(list, i, "root"), f.Root)
+		for j, pattern := range f.Include {
+			v.glob(fmt.Sprintf("%s[%d].include[%d]", list, i, j), pattern)
+		}
+		for j, pattern := range f.Exclude {
+			v.glob(fmt.Sprintf("%s[%d].exclude[%d]", list, i, j), pattern)
+		}
+		v.objectives(list, i, Component{Critical: f.Critical, RTO: f.RTO})
+	}
+}
+
+// server checks that a component's server is a service of its own.
+func (v *validation) server(path, name, owner string, taken map[string]string) {
+	if !v.required(path, name) {
+		return
+	}
+	known := named(v.Services, func(s Service) string { return s.Name })
+	if !v.refer(path, "service", name, known) {
+		return
+	}
+	if role := v.Services[slices.Index(known, name)].Role; role != RoleServer {
+		v.add(path, "write role: server at that service", "service %q has the role %s: it would be stopped and started as an application", name, role)
+	}
+	if other, twice := taken[name]; twice {
+		v.add(path, "give each server its own service", "service %q is the server of %s already", name, other)
+	}
+	taken[name] = owner
+}
+
+func (v *validation) services() {
+	v.distinct("services", named(v.Services, func(s Service) string { return s.Name }))
+	for i, s := range v.Services {
+		v.name(at("services", i, "name"), s.Name)
+		v.oneOf(at("services", i, "role"), string(s.Role), string(RoleApplication), string(RoleServer))
+		v.timeout(at("services", i, "timeout"), s.Timeout)
+		if !v.oneOf(at("services", i, "kind"), string(s.Kind), string(ServiceSystemd), string(ServiceCompose), string(ServiceCommand)) {
+			continue
+		}
+		if s.Kind == ServiceCommand {
+			v.argv(at("services", i, "start"), s.Start)
+			v.argv(at("services", i, "stop"), s.Stop)
+			v.argv(at("services", i, "status"), s.Status)
+			v.unused("services", i, string(s.Kind), "unit", s.Unit, "project", s.Project)
+			continue
+		}
+		v.required(at("services", i, "unit"), s.Unit)
+		v.unused("services", i, string(s.Kind), "start", strings.Join(s.Start, " "), "stop", strings.Join(s.Stop, " "), "status", strings.Join(s.Status, " "))
+		if s.Kind == ServiceCompose {
+			v.required(at("services", i, "project"), s.Project)
+		} else {
+			v.unused("services", i, string(s.Kind), "project", s.Project)
+		}
+	}
+}
+
+// unused reports keys (name, value, name, value, …) that mean nothing for this kind.
+func (v *validation) unused(list string, i int, kind string, pairs ...string) {
+	for p := 0; p < len(pairs); p += 2 {
+		if pairs[p+1] != "" {
+			v.add(at(list, i, pairs[p]), "remove it, or correct the kind", "%s means nothing for kind %s", pairs[p], kind)
+		}
+	}
+}
+
+func (v *validation) argv(path string, argv []string) {
+	if len(argv) == 0 || argv[0] == "" {
+		key := path[strings.LastIndex(path, ".")+1:]
+		v.add(path, `write the program and its arguments as a list: ["alembic", "upgrade", "head"]`, "%s is required", key)
+	}
+}
+
+func (v *validation) migrations() {
+	v.distinct("migrations", named(v.Migrations, func(m Migration) string { return m.Name }))
+	databases := named(v.Databases, func(d Database) string { return d.Name })
+	for i, m := range v.Migrations {
+		v.name(at("migrations", i, "name"), m.Name)
+		if v.required(at("migrations", i, "database"), m.Database) {
+			v.refer(at("migrations", i, "database"), "database", m.Database, databases)
+		}
+		v.argv(at("migrations", i, "command"), m.Command)
+		v.timeout(at("migrations", i, "timeout"), m.Timeout)
+	}
+}
+
+func (v *validation) checks() {
+	v.distinct("checks", named(v.Checks, func(c Check) string { return c.Name }))
+	kinds := []string{string(CheckHTTP), string(CheckTCP), string(CheckSQL), string(CheckRedis), string(CheckCommand)}
+	for i, c := range v.Checks {
+		v.name(at("checks", i, "name"), c.Name)
+		v.timeout(at("checks", i, "timeout"), c.Timeout)
+		v.timeout(at("checks", i, "within"), c.Within)
+		if !v.oneOf(at("checks", i, "kind"), string(c.Kind), kinds...) {
+			continue
+		}
+		keys := map[CheckKind][]string{
+			CheckHTTP: {"url", c.URL, "contains", c.Contains}, CheckTCP: {"address", c.Address}, CheckRedis: {"cache", c.Cache},
+			CheckSQL: {"database", c.Database, "sql", c.SQL}, CheckCommand: {"command", strings.Join(c.Command, " ")},
+		}
+		for _, kind := range kinds {
+			if CheckKind(kind) != c.Kind {
+				v.unused("checks", i, string(c.Kind), keys[CheckKind(kind)]...)
+			}
+		}
+		v.check(i, c)
+	}
+}
+
+func (v *validation) check(i int, c Check) {
+	switch c.Kind {
+	case CheckHTTP:
+		if at := at("checks", i, "url"); v.required(at, c.URL) {
+			v.url(at, c.URL)
+		}
+		if c.Expect < 100 || c.Expect > 599 {
+			v.add(at("checks", i, "expect"), "the usual status is 200", "%d is no HTTP status", c.Expect)
+		}
+	case CheckTCP:
+		if at := at("checks", i, "address"); v.required(at, c.Address) {
+			v.hostPort(at, c.Address)
+		}
+	case CheckSQL:
+		if at := at("checks", i, "database"); v.required(at, c.Database) {
+			v.refer(at, "database", c.Database, named(v.Databases, func(d Database) string { return d.Name }))
+		}
+		v.required(at("checks", i, "sql"), c.SQL)
+	case CheckRedis:
+		if at := at("checks", i, "cache"); v.required(at, c.Cache) {
+			v.refer(at, "cache", c.Cache, named(v.Caches, func(c Cache) string { return c.Name }))
+		}
+	case CheckCommand:
+		v.argv(at("checks", i, "command"), c.Command)
+	}
+}
+
+// scheduled lists the workflows that may start by themselves, with the kind of component they take.
+func scheduled() (names []string, kinds map[string]ComponentKind) {
+	names = []string{"BackupSystem", "BackupDatabase", "BackupCache", "BackupFiles", "BackupConfiguration", "ReplicateStore"}
+	return names, map[string]ComponentKind{
+		"BackupDatabase": KindDatabase, "BackupCache": KindCache, "BackupFiles": KindFiles, "BackupConfiguration": KindConfiguration,
+	}
+}
+
+func (v *validation) schedules() {
+	v.distinct("schedules", named(v.Schedules, func(s Schedule) string { return s.Name }))
+	workflows, kinds := scheduled()
+	for i, s := range v.Schedules {
+		v.name(at("schedules", i, "name"), s.Name)
+		if workflow := at("schedules", i, "workflow"); v.required(workflow, s.Workflow) {
+			if strings.HasPrefix(s.Workflow, "Recover") {
+				v.add(workflow, "start recoveries with: lifeboat recover", "a recovery is never started by a schedule")
+			} else {
+				v.refer(workflow, "workflow", s.Workflow, workflows)
+			}
+		}
+		if s.Of != "" {
+			v.scheduleOf(at("schedules", i, "of"), s, kinds)
+		}
+		switch {
+		case s.Cron != "" && s.Every != 0:
+			v.add(at("schedules", i, "every"), "keep one of them", "cron and every exclude each other")
+		case s.Cron == "" && s.Every == 0:
+			v.add(at("schedules", i, ""), `add cron: "0 2 * * *" or every: 15m`, "the schedule has neither cron nor every")
+		case s.Cron != "":
+			if err := checkCron(s.Cron); err != nil {
+				v.add(at("schedules", i, "cron"), "minute hour day-of-month month day-of-week, in UTC: 0 2 * * *", "%v", err)
+			}
+		case s.Every < Duration(time.Minute):
+			v.add(at("schedules", i, "every"), "give at least 1m", "%s is too often: runs would overlap", s.Every)
+		}
+	}
+}
+
+func (v *validation) scheduleOf(path string, s Schedule, kinds map[string]ComponentKind) {
+	kind, takes := kinds[s.Workflow]
+	if !takes {
+		v.add(path, "remove it", "%s concerns the whole system", s.Workflow)
+		return
+	}
+	var known []string
+	for _, c := range v.Components() {
+		if c.Kind == kind {
+			known = append(known, c.Name)
+		}
+	}
+	v.refer(path, string(kind), s.Of, known)
+}
+
+func (v *validation) hostPort(path, address string) {
+	host, port, err := net.SplitHostPort(address)
+	number, bad := strconv.ParseUint(port, 10, 16)
+	if err != nil || host == "" || bad != nil || number == 0 {
+		v.add(path, "write host:port, such as 127.0.0.1:6379", "%q is no address", address)
+	}
+}
+
+func (v *validation) url(path, text string) {
+	parsed, err := url.Parse(text)
+	if err != nil || (parsed.Scheme != "http" && parsed.Scheme != "https") || parsed.Host == "" {
+		v.add(path, "write it whole, such as https://localhost:8000/health", "is no http or https address")
+	} else if parsed.User != nil {
+		v.add(path, "take the user and password out of the address", "holds credentials: they would stand in histories and reports")
+	}
+}
+
+// bucketShape are S3's rules for bucket names.
+var bucketShape = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+
+func (v *validation) stores() {
+	if len(v.Stores) == 0 {
+		v.add("stores", "add a store with name, bucket and region", "no store is configured")
+		return
+	}
+	known := named(v.Stores, func(s Store) string { return s.Name })
+	v.distinct("stores", known)
+	for i, s := range v.Stores {
+		v.name(at("stores", i, "name"), s.Name)
+		if bucket := at("stores", i, "bucket"); v.required(bucket, s.Bucket) && !bucketShape.MatchString(s.Bucket) {
+			v.add(bucket, "3 to 63 lower-case letters, digits, dots and hyphens", "%q can't be a bucket's name", s.Bucket)
+		}
+		v.required(at("stores", i, "region"), s.Region)
+		if s.Endpoint != "" {
+			v.url(at("stores", i, "endpoint"), s.Endpoint)
+		}
+		if s.AccessKey.Empty() != s.SecretKey.Empty() {
+			v.add(at("stores", i, ""), "give both, or none to use the SDK's own chain", "access_key and secret_key belong together")
+		}
+		v.replica(i, s, known)
+		for j, other := range v.Stores[:i] {
+			if s.Bucket != "" && s.Endpoint == other.Endpoint && s.Bucket == other.Bucket && within(s.Prefix+"/", other.Prefix+"/") {
+				v.add(at("stores", i, "bucket"), "give each store its own bucket or prefix", "lies in the same place as stores[%d]", j)
+			}
+		}
+	}
+	if !slices.ContainsFunc(v.Stores, func(s Store) bool { return !slices.ContainsFunc(v.Stores, func(o Store) bool { return o.Replica == s.Name }) }) {
+		v.add("stores", "one store must be nobody's replica", "there is no primary store: every store is the replica of another")
+	}
+}
+
+// replica checks the reference and follows the chain, which must end.
+func (v *validation) replica(i int, s Store, known []string) {
+	path := at("stores", i, "replica")
+	if s.Replica == "" || !v.refer(path, "store", s.Replica, known) {
+		return
+	}
+	chain := []string{s.Name}
+	for next := s.Replica; next != ""; {
+		chain = append(chain, next)
+		if next == s.Name {
+			v.add(path, "a replica must not lead back to its source", "replicas form a circle: %s", strings.Join(chain, " → "))
+			return
+		}
+		if len(chain) > len(known) {
+			return // the circle is reported where it closes
+		}
+		found := slices.Index(known, next)
+		if found < 0 {
+			return
+		}
+		next = v.Stores[found].Replica
+	}
+}
+
+// within says whether one prefix, both ending in "/", holds the other.
+func within(a, b string) bool {
+	a, b = strings.TrimPrefix(a, "/"), strings.TrimPrefix(b, "/")
+	return strings.HasPrefix(a, b) || strings.HasPrefix(b, a)
+}
