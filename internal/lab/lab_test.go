@@ -1,0 +1,216 @@
+package lab_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/jackc/pgx/v5"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+
+	"github.com/frende/lifeboat/internal/lab"
+)
+
+func TestPostgresKeepsCommitsAcrossKill(t *testing.T) {
+	t.Parallel()
+	server := lab.StartPostgres(t, lab.PostgresOptions{Settings: map[string]string{"work_mem": "5MB"}})
+	require.Equal(t, "5MB", queryText(t, server.DSN, "show work_mem"))
+	require.Equal(t, "on", queryText(t, server.DSN, "show data_checksums"))
+	require.Equal(t, server.DataDir, queryText(t, server.DSN, "show data_directory"))
+	queryText(t, server.DSN, "create table kept as select 'yes' as answer; select answer from kept")
+
+	_, err := server.Kill(t.Context())
+	require.NoError(t, err)
+	running, err := server.Running()
+	require.NoError(t, err)
+	require.False(t, running)
+	require.NoError(t, server.Start(t.Context()))
+	require.Equal(t, "yes", queryText(t, server.DSN, "select answer from kept"))
+
+	for _, mode := range []lab.StopMode{lab.Smart, lab.Fast, lab.Immediate} {
+		require.NoError(t, server.StopBy(t.Context(), mode))
+		require.NoError(t, server.Start(t.Context()))
+	}
+}
+
+func TestPostgresAsksForThePassword(t *testing.T) {
+	t.Parallel()
+	server := lab.StartPostgres(t, lab.PostgresOptions{})
+	_, err := pgx.Connect(t.Context(), strings.Replace(server.DSN, server.Password, "wrong", 1))
+	require.ErrorContains(t, err, "password authentication failed")
+}
+
+func TestStartSaysWhyAServerEnded(t *testing.T) {
+	t.Parallel()
+	_, err := lab.New(t).Postgres(t.Context(), lab.PostgresOptions{Settings: map[string]string{"no_such_setting": "1"}})
+	require.ErrorContains(t, err, "no_such_setting")
+}
+
+func TestRedisRestartsWithItsKeys(t *testing.T) {
+	t.Parallel()
+	for name, options := range map[string]lab.RedisOptions{
+		"snapshot":    {},
+		"append only": {AppendOnly: true, Settings: map[string]string{"maxmemory": "64mb"}},
+		"no password": {NoPassword: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := lab.StartRedis(t, options)
+			db := redis.NewClient(&redis.Options{Addr: server.Address, Password: server.Password})
+			t.Cleanup(func() { require.NoError(t, db.Close()) })
+			require.NoError(t, db.Set(t.Context(), "session", "kept", 0).Err())
+			require.NoError(t, server.Stop(t.Context()))
+			require.NoError(t, server.Start(t.Context()))
+			require.Equal(t, "kept", db.Get(t.Context(), "session").Val())
+			_, err := server.Kill(t.Context())
+			require.NoError(t, err)
+			require.NoError(t, server.Start(t.Context()))
+			require.Equal(t, server.Dir, db.ConfigGet(t.Context(), "dir").Val()["dir"])
+		})
+	}
+}
+
+func TestS3KeepsVersionsAndFilesWhereTheySay(t *testing.T) {
+	t.Parallel()
+	server := lab.StartS3(t)
+	server.NewBucket(t, "backups")
+	put := func(body string) {
+		_, err := server.Client().PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("backups"), Key: aws.String("a/b"), Body: strings.NewReader(body)})
+		require.NoError(t, err)
+	}
+	put("first")
+	put("second")
+	_, err := server.Kill(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, server.Start(t.Context()))
+	versions, err := server.Client().ListObjectVersions(t.Context(), &s3.ListObjectVersionsInput{Bucket: aws.String("backups")})
+	require.NoError(t, err)
+	require.Len(t, versions.Versions, 2)
+	onDisk, err := os.ReadFile(filepath.Join(server.Dir, "backups", "a", "b"))
+	require.NoError(t, err)
+	require.Equal(t, "second", string(onDisk))
+}
+
+func TestTemporalSurvivesKillAndKeepsRunsForNinetyDays(t *testing.T) {
+	t.Parallel()
+	server := lab.StartTemporal(t)
+	_, err := server.Kill(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, server.Start(t.Context()))
+	c, err := client.DialContext(t.Context(), client.Options{HostPort: server.Address})
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	found, err := c.WorkflowService().DescribeNamespace(t.Context(), &workflowservice.DescribeNamespaceRequest{Namespace: server.Namespace})
+	require.NoError(t, err)
+	require.Equal(t, 90*24*time.Hour, found.GetConfig().GetWorkflowExecutionRetentionTtl().AsDuration())
+}
+
+func TestCreateEndsTheLabThatACrashLeft(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(lab.Dir(t), "lab")
+	first, err := lab.Create(t.Context(), dir)
+	require.NoError(t, err)
+	server, err := first.Redis(t.Context(), lab.RedisOptions{})
+	require.NoError(t, err)
+	running, err := server.Running()
+	require.NoError(t, err)
+	require.True(t, running)
+
+	reopened, err := lab.Open(dir)
+	require.NoError(t, err)
+	same, err := reopened.Service("redis")
+	require.NoError(t, err)
+	pid, err := same.PID()
+	require.NoError(t, err)
+	require.NotZero(t, pid)
+
+	second, err := lab.Create(t.Context(), dir)
+	require.NoError(t, err)
+	require.NoFileExists(t, second.Path("redis", "redis.conf"))
+	require.Error(t, redis.NewClient(&redis.Options{Addr: server.Address, MaxRetries: -1}).Ping(t.Context()).Err())
+	require.NoError(t, lab.Remove(t.Context(), dir))
+	require.NoDirExists(t, dir)
+}
+
+func TestCreateGoesWhereTheAccountCanReach(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		return // an ordinary user reaches its own folders
+	}
+	private := t.TempDir()
+	require.NoError(t, os.Chmod(private, 0o700))
+	dir := filepath.Join(private, ".lab")
+	made, err := lab.Create(t.Context(), dir)
+	require.NoError(t, err)
+	link, err := os.Readlink(dir)
+	require.NoError(t, err)
+	require.Equal(t, made.Dir, link)
+	output, err := made.Command(t.Context(), "/bin/ls", made.Dir).CombinedOutput()
+	require.NoError(t, err, string(output))
+	require.NoError(t, lab.Remove(t.Context(), dir))
+	require.NoDirExists(t, link)
+	_, err = os.Lstat(dir)
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+func TestRemoveLeavesWhatIsNoLab(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	precious := filepath.Join(dir, "precious")
+	require.NoError(t, os.WriteFile(precious, []byte("kept"), 0o600))
+	require.ErrorContains(t, lab.Remove(t.Context(), dir), "not a lab")
+	require.FileExists(t, precious)
+	require.NoError(t, lab.Remove(t.Context(), filepath.Join(dir, "nothing")))
+}
+
+func TestKillLeavesAProcessThatOnlyHasTheNumber(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	service, err := l.Define(lab.Program{Name: "tail", Args: []string{"/usr/bin/tail", "-f", "/dev/null"}})
+	require.NoError(t, err)
+	require.NoError(t, service.Start(t.Context()))
+	t.Cleanup(func() {
+		_, err := service.Kill(context.WithoutCancel(t.Context()))
+		require.NoError(t, err)
+	})
+	record := l.Path("run", "tail.json")
+	genuine, err := os.ReadFile(record)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(record, []byte(strings.Replace(string(genuine), `"start":`, `"start":1`, 1)), 0o644))
+	_, err = service.Kill(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(record, genuine, 0o644))
+	running, err := service.Running()
+	require.NoError(t, err)
+	require.True(t, running)
+}
+
+func TestServicesRunAsAnOrdinaryUser(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	output, err := l.Command(t.Context(), "/usr/bin/id", "-u").Output()
+	require.NoError(t, err)
+	require.NotEqual(t, "0", strings.TrimSpace(string(output)))
+}
+
+func queryText(t *testing.T, dsn, sql string) string {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), dsn)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, conn.Close(context.WithoutCancel(t.Context()))) }()
+	results, err := conn.PgConn().Exec(t.Context(), sql).ReadAll()
+	require.NoError(t, err)
+	last := results[len(results)-1]
+	if len(last.Rows) == 0 {
+		return ""
+	}
+	return string(last.Rows[0][0])
+}

@@ -1,0 +1,36 @@
+package lab
+
+import (
+	"math/rand/v2"
+	"net"
+	"strconv"
+
+	"github.com/frende/lifeboat/internal/fault"
+)
+
+// Ports are taken below Linux's range for outgoing connections (32768 and up),
+// so that a server which was killed gets its port back.
+const (
+	firstPort = 15000
+	lastPort  = 32000
+)
+
+// FreePort gives a loopback port that nothing listens on now.
+func FreePort() (int, error) {
+	var last error
+	for range 100 {
+		port := firstPort + rand.IntN(lastPort-firstPort)
+		listener, err := net.Listen("tcp", loopback(port))
+		if err != nil {
+			last = err
+			continue
+		}
+		if err := listener.Close(); err != nil {
+			return 0, fault.New(fault.PathFailed, "find a free port", "127.0.0.1", err)
+		}
+		return port, nil
+	}
+	return 0, fault.New(fault.PathFailed, "find a free port", "127.0.0.1", last)
+}
+
+func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }

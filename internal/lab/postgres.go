@@ -1,0 +1,146 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/frende/lifeboat/internal/fault"
+)
+
+// PostgresOptions say how a PostgreSQL server differs from the usual one:
+// data checksums, scram passwords, wal_level replica, loopback TCP alone.
+type PostgresOptions struct {
+	Name           string            // default "postgres"; names its service, folder and log
+	Settings       map[string]string // lines of postgresql.conf, unquoted
+	ArchiveCommand string            // sets archive_mode, too
+}
+
+// Postgres is a PostgreSQL server of a lab.
+type Postgres struct {
+	*Service
+	DSN      string // URL of the superuser postgres, with its password, database postgres
+	Password string
+	DataDir  string
+	BinDir   string
+	Port     int
+	User     string // operating system account that owns DataDir
+}
+
+// Postgres makes a new cluster and starts its server.
+func (l *Lab) Postgres(ctx context.Context, o PostgresOptions) (*Postgres, error) {
+	if o.Name == "" {
+		o.Name = "postgres"
+	}
+	bin, err := PostgresBin()
+	if err != nil {
+		return nil, err
+	}
+	folder, err := l.Folder(o.Name)
+	if err != nil {
+		return nil, err
+	}
+	port, err := FreePort()
+	if err != nil {
+		return nil, err
+	}
+	p := &Postgres{Password: rand.Text(), DataDir: filepath.Join(folder, "data"), BinDir: bin, Port: port, User: l.Account.Name}
+	p.DSN = (&url.URL{
+		Scheme: "postgres", User: url.UserPassword("postgres", p.Password), Host: loopback(port), Path: "/postgres",
+		RawQuery: "sslmode=disable",
+	}).String()
+	if err := l.initdb(ctx, p); err != nil {
+		return nil, err
+	}
+	if err := appendTo(filepath.Join(p.DataDir, "postgresql.conf"), p.settings(o)); err != nil {
+		return nil, fault.New(fault.PathFailed, "configure", o.Name, err)
+	}
+	p.Service, err = l.Define(Program{
+		Name:  o.Name,
+		Args:  []string{filepath.Join(bin, "postgres"), "-D", p.DataDir},
+		Stop:  syscall.SIGINT, // fast: open sessions are ended
+		Ready: p.DSN,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return p, p.Start(ctx)
+}
+
+// initdb does not sync what it makes: a lab does not outlive its machine.
+func (l *Lab) initdb(ctx context.Context, p *Postgres) error {
+	password := filepath.Join(filepath.Dir(p.DataDir), ".password")
+	if err := l.Write(password, []byte(p.Password), 0o600); err != nil {
+		return err
+	}
+	cmd := l.Command(ctx, filepath.Join(p.BinDir, "initdb"), "--pgdata", p.DataDir, "--username", "postgres", "--pwfile", password,
+		"--auth", "scram-sha-256", "--data-checksums", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync")
+	output, err := cmd.CombinedOutput()
+	if err != nil {
+		return fault.Newf(fault.ServerFailed, "initdb", p.DataDir, "%w: %s", err, bytes.TrimSpace(output))
+	}
+	if err := os.Remove(password); err != nil {
+		return fault.New(fault.PathFailed, "remove", password, err)
+	}
+	return nil
+}
+
+func (p *Postgres) settings(o PostgresOptions) map[string]string {
+	settings := map[string]string{
+		"listen_addresses":        "127.0.0.1",
+		"port":                    fmt.Sprint(p.Port),
+		"unix_socket_directories": "",
+		"wal_level":               "replica",
+		"max_wal_senders":         "10",
+		"hot_standby":             "on",
+		"log_line_prefix":         "%m [%p] ",
+		"shared_buffers":          "32MB",
+	}
+	if o.ArchiveCommand != "" {
+		settings["archive_mode"] = "on"
+		settings["archive_command"] = o.ArchiveCommand
+	}
+	for name, value := range o.Settings {
+		settings[name] = value
+	}
+	return settings
+}
+
+func appendTo(path string, settings map[string]string) error {
+	var lines []string
+	for name, value := range settings {
+		lines = append(lines, fmt.Sprintf("%s = '%s'\n", name, strings.ReplaceAll(value, "'", "''")))
+	}
+	slices.Sort(lines)
+	file, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	if _, err := file.WriteString(strings.Join(lines, "")); err != nil {
+		_ = file.Close()
+		return err
+	}
+	return file.Close()
+}
+
+// StopMode is how a PostgreSQL server ends its sessions when it stops.
+type StopMode syscall.Signal
+
+// Modes of pg_ctl stop, by the signal they send.
+const (
+	Smart     = StopMode(syscall.SIGTERM) // waits for them
+	Fast      = StopMode(syscall.SIGINT)  // ends them
+	Immediate = StopMode(syscall.SIGQUIT) // crashes; the next start recovers
+)
+
+// StopBy stops the server in a mode and waits for its end.
+func (p *Postgres) StopBy(ctx context.Context, mode StopMode) error {
+	return p.stop(ctx, syscall.Signal(mode))
+}
