@@ -1,0 +1,315 @@
+package target
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/frende/lifeboat/internal/fault"
+)
+
+// SwapRequest says what is put in place of what.
+type SwapRequest struct {
+	Current string // the directory that is recovered; may be missing
+	Staged  string // what takes its place; empty: Staging(Current, Run)
+	Run     string // who swaps; the same run again finishes what it began
+
+	// Exclusive refuses while a process has its working directory in Current:
+	// right for a server's data directory, too strict for a tree of files.
+	Exclusive bool
+}
+
+// Swapped says what Swap left.
+type Swapped struct {
+	Current string    `json:"current"`
+	Old     string    `json:"old,omitempty"` // the former directory; empty when there was none
+	At      time.Time `json:"at"`            // when the swap began
+	Resumed bool      `json:"resumed"`       // whether an earlier attempt had begun it
+}
+
+// direction says where a journal is headed.
+type direction string
+
+const (
+	forward  direction = "swap"
+	backward direction = "undo"
+)
+
+// journal is what is written down before the first rename. Directories are
+// told by inode, so that what a crash left can be seen from where they are.
+type journal struct {
+	Run       string    `json:"run"`
+	Direction direction `json:"direction"`
+	Current   string    `json:"current"`
+	Staged    string    `json:"staged"`
+	Old       string    `json:"old"`
+	Former    inode     `json:"former"` // what was in place; zero: nothing
+	New       inode     `json:"new"`    // what takes its place
+	At        time.Time `json:"at"`
+}
+
+// mover carries out renames. after is called behind every change on disk; a
+// test stops there, as a crash would.
+type mover struct {
+	after func(step string) error
+}
+
+func steady() mover { return mover{after: func(string) error { return nil }} }
+
+// Swap renames Current aside and Staged into its place. The caller has made the
+// content of Staged durable and holds the lock of Current. It fails with
+// TargetRefused, before anything is moved, when that would not be safe, and
+// when a directory is not where this run left it.
+func Swap(ctx context.Context, request SwapRequest) (Swapped, error) {
+	return steady().swap(ctx, request)
+}
+
+// Undo puts the directory back that Swap moved aside; what had taken its place
+// is at Staged again. A run that swapped nothing has nothing to undo. It fails
+// with TargetRefused when another run has swapped the directory since.
+func Undo(ctx context.Context, current, run string) error {
+	return steady().undo(ctx, current, run)
+}
+
+func (m mover) swap(ctx context.Context, request SwapRequest) (Swapped, error) {
+	current := filepath.Clean(request.Current)
+	if err := ctx.Err(); err != nil {
+		return Swapped{}, err
+	}
+	j, resumed, err := readJournal(current, request.Run)
+	if err != nil {
+		return Swapped{}, err
+	}
+	if !resumed {
+		if j, err = m.begin(current, request); err != nil {
+			return Swapped{}, err
+		}
+	}
+	if j.Direction == backward {
+		return Swapped{}, fault.Newf(fault.TargetRefused, "swap", current, "run %s has begun to undo it", j.Run)
+	}
+	if err := m.forward(j); err != nil {
+		return Swapped{}, err
+	}
+	swapped := Swapped{Current: current, At: j.At, Resumed: resumed}
+	if j.Former != (inode{}) {
+		swapped.Old = j.Old
+	}
+	return swapped, nil
+}
+
+// begin checks, and writes the journal.
+func (m mover) begin(current string, request SwapRequest) (journal, error) {
+	j := journal{
+		Run: request.Run, Direction: forward, Current: current,
+		Staged: filepath.Clean(request.Staged), Old: Aside(current, request.Run),
+		At: time.Now().UTC().Truncate(time.Millisecond),
+	}
+	if request.Staged == "" {
+		j.Staged = Staging(current, request.Run)
+	}
+	var err error
+	if j.New, err = inodeOf(j.Staged); err != nil {
+		return journal{}, err
+	}
+	if j.New == (inode{}) {
+		return journal{}, fault.Newf(fault.TargetRefused, "swap", current, "there is nothing at %s to put in its place", j.Staged)
+	}
+	if j.Former, err = inodeOf(j.Current); err != nil {
+		return journal{}, err
+	}
+	if err := swappable(current); err != nil {
+		return journal{}, err
+	}
+	if err := directory(j.Staged); err != nil {
+		return journal{}, err
+	}
+	if j.Former != (inode{}) && j.Former.Dev != j.New.Dev {
+		return journal{}, fault.Newf(fault.TargetRefused, "swap", current, "%s lies on another file system", j.Staged)
+	}
+	if request.Exclusive {
+		if err := unused(current); err != nil {
+			return journal{}, err
+		}
+	}
+	return j, m.write(j)
+}
+
+// forward brings the directories to where a finished swap has them.
+func (m mover) forward(j journal) error {
+	at, err := j.look()
+	if err != nil {
+		return err
+	}
+	if at.current == j.New && at.old == j.Former {
+		return m.settle(j)
+	}
+	if at.current != (inode{}) && at.current == j.Former && at.staged == j.New && at.old == (inode{}) {
+		if err := m.rename(j.Current, j.Old, "former moved aside"); err != nil {
+			return err
+		}
+		at.current, at.old = inode{}, j.Former
+	}
+	if at.current != (inode{}) || at.old != j.Former || at.staged != j.New {
+		return j.disturbed("swap")
+	}
+	if err := m.rename(j.Staged, j.Current, "new moved in place"); err != nil {
+		return err
+	}
+	return m.settle(j)
+}
+
+func (m mover) undo(ctx context.Context, current, run string) error {
+	current = filepath.Clean(current)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	j, found, err := readJournal(current, run)
+	if err != nil || !found {
+		return err
+	}
+	at, err := j.look()
+	if err != nil {
+		return err
+	}
+	if !at.ours(j) {
+		return j.disturbed("undo")
+	}
+	if j.Direction != backward {
+		j.Direction = backward
+		if err := m.write(j); err != nil {
+			return err
+		}
+	}
+	if at.current == j.New {
+		if err := m.rename(j.Current, j.Staged, "new moved out"); err != nil {
+			return err
+		}
+	}
+	if j.Former != (inode{}) && at.old == j.Former {
+		if err := m.rename(j.Old, j.Current, "former moved back"); err != nil {
+			return err
+		}
+	}
+	if err := m.settle(j); err != nil {
+		return err
+	}
+	return removeDurably(journalPath(current, run))
+}
+
+// places is what lies at the three paths of a journal.
+type places struct{ current, staged, old inode }
+
+func (j journal) look() (places, error) {
+	current, currentErr := inodeOf(j.Current)
+	staged, stagedErr := inodeOf(j.Staged)
+	old, oldErr := inodeOf(j.Old)
+	return places{current, staged, old}, errors.Join(currentErr, stagedErr, oldErr)
+}
+
+// ours says whether the directories are where this journal's swap or undo, cut
+// off anywhere, has them: the new one at staged or in place, the former one in
+// place or aside, nothing else anywhere.
+func (p places) ours(j journal) bool {
+	none := inode{}
+	if j.Former == none {
+		return p.old == none && (p.staged == j.New && p.current == none || p.current == j.New && p.staged == none)
+	}
+	switch p.current {
+	case j.Former:
+		return p.staged == j.New && p.old == none
+	case none:
+		return p.staged == j.New && p.old == j.Former
+	case j.New:
+		return p.staged == none && p.old == j.Former
+	default:
+		return false
+	}
+}
+
+func (j journal) disturbed(op string) error {
+	return fault.Newf(fault.TargetRefused, op, j.Current, "a directory is not where run %s left it", j.Run).
+		WithHint("look at %s, %s and %s: someone moved, made or removed one of them since %s", j.Current, j.Staged, j.Old, j.At.Format(time.RFC3339))
+}
+
+func (m mover) rename(from, to, step string) error {
+	if err := rename(from, to); err != nil {
+		return err
+	}
+	if err := m.after(step); err != nil {
+		return err
+	}
+	return m.sync(from, to)
+}
+
+// settle makes sure that an earlier attempt's renames are durable, too.
+func (m mover) settle(j journal) error { return m.sync(j.Current, j.Staged) }
+
+func (m mover) sync(paths ...string) error {
+	synced := ""
+	for _, path := range paths {
+		if parent := filepath.Dir(path); parent != synced {
+			if err := syncParent(path); err != nil {
+				return err
+			}
+			synced = parent
+		}
+	}
+	return m.after("names synced")
+}
+
+// write puts the journal on disk, whole and durable.
+func (m mover) write(j journal) error {
+	path := journalPath(j.Current, j.Run)
+	body, err := json.MarshalIndent(j, "", "  ")
+	if err != nil {
+		return failed("write journal", path, err)
+	}
+	temporary := path + ".tmp"
+	file, err := os.OpenFile(temporary, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return failed("write journal", path, err)
+	}
+	_, writeErr := file.Write(body)
+	if err := errors.Join(writeErr, file.Sync(), file.Close()); err != nil {
+		return failed("write journal", path, err)
+	}
+	if err := m.after("journal written"); err != nil {
+		return err
+	}
+	if err := os.Rename(temporary, path); err != nil {
+		return failed("write journal", path, err)
+	}
+	if err := m.after("journal named"); err != nil {
+		return err
+	}
+	return m.sync(path)
+}
+
+func readJournal(current, run string) (journal, bool, error) {
+	path := journalPath(current, run)
+	body, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return journal{}, false, nil
+	}
+	if err != nil {
+		return journal{}, false, failed("read journal", path, err)
+	}
+	var j journal
+	if err := json.Unmarshal(body, &j); err != nil || j.Current != current || j.Run != run {
+		return journal{}, false, fault.Newf(fault.TargetRefused, "read journal", path, "it is not the journal of this swap").
+			WithHint("look at the directories beside %s before anything is moved", current)
+	}
+	return j, true, nil
+}
+
+func removeDurably(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return failed("remove", path, err)
+	}
+	return syncParent(path)
+}
