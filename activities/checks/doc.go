@@ -1,0 +1,3 @@
+// Package checks holds the activity that asks whether a recovered system does
+// its work.
+package checks
