@@ -1,0 +1,301 @@
+package postgres
+
+import (
+	"time"
+
+	"github.com/frende/lifeboat/internal/postgres"
+	"github.com/frende/lifeboat/internal/system"
+)
+
+// Folder of the store that base backups lie in, and the name of Facts in a manifest.
+const (
+	Folder    = "database-backups"
+	FactsName = "postgres"
+)
+
+// Ref says which database, where, and for which run. Every input carries one.
+type Ref struct {
+	System    system.System `json:"system"`           // as pinned at the start of the run, before ForTarget
+	Component string        `json:"component"`        // the database's name; empty: the only one
+	Target    string        `json:"target,omitempty"` // empty: production
+	RunID     string        `json:"run_id"`           // workflow id; the same id again resumes the same work
+}
+
+// Place says where on this host a recovery happens. RestorePreflight decides it
+// once, and every later step is given it.
+type Place struct {
+	Live        string            `json:"live"`    // the server's data directory
+	Staging     string            `json:"staging"` // beside it: what is restored, until the cut-over
+	Run         string            `json:"run"`     // beside it: journals, pin, log and state of this run
+	Socket      string            `json:"socket"`  // the staged server's private socket directory
+	BinDir      string            `json:"bin_dir"` // programs of the backup's major version
+	OSUser      string            `json:"os_user"` // who owns the files and runs the server
+	Tablespaces []TablespacePlace `json:"tablespaces,omitempty"`
+}
+
+// TablespacePlace is Place for one tablespace.
+type TablespacePlace struct {
+	OID     uint32 `json:"oid"`
+	Live    string `json:"live"`
+	Staging string `json:"staging"`
+}
+
+// Facts are what a base backup says of the cluster.
+type Facts struct {
+	SystemID    string                `json:"system_id"`
+	Version     int                   `json:"version"` // server_version_num: 150018
+	Timeline    uint32                `json:"timeline"`
+	StartLSN    postgres.LSN          `json:"start_lsn"`
+	StopLSN     postgres.LSN          `json:"stop_lsn"`
+	Label       string                `json:"label"`
+	SegmentSize int64                 `json:"segment_size"` // of WAL, in bytes
+	Checksums   bool                  `json:"checksums"`    // whether pages carry them
+	Damaged     int                   `json:"damaged"`      // files whose page checksums the server found wrong
+	Superuser   string                `json:"superuser"`    // name of the role that initdb made
+	DataDir     string                `json:"data_dir"`     // at the source
+	Tablespaces []postgres.Tablespace `json:"tablespaces,omitempty"`
+	Collations  []postgres.Collation  `json:"collations,omitempty"` // per database
+	Started     time.Time             `json:"started"`              // all that was committed before is in a restore to StopLSN
+	Finished    time.Time             `json:"finished"`
+}
+
+// Progress is the heartbeat of the long steps. Total is 0 while it is not known.
+type Progress struct {
+	Done  int64        `json:"done"`
+	Total int64        `json:"total"`
+	LSN   postgres.LSN `json:"lsn,omitempty"` // replayed so far
+}
+
+// BackupPreflightInput asks whether a backup can be taken.
+type BackupPreflightInput struct {
+	Ref
+}
+
+// BackupPreflightResult is what the server says of itself.
+type BackupPreflightResult struct {
+	Server postgres.Facts `json:"server"`
+	Bytes  int64          `json:"bytes"` // of all databases, as the server counts
+}
+
+// BaseBackupInput says for which run to back up.
+type BaseBackupInput struct {
+	Ref
+	By string    `json:"by,omitempty"`
+	At time.Time `json:"at"` // start of the run: names the backup
+}
+
+// BaseBackupResult says what was captured and stored.
+type BaseBackupResult struct {
+	Key    string `json:"key"`
+	Bytes  int64  `json:"bytes"`
+	Stored int64  `json:"stored"`
+	Facts  Facts  `json:"facts"`
+}
+
+// RestorePreflightInput names the backup and where it is to go.
+type RestorePreflightInput struct {
+	Ref
+	Key string `json:"key,omitempty"` // empty: the newest complete backup
+}
+
+// RestorePreflightResult is the resolved restore. Nothing was touched to find it.
+type RestorePreflightResult struct {
+	Key   string `json:"key"`
+	Place Place  `json:"place"`
+	Facts Facts  `json:"facts"`
+	Bytes int64  `json:"bytes"` // to be written
+	Free  int64  `json:"free"`  // bytes free where the data directory lies
+	Live  Live   `json:"live"`  // what is at the target now
+	Span  Span   `json:"span"`  // WAL that the archive holds beyond the backup
+}
+
+// Live is the state of the server at the target.
+type Live string
+
+// States of the server at the target.
+const (
+	LiveRunning Live = "running"
+	LiveStopped Live = "stopped" // a data directory of the same cluster, no server
+	LiveMissing Live = "missing" // no data directory
+)
+
+// Span is the contiguous WAL that a recovery is pinned to.
+type Span struct {
+	Timeline uint32       `json:"timeline"`
+	First    string       `json:"first"` // segment file name
+	Last     string       `json:"last"`
+	End      postgres.LSN `json:"end"` // where the last segment ends
+}
+
+// RestoreInput restores a backup into the staging directory.
+type RestoreInput struct {
+	Ref
+	Key   string `json:"key"`
+	Place Place  `json:"place"`
+	Facts Facts  `json:"facts"`
+}
+
+// RestoreResult says what a restore wrote.
+type RestoreResult struct {
+	Bytes     int64           `json:"bytes"`
+	Resumed   int64           `json:"resumed"` // bytes that an earlier attempt had written
+	Elapsed   system.Duration `json:"elapsed"`
+	Rate      float64         `json:"rate"` // bytes per second of this attempt
+	Fallbacks []Fallback      `json:"fallbacks,omitempty"`
+}
+
+// Fallback is an object that had to be read from the replica.
+type Fallback struct {
+	Object string `json:"object"`
+	Reason string `json:"reason"`
+	From   string `json:"from"`
+	To     string `json:"to"`
+}
+
+// VerifyFilesInput compares the staging directory with the server's own manifest.
+type VerifyFilesInput struct {
+	Ref
+	Place Place `json:"place"`
+}
+
+// VerifyFilesResult says what was compared.
+type VerifyFilesResult struct {
+	Files int64 `json:"files"`
+	Bytes int64 `json:"bytes"`
+}
+
+// ReplayInput starts the staged server and replays to the pinned end.
+type ReplayInput struct {
+	Ref
+	Place Place `json:"place"`
+	Facts Facts `json:"facts"`
+}
+
+// ReplayResult is the recovery point that was reached.
+type ReplayResult struct {
+	LSN       postgres.LSN `json:"lsn"`
+	Timeline  uint32       `json:"timeline"`
+	Committed *time.Time   `json:"committed,omitempty"` // of the last transaction replayed; nil when there was none
+	Span      Span         `json:"span"`
+	Restarts  int          `json:"restarts"` // times the server had to be started again
+	Fallbacks []Fallback   `json:"fallbacks,omitempty"`
+}
+
+// FenceInput keeps everyone but Lifeboat out of the server at the target.
+type FenceInput struct {
+	Ref
+	Place Place `json:"place"`
+	Facts Facts `json:"facts"`
+}
+
+// FenceResult says what was fenced. A server that is dead or has no data
+// directory needs no fence: Live says so, and Fenced is false.
+type FenceResult struct {
+	Fenced bool   `json:"fenced"`
+	Live   Live   `json:"live"`
+	Note   string `json:"note"`
+}
+
+// TerminateConnectionsInput ends all sessions, archives the last WAL and stops
+// the server through its service.
+type TerminateConnectionsInput struct {
+	Ref
+	Place Place `json:"place"`
+}
+
+// TerminateConnectionsResult says how the old server ended.
+type TerminateConnectionsResult struct {
+	Terminated int          `json:"terminated"` // sessions
+	LSN        postgres.LSN `json:"lsn"`        // the old server's last WAL position; 0 when it was dead
+	Segment    string       `json:"segment"`    // the last segment that was switched; "" when it was dead
+	Archived   bool         `json:"archived"`   // whether the archive confirmed that segment
+	Note       string       `json:"note"`
+}
+
+// SalvageWALInput takes what the archive lacks out of the old data directory.
+type SalvageWALInput struct {
+	Ref
+	Place Place `json:"place"`
+	Facts Facts `json:"facts"`
+}
+
+// SalvageWALResult says which segments were saved for the replay.
+type SalvageWALResult struct {
+	Segments []string `json:"segments,omitempty"`
+	Note     string   `json:"note"`
+}
+
+// VerifyInput counts tables and runs the configured checks on the staged server.
+type VerifyInput struct {
+	Ref
+	Place Place `json:"place"`
+	Facts Facts `json:"facts"`
+}
+
+// VerifyResult says what was found.
+type VerifyResult struct {
+	Tables []TableCount  `json:"tables,omitempty"`
+	Checks []CheckResult `json:"checks,omitempty"`
+}
+
+// TableCount is how many rows a table has.
+type TableCount struct {
+	Table string `json:"table"`
+	Rows  int64  `json:"rows"`
+}
+
+// CheckResult is the outcome of one configured SQL check.
+type CheckResult struct {
+	SQL    string `json:"sql"`
+	Answer string `json:"answer"`
+}
+
+// CutOverInput puts the staged directories in place of the live ones and starts the service.
+type CutOverInput struct {
+	Ref
+	Place Place        `json:"place"`
+	Facts Facts        `json:"facts"`
+	LSN   postgres.LSN `json:"lsn"` // replayed by ReplayFinal; the started server must have it
+}
+
+// CutOverResult says where the old directories are kept for undo.
+type CutOverResult struct {
+	Live string   `json:"live"`
+	Old  []string `json:"old,omitempty"`
+}
+
+// PromoteInput makes the server at the target a primary.
+type PromoteInput struct {
+	Ref
+	Place Place `json:"place"`
+}
+
+// PromoteResult is the timeline that the server now writes.
+type PromoteResult struct {
+	Timeline uint32       `json:"timeline"`
+	LSN      postgres.LSN `json:"lsn"` // where the new timeline began to be written
+}
+
+// UnfenceInput undoes Fence and TerminateConnections: the old server runs again.
+type UnfenceInput struct {
+	Ref
+	Place Place `json:"place"`
+}
+
+// UnfenceResult says what was undone.
+type UnfenceResult struct {
+	Restored bool   `json:"restored"` // client authentication was put back
+	Started  bool   `json:"started"`  // the service was started
+	Note     string `json:"note"`
+}
+
+// DiscardInput removes what a recovery staged and did not cut over.
+type DiscardInput struct {
+	Ref
+	Place Place `json:"place"`
+}
+
+// DiscardResult says whether there was anything.
+type DiscardResult struct {
+	Removed bool `json:"removed"`
+}
