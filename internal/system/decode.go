@@ -108,6 +108,8 @@ func (s *source) value(node *yaml.Node, target reflect.Value, path string) {
 			s.refuse(node, path, "", "must be one value, not %s", shape(node))
 		} else if err := reader.UnmarshalText([]byte(node.Value)); err != nil {
 			s.refuse(node, path, "", "%v", err)
+		} else if d, ok := reader.(*Duration); ok && *d < 0 {
+			s.refuse(node, path, "", "%s is negative", node.Value)
 		}
 		return
 	}
@@ -204,8 +206,8 @@ func fieldsOf(t reflect.Type) map[string]int {
 }
 
 func join(path, key string) string {
-	if path == "" {
-		return key
+	if path == "" || key == "" {
+		return path + key
 	}
 	return path + "." + key
 }

@@ -48,23 +48,28 @@ func (d *Duration) UnmarshalJSON(raw []byte) error {
 	return unmarshalText(raw, d.UnmarshalText, `a duration is written as text with a unit: "30m"`)
 }
 
-// ParseDuration reads what Duration writes.
+// ParseDuration reads what Duration writes. A configuration refuses what is
+// negative; a measured duration may be, when clocks differ.
 func ParseDuration(text string) (Duration, error) {
 	refused := fmt.Errorf("%q is not a duration: write 45s, 30m, 1h30m or 30d", text)
-	rest, days := text, time.Duration(0)
-	if head, tail, ok := strings.Cut(text, "d"); ok {
+	rest, negative := strings.CutPrefix(text, "-")
+	var days time.Duration
+	if head, tail, ok := strings.Cut(rest, "d"); ok {
 		count, err := strconv.ParseUint(head, 10, 32)
 		if err != nil || count > uint64(math.MaxInt64/int64(day)) {
 			return 0, refused
 		}
 		rest, days = tail, time.Duration(count)*day
 		if rest == "" {
-			return Duration(days), nil
+			rest = "0"
 		}
 	}
 	std, err := time.ParseDuration(rest)
-	if err != nil || std < 0 || strings.ContainsAny(rest, "+-") || days > math.MaxInt64-std {
+	if err != nil || strings.ContainsAny(rest, "+-") || days > math.MaxInt64-std {
 		return 0, refused
+	}
+	if negative {
+		return Duration(-days - std), nil
 	}
 	return Duration(days + std), nil
 }

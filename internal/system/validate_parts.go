@@ -288,7 +288,9 @@ func (v *validation) stores() {
 			}
 		}
 	}
-	if !slices.ContainsFunc(v.Stores, func(s Store) bool { return !slices.ContainsFunc(v.Stores, func(o Store) bool { return o.Replica == s.Name }) }) {
+	if !slices.ContainsFunc(v.Stores, func(s Store) bool {
+		return !slices.ContainsFunc(v.Stores, func(o Store) bool { return o.Replica == s.Name })
+	}) {
 		v.add("stores", "one store must be nobody's replica", "there is no primary store: every store is the replica of another")
 	}
 }
