@@ -106,7 +106,7 @@ func (s *System) defaultTargets() {
 		}
 	}
 	if !production {
-		s.Targets = append([]Target{{Name: string(TargetProduction), Kind: TargetProduction, Undo: Duration(7 * day)}}, s.Targets...)
+		s.Targets = append(s.Targets, Target{Name: string(TargetProduction), Kind: TargetProduction, Undo: Duration(7 * day)})
 	}
 }
 

@@ -1,0 +1,286 @@
+package system_test
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/system"
+)
+
+// good is a small valid configuration; bad ones are made from it.
+const good = `system: shop
+stores:
+  - name: primary
+    bucket: shop-backups
+    region: eu-central-1
+    replica: second
+  - name: second
+    bucket: shop-second
+    region: eu-west-1
+keys:
+  encryption: [env:KEY]
+databases:
+  - name: orders
+    connection: env:DSN
+    data_dir: data/orders
+    service: postgres
+caches:
+  - name: sessions
+    address: 127.0.0.1:6379
+    data_dir: /srv/shop/redis
+    service: redis
+files:
+  - name: uploads
+    root: /srv/shop/uploads
+configurations:
+  - name: etc
+    root: /srv/shop/etc
+services:
+  - name: postgres
+    role: server
+  - name: redis
+    role: server
+  - name: web
+    kind: command
+    start: [bin/web, start]
+    stop: [bin/web, stop]
+    status: [bin/web, status]
+migrations:
+  - name: orders
+    database: orders
+    command: [./migrate]
+checks:
+  - name: web
+    kind: http
+    url: http://127.0.0.1:8000/
+schedules:
+  - name: nightly
+    workflow: BackupDatabase
+    of: orders
+    cron: 0 2 * * *
+targets:
+  - name: box
+    kind: sandbox
+    root: /srv/box
+    port_base: 25432
+`
+
+var secrets = environment("KEY", "k", "DSN", "d")
+
+func findings(t *testing.T, text string, env system.Env) system.Findings {
+	t.Helper()
+	s, err := system.Parse("/etc/shop/lifeboat.yaml", []byte(text), env)
+	if err == nil {
+		return nil
+	}
+	require.Nil(t, s)
+	require.True(t, fault.Has(err, fault.ConfigInvalid))
+	found, ok := errors.AsType[system.Findings](err)
+	require.True(t, ok)
+	return found
+}
+
+func TestRelativePathsStartFromTheFile(t *testing.T) {
+	s, err := system.Parse("/etc/shop/lifeboat.yaml", []byte(good), secrets)
+	require.NoError(t, err)
+	require.Equal(t, "/etc/shop/data/orders", s.Databases[0].DataDir)
+	require.Equal(t, "/etc/shop/bin/web", s.Services[2].Start[0])
+	require.Equal(t, "/etc/shop", s.Migrations[0].Dir)
+	require.Equal(t, "/etc/shop/migrate", s.Migrations[0].Command[0])
+}
+
+func TestDefaults(t *testing.T) {
+	s, err := system.Parse("lifeboat.yaml", []byte(good), secrets)
+	require.NoError(t, err)
+	require.True(t, s.Backup.Enabled)
+	require.Equal(t, system.CompressionZstd, s.Backup.Compression)
+	require.Equal(t, "orders", s.Databases[0].Cluster)
+	require.Equal(t, "orders", s.Databases[0].Database)
+	require.Equal(t, 15*time.Minute, s.Databases[0].RTO.Std())
+	require.Equal(t, time.Hour, s.Databases[0].RPO.Std())
+	require.Equal(t, 24*time.Hour, s.Files[0].RPO.Std())
+	require.Equal(t, "web", s.Services[2].Name)
+	require.Equal(t, system.RoleApplication, s.Services[2].Role)
+	require.Equal(t, system.ServiceSystemd, s.Services[0].Kind)
+	require.Equal(t, "postgres", s.Services[0].Unit)
+	require.Equal(t, 200, s.Checks[0].Expect)
+	production, err := s.Target("")
+	require.NoError(t, err)
+	require.Equal(t, system.Target{Name: "production", Kind: system.TargetProduction, Undo: system.Duration(7 * 24 * time.Hour)}, production)
+	require.EqualValues(t, 192<<20, s.Limits.Memory)
+	require.Positive(t, s.Limits.Parallel)
+}
+
+func TestEachMistakeIsNamedWithItsPlaceAndHint(t *testing.T) {
+	require.Empty(t, findings(t, good, secrets))
+	cases := []struct{ name, from, to, want, hint string }{
+		{"unknown key", "    data_dir: data/orders", "    data_dri: data/orders", `15: databases[0].data_dri: unknown key "data_dri"`, "did you mean data_dir?"},
+		{"unknown top key", "system: shop", "system: shop\ndatabase: []", `2: database: unknown key "database"`, "did you mean databases?"},
+		{"wrong type", "port_base: 25432", "port_base: many", "targets[0].port_base: must be a whole number, not text", "write digits alone"},
+		{"number for text", "system: shop", "system: 12", "1: system: must be text, not a number", `put it in quotes: "12"`},
+		{"list for keys", "keys:\n  encryption: [env:KEY]", "keys: [env:KEY]", "keys: must be keys with values, not a list", "write keys"},
+		{"scalar for list", "encryption: [env:KEY]", "encryption: env:KEY", "keys.encryption: must be a list, not text", "write a list"},
+		{"key twice", "system: shop", "system: shop\nsystem: shop", `2: system: key "system" stands twice`, "keep one"},
+		{"second document", "system: shop\n", "---\nsystem: shop\n---\n", "a second document follows", "keep one document"},
+		{"bad duration", "of: orders\n    cron: 0 2 * * *", "of: orders\n    every: 5 minutes", `schedules[0].every: "5 minutes" is not a duration`, ""},
+		{"negative duration", "of: orders\n    cron: 0 2 * * *", "of: orders\n    every: -5m", "schedules[0].every: -5m is negative", ""},
+		{"missing key", "    data_dir: data/orders\n", "", "databases[0].data_dir: data_dir is required", "add the key"},
+		{"missing service", "service: postgres", "service: postgras", `databases[0].service: there is no service named "postgras"`, "did you mean postgres?"},
+		{"application as server", "service: postgres", "service: web", `service "web" has the role application`, "role: server"},
+		{"server used twice", "service: redis", "service: postgres", `service "postgres" is the server of database orders already`, "its own service"},
+		{"missing replica", "replica: second", "replica: third", `stores[0].replica: there is no store named "third"`, "known are: primary, second"},
+		{"missing database", "database: orders", "database: order", `migrations[0].database: there is no database named "order"`, "did you mean orders?"},
+		{"replica circle", "    bucket: shop-second", "    replica: primary\n    bucket: shop-second", "replicas form a circle: primary → second → primary", "must not lead back"},
+		{"no primary", "replica: second\n", "replica: primary\n", "replicas form a circle: primary → primary", "must not lead back"},
+		{"one place twice", "bucket: shop-second", "bucket: shop-backups", "stores[1].bucket: lies in the same place as stores[0]", "its own bucket"},
+		{"half of a credential", "replica: second", "access_key: env:KEY", "access_key and secret_key belong together", "give both"},
+		{"duplicate name", "name: second", "name: primary", `"primary" is the name of stores[0] already`, "its own name"},
+		{"bad name", "name: uploads", "name: Up Loads", `"Up Loads" can't be a name`, "lower-case"},
+		{"cron range", "cron: 0 2 * * *", "cron: 0 24 * * *", `hour "24" is not between 0 and 23`, "minute hour"},
+		{"Feb 30", "cron: 0 2 * * *", "cron: 0 2 30 2 *", `"0 2 30 2 *" never comes: no such month has day 30`, ""},
+		{"cron words", "cron: 0 2 * * *", "cron: '@daily'", `"@daily" has 1 fields instead of 5`, ""},
+		{"cron and every", "cron: 0 2 * * *", "cron: 0 2 * * *\n    every: 1h", "cron and every exclude each other", "keep one"},
+		{"neither", "    cron: 0 2 * * *\n", "", "schedules[0]: the schedule has neither cron nor every", "add cron"},
+		{"too often", "cron: 0 2 * * *", "every: 1s", "1s is too often", "at least 1m"},
+		{"unknown workflow", "BackupDatabase", "BackupDatabases", `there is no workflow named "BackupDatabases"`, "did you mean BackupDatabase?"},
+		{"scheduled recovery", "BackupDatabase", "RecoverDatabase", "a recovery is never started by a schedule", "lifeboat recover"},
+		{"of another kind", "of: orders", "of: uploads", `there is no database named "uploads"`, ""},
+		{"paths equal", "root: /srv/shop/etc", "root: /srv/shop/uploads", "/srv/shop/uploads overlaps files[0].root", "its own directory"},
+		{"paths nested", "data_dir: data/orders", "data_dir: /srv/shop/uploads/pg", "files[0].root: /srv/shop/uploads overlaps databases[0].data_dir", "its own directory"},
+		{"sandbox over production", "root: /srv/box", "root: /srv", "/srv is too near the root", "further down"},
+		{"sandbox in production", "root: /srv/box", "root: /srv/shop/uploads/box", "targets[0].root: /srv/shop/uploads/box overlaps", "its own directory"},
+		{"sandbox on a used port", "port_base: 25432", "port_base: 6378", "ports 6378 to 6379 hold the one of cache sessions", "free range"},
+		{"sandbox without ports", "    port_base: 25432\n", "", "0 leaves no room for the ports of 2 servers", "free range"},
+		{"target of no kind", "kind: sandbox", "kind: staging", `"staging" is not allowed: production, sandbox`, "known are"},
+		{"bad address", "127.0.0.1:6379", "127.0.0.1", `"127.0.0.1" is no address`, "host:port"},
+		{"bad URL", "url: http://127.0.0.1:8000/", "url: localhost/x", "is no http or https address", "write it whole"},
+		{"credentials in a URL", "http://127", "http://u:p@127", "holds credentials", "out of the address"},
+		{"key of another kind", "url: http://127.0.0.1:8000/", "url: http://127.0.0.1:8000/\n    sql: SELECT 1", "checks[0].sql: sql means nothing for kind http", "remove it"},
+		{"command without stop", "    stop: [bin/web, stop]\n", "", "services[2].stop: stop is required", "as a list"},
+		{"no key", "keys:\n  encryption: [env:KEY]\n", "", "no encryption key is configured", "env:BACKUP_ENCRYPTION_KEY"},
+		{"secret in the file", "env:DSN", "postgres://u:hunter2@db/x", "databases[0].connection: is not a reference to a secret", "env:NAME"},
+		{"unset variable", "env:DSN", "env:NOWHERE", "environment variable NOWHERE is not set", "set it"},
+		{"missing file", "env:DSN", "file:/nowhere/dsn", "secret file /nowhere/dsn: no such file", "create the file"},
+		{"RTO against the whole", "name: uploads", "name: uploads\n    rto: 2h", "2h is longer than the 1h of the whole system", "objectives.rto.system"},
+		{"RTO against critical", "name: uploads", "name: uploads\n    critical: true\n    rto: 45m", "45m is longer than the 30m of all critical", "objectives.rto.critical"},
+		{"bad pattern", "root: /srv/shop/uploads", "root: /srv/shop/uploads\n    include: ['[']", `files[0].include[0]: "[" is no pattern`, ""},
+		{"no YAML", "system: shop", "system: [", "lifeboat.yaml:", "indent with spaces"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			text := strings.Replace(good, c.from, c.to, 1)
+			require.NotEqual(t, good, text, "the case changes nothing")
+			var all []string
+			for _, f := range findings(t, text, secrets) {
+				require.Equal(t, "/etc/shop/lifeboat.yaml", f.File)
+				require.Positive(t, f.Line, f.String())
+				line := strings.TrimPrefix(f.String(), "/etc/shop/")
+				place, rest, _ := strings.Cut(strings.TrimPrefix(line, "lifeboat.yaml:"), ":")
+				_, rest, _ = strings.Cut(rest, ":")
+				all = append(all, line+"\n"+place+":"+rest+" | "+f.Hint)
+			}
+			joined := strings.Join(all, "\n")
+			require.Contains(t, joined, c.want)
+			require.Contains(t, joined, c.hint)
+			require.NotContains(t, joined, "hunter2")
+		})
+	}
+}
+
+func TestAllFindingsAreReportedAtOnceInTheOrderOfTheFile(t *testing.T) {
+	text := strings.NewReplacer("system: shop", "system: 12", "data_dir: data/orders", "data_dri: x",
+		"cron: 0 2 * * *", "cron: 61 2 * * *", "env:DSN", "env:NOWHERE").Replace(good)
+	found := findings(t, text, secrets)
+	var paths []string
+	for i, f := range found {
+		paths = append(paths, f.Path)
+		require.True(t, i == 0 || found[i-1].Line <= f.Line)
+	}
+	require.Equal(t, []string{"system", "databases[0].data_dir", "databases[0].connection", "databases[0].data_dri", "schedules[0].cron"}, paths)
+}
+
+func TestEmptyFileSaysWhatIsMissing(t *testing.T) {
+	var text []string
+	for _, f := range findings(t, "", secrets) {
+		text = append(text, f.String())
+	}
+	joined := strings.Join(text, "\n")
+	require.Contains(t, joined, "system is required")
+	require.Contains(t, joined, "no store is configured")
+	require.Contains(t, joined, "nothing is protected")
+}
+
+func TestSecretFileOpenToAllIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "dsn")
+	require.NoError(t, os.WriteFile(path, []byte("postgres://\n"), 0o600))
+	text := strings.Replace(good, "env:DSN", "file:"+path, 1)
+	require.Empty(t, findings(t, text, secrets))
+
+	require.NoError(t, os.Chmod(path, 0o644))
+	found := findings(t, text, secrets)
+	require.Len(t, found, 1)
+	require.Contains(t, found[0].Message, "open to every user of this host (mode 0644)")
+	require.Equal(t, "run: chmod o= "+path, found[0].Hint)
+}
+
+func TestBadVariableIsReportedAsComingFromTheEnvironment(t *testing.T) {
+	env := environment("KEY", "k", "DSN", "d", "DB_BACKUP_ENABLED", "perhaps", "DB_BACKUP_COMPRESSION", "brotli")
+	found := findings(t, good, env)
+	require.Len(t, found, 2)
+	require.Equal(t, "environment: DB_BACKUP_ENABLED: is neither true nor false", found[0].String())
+	require.Equal(t, "environment: DB_BACKUP_COMPRESSION: is no compression", found[1].String())
+}
+
+func TestEnvironmentAloneCanConfigureStoreAndKey(t *testing.T) {
+	text := good[:strings.Index(good, "stores:")] + good[strings.Index(good, "databases:"):]
+	env := environment("DSN", "d", "BACKUP_ENCRYPTION_KEY", "k", "DB_BACKUP_S3_BUCKET", "from-env", "DB_BACKUP_S3_REGION", "us-east-1")
+	s, err := system.Parse("lifeboat.yaml", []byte(text), env)
+	require.NoError(t, err)
+	require.Equal(t, "from-env", s.Stores[0].Bucket)
+	require.Equal(t, []system.SecretRef{"env:BACKUP_ENCRYPTION_KEY"}, s.Keys.Encryption)
+}
+
+func TestEncryptionKeyOfTheEnvironmentComesFirst(t *testing.T) {
+	text := strings.Replace(good, "[env:KEY]", "[env:KEY, env:BACKUP_ENCRYPTION_KEY]", 1)
+	s, err := system.Parse("lifeboat.yaml", []byte(text), environment("KEY", "k", "DSN", "d", "BACKUP_ENCRYPTION_KEY", "b"))
+	require.NoError(t, err)
+	require.Equal(t, []system.SecretRef{"env:BACKUP_ENCRYPTION_KEY", "env:KEY"}, s.Keys.Encryption)
+}
+
+func TestFindLooksInItsPlaces(t *testing.T) {
+	t.Chdir(t.TempDir())
+	path, err := system.Find("asked.yaml", environment("LIFEBOAT_CONFIG", "env.yaml"))
+	require.NoError(t, err)
+	require.Equal(t, "asked.yaml", path)
+	path, err = system.Find("", environment("LIFEBOAT_CONFIG", "env.yaml"))
+	require.NoError(t, err)
+	require.Equal(t, "env.yaml", path)
+	require.NoError(t, os.WriteFile("lifeboat.yaml", []byte(good), 0o600))
+	path, err = system.Find("", environment())
+	require.NoError(t, err)
+	require.Equal(t, "lifeboat.yaml", path)
+	_, err = system.Load("nowhere.yaml", environment())
+	require.ErrorContains(t, err, "read configuration nowhere.yaml: configuration is not valid: no such file or directory")
+}
+
+func TestSystemSurvivesATemporalPayload(t *testing.T) {
+	s, err := system.Load(example, environment("BACKUP_ENCRYPTION_KEY", "k", "FRENDE_DATABASE_URL", "d"))
+	require.NoError(t, err)
+	payload, err := json.Marshal(s)
+	require.NoError(t, err)
+	require.Contains(t, string(payload), `"rto":"15m"`)
+	require.Contains(t, string(payload), `"memory":"192MiB"`)
+	require.Contains(t, string(payload), `"last_review":"2024-01-01"`)
+	var back system.System
+	require.NoError(t, json.Unmarshal(payload, &back))
+	require.Equal(t, *s, back)
+	require.Empty(t, back.Validate())
+}
