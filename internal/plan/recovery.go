@@ -1,0 +1,257 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/system"
+)
+
+// Options say what is recovered, to where and to which point. Zero values mean:
+// every component, production, latest.
+type Options struct {
+	Components []string // IDs: "database/frende"
+	Target     string   // name of a target
+	To         string   // "latest" or "backup:KEY"; a key needs exactly one component
+}
+
+// Recovery makes the plan. It fails with InputInvalid when a component or the
+// target is not configured, or the point can't be recovered to.
+func Recovery(s system.System, o Options) (Plan, error) {
+	key, err := BackupKey(o.To)
+	if err != nil {
+		return Plan{}, err
+	}
+	at, target, err := s.ForTarget(o.Target)
+	if err != nil {
+		return Plan{}, err
+	}
+	components, err := choose(s, o.Components)
+	if err != nil {
+		return Plan{}, err
+	}
+	if key != "" && len(components) != 1 {
+		return Plan{}, fault.Newf(fault.InputInvalid, "plan recovery of", s.Name, "one backup can't restore %d components", len(components)).
+			WithHint("name the component: lifeboat recover KIND NAME --to %s", o.To)
+	}
+	from := "its newest backup"
+	if key != "" {
+		from = key
+	}
+	g := &graph{system: at, production: target.Kind == system.TargetProduction, from: from, whole: objective(s, components)}
+	g.build(components)
+	steps, err := order(g.steps)
+	if err != nil {
+		return Plan{}, err
+	}
+	to := o.To
+	if to == "" {
+		to = Latest
+	}
+	return Plan{System: s.Name, Target: target.Name, To: to, Objective: g.whole, Components: components, Steps: steps}, nil
+}
+
+// choose gives the components of these IDs in the order of the configuration; none means all.
+func choose(s system.System, ids []string) ([]system.Component, error) {
+	all := s.Components()
+	if len(ids) == 0 {
+		return all, nil
+	}
+	for _, id := range ids {
+		if !slices.ContainsFunc(all, func(c system.Component) bool { return c.ID == id }) {
+			return nil, fault.Newf(fault.InputInvalid, "plan recovery of", id, "the configuration has no such component")
+		}
+	}
+	return slices.DeleteFunc(all, func(c system.Component) bool { return !slices.Contains(ids, c.ID) }), nil
+}
+
+// objective is the one of the whole system, or of the slowest of some components.
+func objective(s system.System, components []system.Component) system.Duration {
+	if len(components) == len(s.Components()) {
+		return s.Objectives.RTO.System
+	}
+	var longest system.Duration
+	for _, c := range components {
+		longest = max(longest, c.RTO)
+	}
+	return longest
+}
+
+// graph collects the steps of one plan.
+type graph struct {
+	system     system.System // as it is at the target
+	production bool
+	from       string // what is restored, for titles
+	whole      system.Duration
+	steps      []Step
+}
+
+func (g *graph) add(step Step) string {
+	if step.Objective == 0 {
+		step.Objective = g.whole
+	}
+	g.steps = append(g.steps, step)
+	return step.ID
+}
+
+// chain adds the steps of one component, each after the one before it, the
+// first after the given ones, and returns the last one's ID.
+func (g *graph) chain(c system.Component, phase Phase, after []string, links ...link) string {
+	last := ""
+	for _, l := range links {
+		last = g.add(Step{
+			ID: c.ID + "/" + l.id, Component: c.ID, Title: l.title, Phase: phase, After: after,
+			Destructive: l.destructive, Objective: c.RTO,
+		})
+		after = []string{last}
+	}
+	return last
+}
+
+type link struct {
+	id, title   string
+	destructive bool
+}
+
+// build lays out the phases. The IDs are those of the activities in history.
+func (g *graph) build(components []system.Component) {
+	var prepared []string
+	for _, c := range components {
+		prepared = append(prepared, g.prepare(c))
+	}
+	stopped := prepared
+	if g.production {
+		stopped = g.approveAndStop(prepared)
+	}
+	var fenced []string
+	for _, c := range components {
+		if c.Kind == system.KindDatabase {
+			fenced = append(fenced, g.fence(c, stopped))
+		}
+	}
+	if len(fenced) == 0 {
+		fenced = stopped
+	} else if !g.production {
+		fenced = slices.Concat(fenced, stopped)
+	}
+	recorded := g.add(Step{ID: "record-recovery-point", Title: "put the recovery point of every component on record", Phase: Fence, After: fenced})
+	var placed []string
+	for _, c := range components {
+		placed = append(placed, g.cutOver(c, []string{recorded}))
+	}
+	g.after(components, placed)
+}
+
+// approveAndStop lets a person open the way to production and stops what writes there.
+func (g *graph) approveAndStop(prepared []string) []string {
+	last := g.add(Step{ID: Approve, Title: "wait until a person approves: nothing in production is touched before", Phase: Fence, After: prepared})
+	services := g.applications()
+	if len(services) == 0 {
+		return []string{last}
+	}
+	slices.Reverse(services)
+	last = g.add(Step{ID: "services-status", Title: "note which services run", Phase: Fence, After: []string{last}})
+	last = g.add(Step{ID: "stop-services", Title: "stop " + strings.Join(services, ", "), Phase: Fence, After: []string{last}, Destructive: true})
+	return []string{last}
+}
+
+// prepare restores a component beside the living one.
+func (g *graph) prepare(c system.Component) string {
+	restore := link{id: "restore", title: fmt.Sprintf("restore %s beside the living data, from %s", c.Name, g.from)}
+	switch c.Kind {
+	case system.KindDatabase:
+		return g.chain(c, Prepare, nil,
+			link{id: "preflight", title: "check backup, WAL, disk, version, keys and mount points of " + c.Name},
+			restore,
+			link{id: "verify-files", title: "verify every file of " + c.Name + " against the backup's manifest"},
+			link{id: "replay", title: "replay the archived WAL of " + c.Name + ", without promoting"},
+		)
+	case system.KindCache:
+		return g.chain(c, Prepare, nil,
+			link{id: "preflight", title: "check backup, disk and place of " + c.Name},
+			restore,
+			link{id: "verify", title: "load the restored " + c.Name + " in an isolated server"},
+		)
+	default:
+		return g.chain(c, Prepare, nil,
+			link{id: "preflight", title: "check backup, disk and place of " + c.Name},
+			restore,
+			link{id: "verify", title: "verify every file of the restored " + c.Name},
+		)
+	}
+}
+
+// fence keeps a database's old server from taking writes, and replays what it wrote last.
+func (g *graph) fence(c system.Component, after []string) string {
+	var links []link
+	if g.production {
+		links = []link{
+			{"fence", "fence the old server of " + c.Name + ": it accepts no connection any more", true},
+			{"terminate-connections", "terminate the connections to " + c.Name, true},
+			{"salvage-wal", "archive the WAL that the old server of " + c.Name + " left behind", false},
+			{"replay-final", "replay the last WAL of " + c.Name, false},
+		}
+	}
+	return g.chain(c, Fence, after, append(links, link{"verify", "verify the restored " + c.Name + ": tables, counts and checks", false})...)
+}
+
+// cutOver puts the restored data in the old one's place.
+func (g *graph) cutOver(c system.Component, after []string) string {
+	place := "put the restored " + c.Name + " in place"
+	if g.production {
+		place += ", keeping the old directory"
+	}
+	switch c.Kind {
+	case system.KindDatabase:
+		return g.chain(c, CutOver, after, link{"cut-over", place + ", and start it", g.production}, link{"promote", "promote " + c.Name + " on a timeline of its own", g.production})
+	case system.KindCache:
+		return g.chain(c, CutOver, after, link{"cut-over", place + ", start it and count its keys", g.production})
+	default:
+		return g.chain(c, CutOver, after, link{"cut-over", place, g.production})
+	}
+}
+
+// after brings the services back and proves that they work.
+func (g *graph) after(components []system.Component, placed []string) {
+	recovered := func(kind system.ComponentKind, name string) bool {
+		return slices.ContainsFunc(components, func(c system.Component) bool { return c.Kind == kind && c.Name == name })
+	}
+	before := placed
+	for _, m := range g.system.Migrations {
+		if recovered(system.KindDatabase, m.Database) {
+			before = []string{g.add(Step{
+				ID: "migrate/" + m.Name, Title: "migrate " + m.Database + ": " + strings.Join(m.Command, " "), Phase: After,
+				After: before, Destructive: true, Objective: g.system.Objectives.RTO.Application,
+			})}
+		}
+	}
+	if services := g.applications(); len(services) > 0 {
+		before = []string{g.add(Step{
+			ID: "start-services", Title: "start " + strings.Join(services, ", "), Phase: After,
+			After: before, Destructive: true, Objective: g.system.Objectives.RTO.Application,
+		})}
+	}
+	if len(g.system.Checks) > 0 {
+		var names []string
+		for _, check := range g.system.Checks {
+			names = append(names, check.Name)
+		}
+		before = []string{g.add(Step{ID: "health-checks", Title: "check the health of " + strings.Join(names, ", "), Phase: After, After: before})}
+	}
+	for _, c := range components {
+		if c.Kind == system.KindDatabase && g.production {
+			g.chain(c, After, before, link{id: "base-backup", title: "take a new base backup of " + c.Name})
+		}
+	}
+}
+
+// applications names the services in the order to start them.
+func (g *graph) applications() []string {
+	var names []string
+	for _, v := range g.system.Applications() {
+		names = append(names, v.Name)
+	}
+	return names
+}
