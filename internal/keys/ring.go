@@ -1,0 +1,245 @@
+package keys
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+
+	"github.com/frende/lifeboat/internal/fault"
+)
+
+// minPassphrase is how many bytes a passphrase needs. A shorter one is refused:
+// the wrapped keys lie where others may copy and try them.
+const minPassphrase = 12
+
+// Config names the wrapping keys.
+type Config struct {
+	System     string   // the protected system's name; part of the passphrase's salt
+	Secrets    []Secret // 32 bytes in hex or base64, or a passphrase; the first one signs
+	Recipients []string // X25519 public keys to wrap for, hex or base64
+	Identities []Secret // X25519 private keys, to open
+	Signers    []string // Ed25519 public keys (hex or base64) to believe besides the secrets' own
+}
+
+// Ring holds the configured wrapping keys. It is safe for concurrent use and
+// does nothing slow until it is asked: Argon2id runs at the first use of a
+// passphrase, once per process.
+type Ring struct {
+	secrets    []*symmetric
+	recipients []recipient
+	identities []identity
+	signing    signing
+}
+
+// NewRing checks the configured keys: ConfigInvalid says which one is wrong, by its place.
+func NewRing(c Config) (*Ring, error) {
+	r := &Ring{}
+	for i, secret := range c.Secrets {
+		switch raw, ok := parse32(string(secret.bytes)); {
+		case ok:
+			r.secrets = append(r.secrets, &symmetric{kind: kindRaw, raw: raw})
+		case len(secret.bytes) < minPassphrase:
+			return nil, fault.Newf(fault.ConfigInvalid, "read keys", "keys.encryption", "key %d has %d bytes", i+1, len(secret.bytes)).
+				WithHint("give 32 bytes in hex or base64, as from: openssl rand -hex 32, or a passphrase of at least %d characters", minPassphrase)
+		default:
+			r.secrets = append(r.secrets, &symmetric{kind: kindPassphrase, passphrase: secret.bytes,
+				stretch: argon2Defaults(c.System), stretched: map[argon2Fingerprint][]byte{}})
+		}
+	}
+	for i, text := range c.Recipients {
+		found, ok := newRecipient(text)
+		if !ok {
+			return nil, fault.Newf(fault.ConfigInvalid, "read keys", "keys.recipients", "recipient %d is no X25519 public key in hex or base64", i+1)
+		}
+		r.recipients = append(r.recipients, found)
+	}
+	for i, secret := range c.Identities {
+		found, ok := newIdentity(string(secret.bytes))
+		if !ok {
+			return nil, fault.Newf(fault.ConfigInvalid, "read keys", "keys.identities", "identity %d is no X25519 private key in hex or base64", i+1)
+		}
+		r.identities = append(r.identities, found)
+	}
+	for i, text := range c.Signers {
+		raw, ok := parse32(text)
+		if !ok {
+			return nil, fault.Newf(fault.ConfigInvalid, "read keys", "keys.signers", "signer %d is no Ed25519 public key in hex or base64", i+1)
+		}
+		r.signing.pinned = append(r.signing.pinned, ed25519.PublicKey(raw))
+	}
+	if len(r.secrets)+len(r.identities) == 0 {
+		return nil, fault.Newf(fault.ConfigInvalid, "read keys", "keys.encryption", "no key is configured").
+			WithHint("set BACKUP_ENCRYPTION_KEY, or name a key under keys.encryption")
+	}
+	r.signing.secrets = r.secrets
+	return r, nil
+}
+
+// Create makes the data key keyID, random, and wraps it for every configured
+// wrapping key. When the key exists, it opens what is there instead and adds
+// the slots that are missing; so it may be repeated, may race, and rotates.
+// Only a ring with a secret creates: someone must sign.
+func (r *Ring) Create(ctx context.Context, slots Slots, keyID string) (*DataKey, error) {
+	if err := checkKeyID("create key", keyID); err != nil {
+		return nil, err
+	}
+	if len(r.secrets) == 0 {
+		return nil, fault.Newf(fault.KeyUnavailable, "create key", keyID, "this ring can only open").
+			WithHint("configure a key under keys.encryption to write backups")
+	}
+	existing, err := slots.ListSlots(ctx, keyID)
+	if err != nil {
+		return nil, err
+	}
+	if len(existing) == 0 {
+		signer, err := r.signing.public()
+		if err != nil {
+			return nil, err
+		}
+		made, err := newDataKey(keyID, signer)
+		if err != nil {
+			return nil, err
+		}
+		err = r.putSlot(ctx, slots, firstSlot, r.secrets[0], made)
+		switch {
+		case err == nil:
+			return made, r.addSlots(ctx, slots, made, map[string]bool{r.wrapperName(r.secrets[0]): true})
+		case !fault.Has(err, fault.ObjectExists):
+			return nil, err
+		}
+		if existing, err = slots.ListSlots(ctx, keyID); err != nil { // another one was first: his key it is
+			return nil, err
+		}
+	}
+	key, err := r.open(keyID, existing)
+	if err != nil {
+		return nil, err
+	}
+	have := map[string]bool{}
+	for _, s := range existing {
+		if body, err := parseSlot(keyID, s); err == nil { // a damaged slot counts as missing
+			have[body.name()] = true
+		}
+		have[s.Name] = true
+	}
+	return key, r.addSlots(ctx, slots, key, have)
+}
+
+// Open opens the data key keyID. KeyUnavailable: it has no slot, or none of a
+// kind that is configured. KeyWrong: it has, but for other keys. IntegrityError:
+// the slot for our key is altered.
+func (r *Ring) Open(ctx context.Context, slots Slots, keyID string) (*DataKey, error) {
+	if err := checkKeyID("open key", keyID); err != nil {
+		return nil, err
+	}
+	existing, err := slots.ListSlots(ctx, keyID)
+	if err != nil {
+		return nil, err
+	}
+	return r.open(keyID, existing)
+}
+
+func (r *Ring) open(keyID string, slots []Slot) (*DataKey, error) {
+	if len(slots) == 0 {
+		return nil, fault.Newf(fault.KeyUnavailable, "open key", keyID, "the store has no slot of it")
+	}
+	var damaged error
+	var sameKind bool
+	for _, s := range slots {
+		body, err := parseSlot(keyID, s)
+		if err != nil {
+			damaged = err
+			continue
+		}
+		sameKind = sameKind || r.has(body.Kind)
+		payload, mine, err := r.unwrap(body)
+		if err != nil {
+			damaged = fault.New(fault.IntegrityError, "open key", slotKey(keyID, s.Name), err)
+		}
+		if err == nil && mine {
+			return dataKeyOf(keyID, payload, body.Kind != kindX25519), nil
+		}
+	}
+	switch {
+	case damaged != nil:
+		return nil, damaged
+	case sameKind:
+		return nil, fault.Newf(fault.KeyWrong, "open key", keyID, "its %d slots are for other keys", len(slots))
+	default:
+		return nil, fault.Newf(fault.KeyUnavailable, "open key", keyID, "its %d slots are for kinds of keys that are not configured", len(slots))
+	}
+}
+
+func (r *Ring) unwrap(body slotBody) (payload []byte, mine bool, err error) {
+	for _, s := range r.secrets {
+		if s.kind == body.Kind {
+			if payload, mine, err = s.unwrap(body); mine {
+				return payload, mine, err
+			}
+		}
+	}
+	if body.Kind == kindX25519 {
+		for _, i := range r.identities {
+			if payload, mine, err = i.unwrap(body); mine {
+				return payload, mine, err
+			}
+		}
+	}
+	return nil, false, nil
+}
+
+func (r *Ring) has(kind string) bool {
+	for _, s := range r.secrets {
+		if s.kind == kind {
+			return true
+		}
+	}
+	return kind == kindX25519 && len(r.identities) > 0
+}
+
+// wrapper is what a data key can be wrapped for.
+type wrapper interface {
+	wrap(keyID string, payload []byte) (slotBody, error)
+}
+
+func (r *Ring) wrapperName(w wrapper) string {
+	switch w := w.(type) {
+	case *symmetric:
+		return w.kind + "-" + wrapperID(w.secret(w.stretch))
+	case recipient:
+		return kindX25519 + "-" + recipientID(w.public.Bytes())
+	}
+	return ""
+}
+
+func (r *Ring) addSlots(ctx context.Context, slots Slots, key *DataKey, have map[string]bool) error {
+	wrappers := make([]wrapper, 0, len(r.secrets)+len(r.recipients))
+	for _, s := range r.secrets {
+		wrappers = append(wrappers, s)
+	}
+	for _, to := range r.recipients {
+		wrappers = append(wrappers, to)
+	}
+	for _, w := range wrappers {
+		name := r.wrapperName(w)
+		if have[name] {
+			continue
+		}
+		if err := r.putSlot(ctx, slots, name, w, key); err != nil && !fault.Has(err, fault.ObjectExists) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Ring) putSlot(ctx context.Context, slots Slots, name string, w wrapper, key *DataKey) error {
+	body, err := w.wrap(key.id, key.payload())
+	if err != nil {
+		return fault.New(fault.KeyUnavailable, "wrap key", key.id, err)
+	}
+	raw, err := json.Marshal(body)
+	if err != nil {
+		return fault.New(fault.KeyUnavailable, "wrap key", key.id, err)
+	}
+	return slots.PutSlot(ctx, key.id, name, raw)
+}
