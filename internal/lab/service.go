@@ -158,6 +158,13 @@ func (s *Service) spawn() (err error) {
 	if err != nil {
 		return fmt.Errorf("its process ended at once: %s", s.tail())
 	}
+	// The kernel shows the new command line a moment after the program has been
+	// put in place, which is all that Start waits for.
+	shown, cancel := context.WithTimeout(context.Background(), probeTimeout)
+	defer cancel()
+	if err := await(shown, func() (bool, error) { return found.alive(), nil }); err != nil {
+		return fmt.Errorf("its process ended at once: %s", s.tail())
+	}
 	raw, err := json.Marshal(found)
 	if err != nil {
 		return err
