@@ -1,7 +1,6 @@
 package tree
 
 import (
-	"encoding/json"
 	"path"
 	"strings"
 	"time"
@@ -98,8 +97,8 @@ type wire struct {
 	Flag      string            `json:"flag,omitempty"`
 }
 
-// MarshalJSON gives the entry's line in the table.
-func (e Entry) MarshalJSON() ([]byte, error) {
+// line gives the entry as it stands in the table.
+func (e Entry) line() wire {
 	line := wire{
 		Path: e.Path, Kind: e.Kind, Mode: e.Mode, UID: e.UID, GID: e.GID, Owner: e.Owner, Group: e.Group,
 		Size: e.Size, Seconds: e.ModTime.Unix(), Nanos: int64(e.ModTime.Nanosecond()), Link: e.Link,
@@ -111,33 +110,26 @@ func (e Entry) MarshalJSON() ([]byte, error) {
 	if !utf8.ValidString(e.Link) {
 		line.Link, line.LinkBytes = "", []byte(e.Link)
 	}
-	return json.Marshal(line)
+	return line
 }
 
-// UnmarshalJSON reads a line of the table.
-func (e *Entry) UnmarshalJSON(data []byte) error {
-	var line wire
-	if err := json.Unmarshal(data, &line); err != nil {
-		return err
+// entry gives the entry that a line of the table says.
+func (w wire) entry() Entry {
+	e := Entry{
+		Path: w.Path, Kind: w.Kind, Mode: w.Mode, UID: w.UID, GID: w.GID, Owner: w.Owner, Group: w.Group,
+		Size: w.Size, ModTime: time.Unix(w.Seconds, w.Nanos).UTC(), Link: w.Link,
+		Xattrs: w.Xattrs, Offset: w.Offset, Digest: w.Digest, Flag: w.Flag,
 	}
-	*e = Entry{
-		Path: line.Path, Kind: line.Kind, Mode: line.Mode, UID: line.UID, GID: line.GID, Owner: line.Owner, Group: line.Group,
-		Size: line.Size, ModTime: time.Unix(line.Seconds, line.Nanos).UTC(), Link: line.Link,
-		Xattrs: line.Xattrs, Offset: line.Offset, Segments: line.Segments, Digest: line.Digest, Flag: line.Flag,
+	if w.Sparse {
+		e.Segments = append([]Segment{}, w.Segments...)
 	}
-	if line.Sparse && e.Segments == nil {
-		e.Segments = []Segment{}
+	if len(w.PathBytes) > 0 {
+		e.Path = string(w.PathBytes)
 	}
-	if !line.Sparse {
-		e.Segments = nil
+	if len(w.LinkBytes) > 0 {
+		e.Link = string(w.LinkBytes)
 	}
-	if len(line.PathBytes) > 0 {
-		e.Path = string(line.PathBytes)
-	}
-	if len(line.LinkBytes) > 0 {
-		e.Link = string(line.LinkBytes)
-	}
-	return nil
+	return e
 }
 
 // depth counts the directories above name, for "deepest first".

@@ -30,8 +30,7 @@ type (
 	}
 )
 
-// EncodeTable writes the entries as a table. It calls w often with large
-// pieces; the error is w's own, or a PathFailed that names the entry.
+// EncodeTable writes the entries as a table, in large pieces. The error is w's own.
 func EncodeTable(w io.Writer, entries []Entry) error {
 	out := bufio.NewWriterSize(w, 256<<10)
 	lines := json.NewEncoder(out)
@@ -40,10 +39,7 @@ func EncodeTable(w io.Writer, entries []Entry) error {
 		return err
 	}
 	for i := range entries {
-		if err := lines.Encode(&entries[i]); err != nil {
-			if _, ours := errors.AsType[*json.MarshalerError](err); ours {
-				return fault.New(fault.PathFailed, "encode table entry", entries[i].Path, err)
-			}
+		if err := lines.Encode(entries[i].line()); err != nil {
 			return err
 		}
 	}
@@ -79,10 +75,11 @@ func DecodeTable(r io.Reader) ([]Entry, error) {
 		if len(entries) == mostEntries {
 			return nil, damaged(nil, "it has too many entries")
 		}
-		var entry Entry
-		if err := json.Unmarshal(lines.Bytes(), &entry); err != nil {
+		var line wire
+		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
 			return nil, damaged(err, "a line is not an entry")
 		}
+		entry := line.entry()
 		entry.Owner, entry.Group = intern(names, entry.Owner), intern(names, entry.Group)
 		entries = append(entries, entry)
 	}
