@@ -54,7 +54,8 @@ func (a *Activities) Start(ctx context.Context, in StartInput) (Result, error) {
 // each acts on one service after the other and notes what it found then.
 func (a *Activities) each(ctx context.Context, services []system.Service, act func(context.Context, system.Service) (bool, error)) (Result, error) {
 	result := Result{Services: []Outcome{}}
-	defer heartbeats(ctx, result)()
+	note, stop := heartbeats(ctx)
+	defer stop()
 	for _, s := range services {
 		started := time.Now()
 		changed, err := act(ctx, s)
@@ -66,7 +67,7 @@ func (a *Activities) each(ctx context.Context, services []system.Service, act fu
 			return result, err
 		}
 		result.Services = append(result.Services, Outcome{Name: s.Name, State: string(state), Changed: changed, Took: since(started)})
-		activity.RecordHeartbeat(ctx, result)
+		note(Result{Services: slices.Clone(result.Services)})
 	}
 	return result, nil
 }
@@ -82,7 +83,8 @@ func (a *Activities) Migrate(ctx context.Context, in MigrateInput) (MigrateResul
 	if err != nil {
 		return result, err
 	}
-	defer heartbeats(ctx, result)()
+	_, stop := heartbeats(ctx)
+	defer stop()
 	limited := ctx
 	if in.Migration.Timeout > 0 {
 		var cancel context.CancelFunc
@@ -139,25 +141,27 @@ func (a *Activities) connection(d system.Database) (env, secrets []string, err e
 	return env, secrets, nil
 }
 
-// heartbeats says that the activity lives until the function it returns is called.
-func heartbeats(ctx context.Context, details any) (stop func()) {
-	done, ended := make(chan struct{}), make(chan struct{})
+// heartbeats says that the activity lives, with the details last noted, until
+// stop is called.
+func heartbeats(ctx context.Context) (note func(details any), stop func()) {
+	notes, done, ended := make(chan any), make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
 		ticker := time.NewTicker(beat)
 		defer ticker.Stop()
+		var details []any
 		for {
 			select {
 			case <-done:
 				return
-			case <-ctx.Done():
-				return
+			case noted := <-notes:
+				details = []any{noted}
 			case <-ticker.C:
-				activity.RecordHeartbeat(ctx, details)
 			}
+			activity.RecordHeartbeat(ctx, details...)
 		}
 	}()
-	return func() { close(done); <-ended }
+	return func(details any) { notes <- details }, func() { close(done); <-ended }
 }
 
 func since(started time.Time) system.Duration {
