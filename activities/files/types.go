@@ -3,6 +3,7 @@ package files
 import (
 	"time"
 
+	"github.com/frende/lifeboat/internal/report"
 	"github.com/frende/lifeboat/internal/system"
 )
 
@@ -92,6 +93,8 @@ type RestoreResult struct {
 	// Dropped counts owners, special modes and attributes that could not be
 	// given, because the worker is not root or the file system has none.
 	Dropped int64 `json:"dropped"`
+
+	Fallbacks []report.Fallback `json:"fallbacks,omitempty"` // objects that had to be read from the replica
 }
 
 // Progress is the heartbeat of Backup, Restore and Verify, in bytes. Total is 0
@@ -139,7 +142,7 @@ type DiscardInput struct {
 	RunID string `json:"run_id"`
 }
 
-// DiscardResult says how many bytes were freed.
+// DiscardResult says whether there was one.
 type DiscardResult struct {
 	Removed bool `json:"removed"`
 }

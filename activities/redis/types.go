@@ -3,6 +3,7 @@ package redis
 import (
 	"time"
 
+	"github.com/frende/lifeboat/internal/report"
 	"github.com/frende/lifeboat/internal/system"
 )
 
@@ -104,7 +105,9 @@ type RestoreInput struct {
 // RestoreResult says what a restore wrote.
 type RestoreResult struct {
 	Bytes   int64 `json:"bytes"`
-	Resumed int64 `json:"resumed"`
+	Resumed int64 `json:"resumed"` // that an earlier attempt had written
+
+	Fallbacks []report.Fallback `json:"fallbacks,omitempty"` // objects that had to be read from the replica
 }
 
 // Progress is the heartbeat of Backup and Restore, in bytes. Total is 0 while it
