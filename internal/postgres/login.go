@@ -129,6 +129,7 @@ const (
 	stateStarting             = "57P03"
 	classShutdown             = "57P"
 	classResources            = "53"
+	classWrong                = "42" // syntax errors, unknown names
 )
 
 // connectFault names why a connection could not be made. The driver's error

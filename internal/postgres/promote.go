@@ -1,0 +1,89 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/frende/lifeboat/internal/fault"
+)
+
+// promoteTime bounds pg_promote: there is nothing left to replay.
+const promoteTime = 60 // seconds
+
+// Promoted is what a server writes after a promotion.
+type Promoted struct {
+	Timeline uint32
+	LSN      LSN // after the checkpoint that ended the recovery
+}
+
+// Promote makes a standby that has replayed all it should a primary, waits for
+// a checkpoint on the new timeline, and removes the recovery settings that
+// Handover left. A server that is a primary already is only tidied up, so it may
+// be called again. It fails with ForeignCluster when the server has another
+// system identifier, and with ServerFailed when it does not leave recovery.
+func Promote(ctx context.Context, login Login, systemID string) (Promoted, error) {
+	server, err := Connect(ctx, login)
+	if err != nil {
+		return Promoted{}, err
+	}
+	defer server.Close(ctx)
+	if err := server.facts.CheckSystem(systemID, server.String()); err != nil {
+		return Promoted{}, err
+	}
+	if server.facts.InRecovery {
+		left, err := value[bool](ctx, server, "SELECT pg_promote(true, $1)", promoteTime)
+		if err != nil {
+			return Promoted{}, err
+		}
+		if !left {
+			return Promoted{}, fault.Newf(fault.ServerFailed, "promote", server.String(), "it did not leave recovery within %d s", promoteTime)
+		}
+	}
+	if err := server.execute(ctx, "CHECKPOINT"); err != nil {
+		return Promoted{}, err
+	}
+	for _, setting := range recoverySettings(0, "") {
+		if err := server.execute(ctx, "ALTER SYSTEM RESET "+pgx.Identifier{setting[0]}.Sanitize()); err != nil {
+			return Promoted{}, err
+		}
+	}
+	if err := server.execute(ctx, "SELECT pg_reload_conf()"); err != nil {
+		return Promoted{}, err
+	}
+	var p Promoted
+	if p.Timeline, err = value[uint32](ctx, server, "SELECT timeline_id FROM pg_control_checkpoint()"); err != nil {
+		return Promoted{}, err
+	}
+	position, err := value[string](ctx, server, "SELECT pg_current_wal_insert_lsn()::text")
+	if err != nil {
+		return Promoted{}, err
+	}
+	p.LSN, err = ParseLSN(position)
+	return p, err
+}
+
+// AwaitServer waits until the server answers: within, after a start. It fails
+// with what the last attempt failed with.
+func AwaitServer(ctx context.Context, login Login, within time.Duration) (Facts, error) {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	poll := time.NewTicker(pollTime)
+	defer poll.Stop()
+	for {
+		server, err := Connect(ctx, login)
+		if err == nil {
+			defer server.Close(ctx)
+			return server.Facts(), nil
+		}
+		if !fault.Has(err, fault.ServerUnavailable) {
+			return Facts{}, err
+		}
+		select {
+		case <-ctx.Done():
+			return Facts{}, err
+		case <-poll.C:
+		}
+	}
+}

@@ -1,0 +1,235 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/frende/lifeboat/internal/fault"
+)
+
+// Replayed is how far a staged server has come.
+type Replayed struct {
+	LSN       LSN        `json:"lsn"`
+	Committed *time.Time `json:"committed,omitempty"` // of the newest transaction since the server started; nil: none
+}
+
+// unreadyWakes is how often a server that is not yet consistent is asked to
+// look again at the end of its WAL before it is given up.
+const unreadyWakes = 3
+
+// watch is what is remembered between two looks at a replaying server.
+type watch struct {
+	poked   time.Time // when the server was last told to look for WAL again
+	unready int       // times it looked past the end without being consistent
+	best    LSN
+}
+
+// WaitConsistent waits until the server answers queries: it has replayed to the
+// end of its base backup. A server that stops on the way is started again, a
+// few times. It fails with ServerFailed, or with WALShort when the WAL ends first.
+func (i *Instance) WaitConsistent(ctx context.Context) error {
+	_, err := i.follow(ctx, func(r *Replayed, _ bool) (bool, error) { return r != nil, nil })
+	return err
+}
+
+// WaitReplayed waits until all WAL that can be had is replayed: what is pinned,
+// and what lies in the staged pg_wal beyond it. That the server has asked for a
+// segment past the pinned end, and waits, proves it. It fails with WALShort when
+// target was not reached by then, and never promotes. A server that
+// restore_command stopped (exit 126) is started again, a few times without
+// progress; then it fails with ServerFailed. progress may be nil.
+func (i *Instance) WaitReplayed(ctx context.Context, target LSN, progress func(LSN)) (Replayed, error) {
+	return i.follow(ctx, func(r *Replayed, ended bool) (bool, error) {
+		if r == nil {
+			return false, nil
+		}
+		if progress != nil {
+			progress(r.LSN)
+		}
+		if !ended {
+			return false, nil
+		}
+		if r.LSN < target {
+			return false, fault.Newf(fault.WALShort, "replay in", i.String(), "replayed to %s, the recovery point is %s", r.LSN, target).
+				WithHint("the server was not promoted; read %s", i.LogFile())
+		}
+		return true, nil
+	})
+}
+
+// follow looks at the server until done says so. It is given nil while the
+// server does not answer, and whether the server has found the end of its WAL.
+func (i *Instance) follow(ctx context.Context, done func(r *Replayed, ended bool) (bool, error)) (Replayed, error) {
+	w := &watch{}
+	if i.process == nil {
+		// Found running: it may have looked for WAL long ago.
+		if err := i.wake(w); err != nil {
+			return Replayed{}, err
+		}
+	} else {
+		w.poked = i.started
+	}
+	poll := time.NewTicker(pollTime)
+	defer poll.Stop()
+	for {
+		r, ended, err := i.look(ctx, w)
+		if err != nil {
+			return Replayed{}, err
+		}
+		if finished, err := done(r, ended); err != nil {
+			return Replayed{}, err
+		} else if finished {
+			return *r, nil
+		}
+		select {
+		case <-ctx.Done():
+			return Replayed{}, ctx.Err()
+		case <-poll.C:
+		}
+	}
+}
+
+// look observes the server once, and starts it again when it has ended.
+func (i *Instance) look(ctx context.Context, w *watch) (*Replayed, bool, error) {
+	if !i.alive() {
+		if err := i.restart(ctx); err != nil {
+			return nil, false, err
+		}
+		w.poked, w.unready = i.started, 0
+		return nil, false, nil
+	}
+	// Asked for first: a wait that is seen afterwards came after the question.
+	asked := i.askedPast(w)
+	conn, err := i.connected(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	if conn == nil {
+		return nil, false, i.unready(w, asked)
+	}
+	r, waiting, err := i.observe(ctx, conn)
+	if err != nil {
+		return nil, false, err
+	}
+	if r == nil {
+		return nil, false, nil
+	}
+	if r.LSN > w.best {
+		w.best, i.restarts = r.LSN, 0
+	}
+	return r, asked && waiting, nil
+}
+
+// unready gives a server up that has looked past the end of its WAL again and
+// again, and still has not reached the end of its base backup.
+func (i *Instance) unready(w *watch, asked bool) error {
+	if !asked {
+		return nil
+	}
+	if w.unready++; w.unready > unreadyWakes {
+		return fault.Newf(fault.WALShort, "replay in", i.String(), "WAL ends before the end of the base backup").
+			WithHint("the backup can't be used without that WAL; choose another, and read %s", i.LogFile())
+	}
+	return i.wake(w)
+}
+
+// wake tells the server to look for WAL now: a signal to reload interrupts the
+// wait between two attempts.
+func (i *Instance) wake(w *watch) error {
+	w.poked = time.Now()
+	if err := syscall.Kill(i.pid, syscall.SIGHUP); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return fault.New(fault.ServerFailed, "wake", i.String(), err)
+	}
+	return nil
+}
+
+// askedPast says whether the server has asked for a segment past the pinned
+// end since it was last woken.
+func (i *Instance) askedPast(w *watch) bool {
+	path := filepath.Join(i.config.RunDir, askedName)
+	info, err := os.Stat(path)
+	if err != nil || info.ModTime().Before(w.poked.Add(-clockGrain)) {
+		return false
+	}
+	body, err := os.ReadFile(path)
+	if err != nil {
+		return false
+	}
+	segment, err := ParseSegment(strings.TrimSpace(string(body)), i.config.SegmentSize)
+	return err == nil && segment.Number > i.config.Last.Number
+}
+
+// clockGrain is how much older than the clock a file's time may be that was
+// just written: the kernel stamps files with the time of its last tick.
+const clockGrain = 10 * time.Millisecond
+
+const observeSQL = `
+SELECT pg_is_in_recovery(), coalesce(pg_last_wal_replay_lsn(), '0/0')::text, pg_last_xact_replay_timestamp(),
+       coalesce((SELECT wait_event FROM pg_stat_activity WHERE backend_type = 'startup'), ''),
+       CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() ELSE '' END`
+
+// observe asks the server where it is, and whether it waits for more WAL. It
+// gives nil when the connection was lost: the next look finds out why.
+func (i *Instance) observe(ctx context.Context, conn *pgx.Conn) (*Replayed, bool, error) {
+	var recovering bool
+	var position, waits, paused string
+	r := &Replayed{}
+	err := conn.QueryRow(ctx, observeSQL).Scan(&recovering, &position, &r.Committed, &waits, &paused)
+	if err != nil {
+		err = queryFault(ctx, "observe", i.String(), err)
+		if fault.Has(err, fault.ServerUnavailable) && ctx.Err() == nil {
+			i.disconnect(ctx)
+			return nil, false, nil
+		}
+		return nil, false, err
+	}
+	if !recovering {
+		return nil, false, fault.Newf(fault.ServerFailed, "replay in", i.String(), "it was promoted by someone else").
+			WithHint("discard this staging directory and start the recovery again")
+	}
+	if paused == "paused" {
+		return nil, false, fault.Newf(fault.ServerSettings, "replay in", i.String(), "recovery is paused, because a setting is lower than at the source").
+			WithHint("read %s for the setting; it was raised at the source after the base backup", i.LogFile())
+	}
+	if r.LSN, err = ParseLSN(position); err != nil {
+		return nil, false, err
+	}
+	if r.Committed != nil {
+		utc := r.Committed.UTC()
+		r.Committed = &utc
+	}
+	return r, waits == "RecoveryRetrieveRetryInterval", nil
+}
+
+// LastReplay asks the server how far it has come. It fails with
+// ServerUnavailable when the server does not answer.
+func (i *Instance) LastReplay(ctx context.Context) (Replayed, error) {
+	conn, err := i.connected(ctx)
+	if err != nil {
+		return Replayed{}, err
+	}
+	if conn != nil {
+		r, _, err := i.observe(ctx, conn)
+		if err != nil {
+			return Replayed{}, err
+		}
+		if r != nil {
+			return *r, nil
+		}
+	}
+	return Replayed{}, fault.Newf(fault.ServerUnavailable, "observe", i.String(), "it does not answer")
+}
+
+// Repin changes what counts as the end of the pinned WAL, after the pin file
+// that restore_command reads was replaced, and lets the server look for more.
+func (i *Instance) Repin(last Segment) error {
+	i.config.Last = last
+	return i.wake(&watch{})
+}

@@ -1,0 +1,140 @@
+package postgres
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/frende/lifeboat/internal/fault"
+)
+
+// SalvageConfig says whose WAL is saved, and for whom.
+type SalvageConfig struct {
+	From        Segment // the first that the archive lacks
+	SegmentSize int64
+	SystemID    string
+	DataDir     string // of the old server, which must not run; may be missing
+	Staged      string // data directory of the staged server, which may run
+	Owner       Account
+}
+
+// Salvage copies the WAL that the archive lacks from the old data directory to
+// the staged one, where the server finds it after the archive has no more. It
+// takes segments as long as they follow each other and say of themselves that
+// they belong to this cluster, timeline and place: the file names of recycled
+// segments lie. It gives their names; it may be called again.
+func Salvage(ctx context.Context, c SalvageConfig) ([]string, error) {
+	var saved []string
+	for segment := c.From; ; segment = segment.Next() {
+		if err := ctx.Err(); err != nil {
+			return saved, err
+		}
+		name := segment.Name(c.SegmentSize)
+		source := filepath.Join(c.DataDir, "pg_wal", name)
+		ours, err := c.belongs(source, segment)
+		if err != nil || !ours {
+			return saved, err
+		}
+		if err := c.copy(source, filepath.Join(c.Staged, "pg_wal", name)); err != nil {
+			return saved, err
+		}
+		saved = append(saved, name)
+	}
+}
+
+// Unarchived lists the segments in pg_wal that the old server had completed but
+// not archived, by its own marks (archive_status/*.ready).
+func Unarchived(dataDir string) ([]string, error) {
+	entries, err := os.ReadDir(filepath.Join(dataDir, "pg_wal", "archive_status"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, pathFault("list", dataDir, err)
+	}
+	var ready []string
+	for _, entry := range entries {
+		name := entry.Name()
+		if filepath.Ext(name) == ".ready" && IsSegment(name[:len(name)-len(".ready")]) {
+			ready = append(ready, name[:len(name)-len(".ready")])
+		}
+	}
+	return ready, nil
+}
+
+// Offsets in the long header of a segment's first page (xlog_internal.h,
+// XLogLongPageHeaderData). They are in the byte order of the host.
+const (
+	headerTimeline = 4
+	headerAddress  = 8
+	headerSystemID = 24
+	headerSize     = 32
+	headerLength   = 40
+)
+
+// belongs reads the header of a segment's first page.
+func (c SalvageConfig) belongs(path string, segment Segment) (bool, error) {
+	file, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, pathFault("salvage", path, err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return false, pathFault("salvage", path, err)
+	}
+	header := make([]byte, headerLength)
+	if _, err := io.ReadFull(file, header); errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		return false, nil
+	} else if err != nil {
+		return false, pathFault("salvage", path, err)
+	}
+	order := binary.NativeEndian
+	return info.Size() == c.SegmentSize &&
+		order.Uint32(header[headerTimeline:]) == segment.Timeline &&
+		LSN(order.Uint64(header[headerAddress:])) == segment.Start(c.SegmentSize) &&
+		strconv.FormatUint(order.Uint64(header[headerSystemID:]), 10) == c.SystemID &&
+		int64(order.Uint32(header[headerSize:])) == c.SegmentSize, nil
+}
+
+// copy puts a segment in the staged pg_wal, whole or not at all.
+func (c SalvageConfig) copy(source, target string) (err error) {
+	const op = "salvage"
+	from, err := os.Open(source)
+	if err != nil {
+		return pathFault(op, source, err)
+	}
+	defer from.Close()
+	temporary := target + ".lifeboat"
+	into, err := os.OpenFile(temporary, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return pathFault(op, target, err)
+	}
+	n, err := io.Copy(into, from)
+	if err == nil && n != c.SegmentSize {
+		err = io.ErrUnexpectedEOF
+	}
+	err = errors.Join(err, c.Owner.ownFile(into), into.Sync(), into.Close())
+	if err == nil {
+		err = os.Rename(temporary, target)
+	}
+	if err != nil {
+		return fault.New(pathKind(err), op, source, errors.Join(err, os.Remove(temporary)))
+	}
+	return syncDir(filepath.Dir(target))
+}
+
+func pathKind(err error) fault.Kind {
+	if errors.Is(err, errNoSpace) {
+		return fault.NoSpace
+	}
+	return fault.PathFailed
+}
