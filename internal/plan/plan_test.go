@@ -97,6 +97,16 @@ func TestNoComponentIsCutOverBeforeAllAreReady(t *testing.T) {
 	}
 }
 
+func TestServersStartWithTheRecoveredConfiguration(t *testing.T) {
+	p, err := plan.Recovery(frende(t), plan.Options{})
+	require.NoError(t, err)
+	for _, server := range []string{"database/frende", "cache/sessions"} {
+		require.Contains(t, ancestors(p, server+"/cut-over"), "configuration/postgresql/cut-over")
+		require.Contains(t, ancestors(p, server+"/cut-over"), "configuration/redis/cut-over")
+	}
+	require.NotContains(t, ancestors(p, "files/uploads/cut-over"), "configuration/redis/cut-over")
+}
+
 func TestComponentsArePreparedInParallel(t *testing.T) {
 	p, err := plan.Recovery(frende(t), plan.Options{})
 	require.NoError(t, err)
@@ -149,6 +159,6 @@ func TestTextReadsAsAPlan(t *testing.T) {
 	require.NoError(t, err)
 	text := p.Text()
 	require.Contains(t, text, "Recovery of frende to production, to latest: 10 steps, objective 30m.\nThis is a plan: nothing has been changed.\n")
-	require.Contains(t, text, "    1  check backup, disk and place of uploads\n    2  restore uploads beside the living data, from its newest backup  (after 1)\n")
+	require.Contains(t, text, "    1  check backup, disk and place of files/uploads\n    2  restore files/uploads beside the living data, from its newest backup  (after 1)\n")
 	require.Contains(t, text, "!   6  stop frende-frontend, frende-backend  (after 5)\n")
 }

@@ -137,11 +137,32 @@ func (g *graph) build(components []system.Component) {
 		fenced = slices.Concat(fenced, stopped)
 	}
 	recorded := g.add(Step{ID: "record-recovery-point", Title: "put the recovery point of every component on record", Phase: Fence, After: fenced})
+	g.after(components, g.place(components, recorded))
+}
+
+// place cuts all components over. Servers start with the configuration that was
+// recovered, so theirs come after the configuration sets.
+func (g *graph) place(components []system.Component, recorded string) []string {
 	var placed []string
+	before := []string{recorded}
 	for _, c := range components {
-		placed = append(placed, g.cutOver(c, []string{recorded}))
+		if c.Kind == system.KindConfiguration {
+			placed = append(placed, g.cutOver(c, before))
+		}
 	}
-	g.after(components, placed)
+	serversAfter := before
+	if len(placed) > 0 {
+		serversAfter = slices.Clone(placed)
+	}
+	for _, c := range components {
+		switch c.Kind {
+		case system.KindDatabase, system.KindCache:
+			placed = append(placed, g.cutOver(c, serversAfter))
+		case system.KindFiles:
+			placed = append(placed, g.cutOver(c, before))
+		}
+	}
+	return placed
 }
 
 // approveAndStop lets a person open the way to production and stops what writes there.
@@ -159,26 +180,26 @@ func (g *graph) approveAndStop(prepared []string) []string {
 
 // prepare restores a component beside the living one.
 func (g *graph) prepare(c system.Component) string {
-	restore := link{id: "restore", title: fmt.Sprintf("restore %s beside the living data, from %s", c.Name, g.from)}
+	restore := link{id: "restore", title: fmt.Sprintf("restore %s beside the living data, from %s", c.ID, g.from)}
 	switch c.Kind {
 	case system.KindDatabase:
 		return g.chain(c, Prepare, nil,
-			link{id: "preflight", title: "check backup, WAL, disk, version, keys and mount points of " + c.Name},
+			link{id: "preflight", title: "check backup, WAL, disk, version, keys and mount points of " + c.ID},
 			restore,
-			link{id: "verify-files", title: "verify every file of " + c.Name + " against the backup's manifest"},
-			link{id: "replay", title: "replay the archived WAL of " + c.Name + ", without promoting"},
+			link{id: "verify-files", title: "verify every file of " + c.ID + " against the backup's manifest"},
+			link{id: "replay", title: "replay the archived WAL of " + c.ID + ", without promoting"},
 		)
 	case system.KindCache:
 		return g.chain(c, Prepare, nil,
-			link{id: "preflight", title: "check backup, disk and place of " + c.Name},
+			link{id: "preflight", title: "check backup, disk and place of " + c.ID},
 			restore,
-			link{id: "verify", title: "load the restored " + c.Name + " in an isolated server"},
+			link{id: "verify", title: "load the restored " + c.ID + " in an isolated server"},
 		)
 	default:
 		return g.chain(c, Prepare, nil,
-			link{id: "preflight", title: "check backup, disk and place of " + c.Name},
+			link{id: "preflight", title: "check backup, disk and place of " + c.ID},
 			restore,
-			link{id: "verify", title: "verify every file of the restored " + c.Name},
+			link{id: "verify", title: "verify every file of the restored " + c.ID},
 		)
 	}
 }
@@ -188,24 +209,24 @@ func (g *graph) fence(c system.Component, after []string) string {
 	var links []link
 	if g.production {
 		links = []link{
-			{"fence", "fence the old server of " + c.Name + ": it accepts no connection any more", true},
-			{"terminate-connections", "terminate the connections to " + c.Name, true},
-			{"salvage-wal", "archive the WAL that the old server of " + c.Name + " left behind", false},
-			{"replay-final", "replay the last WAL of " + c.Name, false},
+			{"fence", "fence the old server of " + c.ID + ": it accepts no connection any more", true},
+			{"terminate-connections", "terminate the connections to " + c.ID, true},
+			{"salvage-wal", "archive the WAL that the old server of " + c.ID + " left behind", false},
+			{"replay-final", "replay the last WAL of " + c.ID, false},
 		}
 	}
-	return g.chain(c, Fence, after, append(links, link{"verify", "verify the restored " + c.Name + ": tables, counts and checks", false})...)
+	return g.chain(c, Fence, after, append(links, link{"verify", "verify the restored " + c.ID + ": tables, counts and checks", false})...)
 }
 
 // cutOver puts the restored data in the old one's place.
 func (g *graph) cutOver(c system.Component, after []string) string {
-	place := "put the restored " + c.Name + " in place"
+	place := "put the restored " + c.ID + " in place"
 	if g.production {
 		place += ", keeping the old directory"
 	}
 	switch c.Kind {
 	case system.KindDatabase:
-		return g.chain(c, CutOver, after, link{"cut-over", place + ", and start it", g.production}, link{"promote", "promote " + c.Name + " on a timeline of its own", g.production})
+		return g.chain(c, CutOver, after, link{"cut-over", place + ", and start it", g.production}, link{"promote", "promote " + c.ID + " on a timeline of its own", g.production})
 	case system.KindCache:
 		return g.chain(c, CutOver, after, link{"cut-over", place + ", start it and count its keys", g.production})
 	default:
@@ -242,7 +263,7 @@ func (g *graph) after(components []system.Component, placed []string) {
 	}
 	for _, c := range components {
 		if c.Kind == system.KindDatabase && g.production {
-			g.chain(c, After, before, link{id: "base-backup", title: "take a new base backup of " + c.Name})
+			g.chain(c, After, before, link{id: "base-backup", title: "take a new base backup of " + c.ID})
 		}
 	}
 }

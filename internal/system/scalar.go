@@ -84,6 +84,16 @@ func (b Bytes) String() string {
 	return strconv.FormatInt(int64(b), 10)
 }
 
+// Human writes the size for a person, rounded: "1.9 GiB".
+func (b Bytes) Human() string {
+	for _, unit := range byteUnits() {
+		if unit.binary && int64(b) >= unit.size {
+			return strconv.FormatFloat(float64(b)/float64(unit.size), 'f', 1, 64) + " " + unit.name
+		}
+	}
+	return strconv.FormatInt(int64(b), 10) + " B"
+}
+
 // MarshalText writes String.
 func (b Bytes) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
 

@@ -57,6 +57,12 @@ func TestBytesReadsWhatItWrites(t *testing.T) {
 	}
 }
 
+func TestBytesAreRoundedForAPerson(t *testing.T) {
+	for b, want := range map[system.Bytes]string{0: "0 B", 1023: "1023 B", 1536: "1.5 KiB", 200 << 20: "200.0 MiB", 2040109466: "1.9 GiB"} {
+		require.Equal(t, want, b.Human())
+	}
+}
+
 func TestDateIsADay(t *testing.T) {
 	var d system.Date
 	require.NoError(t, json.Unmarshal([]byte(`"2024-01-31"`), &d))

@@ -1,0 +1,160 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/system"
+)
+
+// Process is what a command has of the world.
+type Process struct {
+	Args           []string
+	Stdout, Stderr io.Writer
+	Env            system.Env
+	Now            func() time.Time
+	Screen         func() int // width of the terminal that Stdout is; 0: it is none
+}
+
+// Run carries out one command line and gives the exit code.
+func Run(ctx context.Context, p Process) int {
+	a := &app{Process: p}
+	err := a.execute(ctx)
+	a.explain(err)
+	return fault.ExitCode(err)
+}
+
+// app is one run of the command.
+type app struct {
+	Process
+	config  string // --config
+	json    bool   // --json
+	reached bool   // the command line was understood, and its command runs
+}
+
+// execute parses the command line and runs its command. What the command line
+// lacks or has too much of is InputInvalid.
+func (a *app) execute(ctx context.Context) error {
+	root := a.root()
+	root.SetArgs(a.Args)
+	root.SetOut(a.Stdout)
+	root.SetErr(a.Stderr)
+	called, err := root.ExecuteContextC(ctx)
+	if err != nil && !a.reached && fault.KindOf(err) == "" {
+		line, _, _ := strings.Cut(err.Error(), "\n")
+		return fault.Newf(fault.InputInvalid, "read command line", "", "%s", line).WithHint("see: %s --help", called.CommandPath())
+	}
+	return err
+}
+
+// explain writes an error for a person.
+func (a *app) explain(err error) {
+	if err == nil {
+		return
+	}
+	findings, many := errors.AsType[system.Findings](err)
+	if !many {
+		fmt.Fprintf(a.Stderr, "lifeboat: %v\n", err)
+		if hint := fault.HintOf(err); hint != "" {
+			fmt.Fprintf(a.Stderr, "HINT: %s\n", hint)
+		}
+		return
+	}
+	subject := ""
+	if found, ok := errors.AsType[*fault.Error](err); ok {
+		subject = found.Subject
+	}
+	fmt.Fprintf(a.Stderr, "lifeboat: read configuration %s: configuration is not valid: %s\n", subject, counted(len(findings), "finding"))
+	for _, finding := range findings {
+		fmt.Fprintln(a.Stderr, finding)
+		if finding.Hint != "" {
+			fmt.Fprintf(a.Stderr, "HINT: %s\n", finding.Hint)
+		}
+	}
+}
+
+const exitCodes = `Exit codes: 0 done, 1 failed, 2 wrong command line or configuration, 3 not found,
+4 a server can't be reached, 5 damaged data or wrong key, 6 refused as dangerous.
+wal-fetch: 0 found, 1 past the pinned end of the archive, 126 anything else.`
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "lifeboat",
+		Short: "Back up a system, rebuild it after a disaster, and prove both",
+		Long: "Lifeboat backs up a system, rebuilds it after a disaster, and proves both.\n" +
+			"Temporal's server is found by TEMPORAL_ADDRESS.\n\n" + exitCodes,
+		Example:       "  lifeboat recover system --dry-run",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetHelpCommand(&cobra.Command{Use: "no-help", Hidden: true})
+	root.PersistentFlags().StringVar(&a.config, "config", "", "configuration `FILE` (default: $LIFEBOAT_CONFIG, ./lifeboat.yaml, /etc/lifeboat/lifeboat.yaml)")
+	root.AddCommand(
+		group("config", "Look at the configuration", a.configCheck()),
+		a.backup(),
+		a.recover(),
+		a.approve(), a.abort(), a.watch(),
+	)
+	return root
+}
+
+// group is a command that only holds others.
+func group(use, short string, members ...*cobra.Command) *cobra.Command {
+	g := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs, Example: "  lifeboat " + use + " " + members[0].Use, RunE: needsCommand}
+	g.AddCommand(members...)
+	return g
+}
+
+// needsCommand refuses a group without a member: a bare "lifeboat recover" must not look like success.
+func needsCommand(c *cobra.Command, _ []string) error {
+	names := make([]string, 0, len(c.Commands()))
+	for _, member := range c.Commands() {
+		names = append(names, member.Name())
+	}
+	return fault.Newf(fault.InputInvalid, "read command line", "", "%s needs to know of what", c.CommandPath()).
+		WithHint("add one of: %s", strings.Join(names, ", "))
+}
+
+// run makes a cobra function of one that begins once the command line is understood.
+func (a *app) run(do func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
+	return func(c *cobra.Command, args []string) error {
+		a.reached = true
+		return do(c.Context(), args)
+	}
+}
+
+func (a *app) withJSON(c *cobra.Command) *cobra.Command {
+	c.Flags().BoolVar(&a.json, "json", false, "print JSON")
+	return c
+}
+
+// system reads the configuration.
+func (a *app) system() (*system.System, error) {
+	path, err := system.Find(a.config, a.Env)
+	if err != nil {
+		return nil, err
+	}
+	return system.Load(path, a.Env)
+}
+
+func (a *app) printJSON(value any) error {
+	encoder := json.NewEncoder(a.Stdout)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(value)
+}
+
+func counted(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

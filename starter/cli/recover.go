@@ -1,0 +1,152 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/plan"
+	"github.com/frende/lifeboat/internal/system"
+	"github.com/frende/lifeboat/workflows/api"
+)
+
+// recoverFlags are the flags of "lifeboat recover".
+type recoverFlags struct {
+	to, target, destroy, since string
+	dryRun, detach             bool
+}
+
+func (a *app) recover() *cobra.Command {
+	var members []*cobra.Command
+	for _, s := range subjects() {
+		var f recoverFlags
+		use, args := s.use()
+		c := &cobra.Command{
+			Use:   use,
+			Short: "Recover " + s.what,
+			Long: "Recover " + s.what + ": restore beside the living system, prove, then cut over.\n" +
+				"Production is touched only after: lifeboat approve ID, or with --yes-destroy.",
+			Example: "  lifeboat recover " + s.word + " --dry-run\n  lifeboat recover " + s.word + " --since 2024-01-15T02:10:00Z --yes-destroy frende",
+			Args:    args,
+			RunE:    a.run(func(ctx context.Context, args []string) error { return a.makeRecovery(ctx, s, args, f) }),
+		}
+		c.Flags().StringVar(&f.to, "to", plan.Latest, "`POINT` to recover to: latest or backup:KEY")
+		c.Flags().StringVar(&f.target, "target", "", "`NAME` of a target (default: production)")
+		c.Flags().BoolVar(&f.dryRun, "dry-run", false, "print the plan and change nothing")
+		c.Flags().StringVar(&f.destroy, "yes-destroy", "", "name of the `SYSTEM` that may be replaced: approves at once")
+		c.Flags().StringVar(&f.since, "since", "", "`TIME` of the disaster (RFC 3339); RTA and RPA count from it")
+		c.Flags().BoolVar(&f.detach, "detach", false, "print the run's ID and don't wait for its end")
+		members = append(members, a.withJSON(c))
+	}
+	return group("recover", "Recover a system or a part of it from its backups", members...)
+}
+
+func (a *app) makeRecovery(ctx context.Context, s subject, args []string, f recoverFlags) error {
+	configured, err := a.system()
+	if err != nil {
+		return err
+	}
+	name, err := s.component(configured, args)
+	if err != nil {
+		return err
+	}
+	since, err := a.disaster(f.since)
+	if err != nil {
+		return err
+	}
+	if f.destroy != "" && f.destroy != configured.Name {
+		return fault.Newf(fault.InputInvalid, "recover", configured.Name, "--yes-destroy names another system, %q", f.destroy).
+			WithHint("give the name of the system that may be replaced: --yes-destroy %s", configured.Name)
+	}
+	planned, err := plan.Recovery(*configured, plan.Options{Components: s.ids(configured, name), Target: f.target, To: f.to})
+	if err != nil {
+		return err
+	}
+	if f.dryRun {
+		if a.json {
+			return a.printJSON(planned)
+		}
+		fmt.Fprint(a.Stdout, planned.Text())
+		return nil
+	}
+	c, err := a.temporal(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	// Without the name: that ID belongs to the component's own recovery, which this one starts.
+	id := api.ComponentRecoveryID(configured.Name, f.target, string(s.kind), "")
+	input := api.RecoverInput{System: configured.Name, Component: name, To: f.to, Target: f.target, Since: since, YesDestroy: f.destroy, By: a.who()}
+	if _, err := a.start(ctx, c, id, s.recover, "recover "+subjectName(configured.Name, s, name)+" to "+planned.Target, input); err != nil {
+		return err
+	}
+	if f.detach {
+		return a.printID(id)
+	}
+	var result api.RecoverResult
+	if err := a.follow(ctx, c, id, &result); err != nil {
+		return err
+	}
+	if a.json {
+		return a.printJSON(result)
+	}
+	fmt.Fprintln(a.Stdout, recovered(result))
+	return nil
+}
+
+// ids gives the components that are recovered; nil means all.
+func (s subject) ids(of *system.System, name string) []string {
+	if s.kind == "" {
+		return nil
+	}
+	ids := []string{}
+	for _, c := range of.Components() {
+		if c.Kind == s.kind && (name == "" || c.Name == name) {
+			ids = append(ids, c.ID)
+		}
+	}
+	return ids
+}
+
+// disaster reads --since.
+func (a *app) disaster(text string) (*time.Time, error) {
+	if text == "" {
+		return nil, nil
+	}
+	since, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return nil, fault.Newf(fault.InputInvalid, "read time of the disaster", text, "it is not written as RFC 3339").
+			WithHint("write it with its time zone: 2024-01-15T02:10:00Z")
+	}
+	if since.After(a.Now()) {
+		return nil, fault.Newf(fault.InputInvalid, "read time of the disaster", text, "it lies in the future").
+			WithHint("check the time zone; it is now %s", a.Now().UTC().Format(time.RFC3339))
+	}
+	since = since.UTC()
+	return &since, nil
+}
+
+// recovered is the last line of a recovery.
+func recovered(r api.RecoverResult) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "RECOVERED %s in %s (objective %s", r.System, brief(r.RTA.Std()), r.Objective)
+	if !r.Met {
+		b.WriteString(", missed")
+	}
+	b.WriteString(")")
+	for i, c := range r.Components {
+		separator := ", "
+		if i == 0 {
+			separator = ": "
+		}
+		fmt.Fprintf(&b, "%s%s RPA %s", separator, c.Component, brief(c.RPA.Std()))
+	}
+	if r.Report != "" {
+		fmt.Fprintf(&b, "; report: lifeboat report %s", r.Report)
+	}
+	return b.String()
+}

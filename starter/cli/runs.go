@@ -1,0 +1,99 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/user"
+	"time"
+
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/client"
+	"go.uber.org/zap"
+
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/fault/temporalfault"
+	"github.com/frende/lifeboat/internal/temporal"
+	"github.com/frende/lifeboat/workflows/api"
+)
+
+// dialTimeout bounds how long a command waits for Temporal to answer.
+const dialTimeout = 10 * time.Second
+
+// temporal connects; the caller closes the client.
+func (a *app) temporal(ctx context.Context) (client.Client, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	return temporal.Dial(ctx, zap.NewNop())
+}
+
+// start starts a workflow under an ID that no other run of it may hold.
+func (a *app) start(ctx context.Context, c client.Client, id, kind, summary string, input any) (client.WorkflowRun, error) {
+	run, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+		ID:                                       id,
+		TaskQueue:                                api.Queue,
+		WorkflowIDReusePolicy:                    enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
+		WorkflowExecutionErrorWhenAlreadyStarted: true,
+		StaticSummary:                            summary,
+	}, kind, input)
+	if err != nil {
+		return nil, temporal.Named("start", id, err)
+	}
+	a.warnWithoutWorker(ctx, c)
+	return run, nil
+}
+
+// warnWithoutWorker says when nobody will take the run up.
+func (a *app) warnWithoutWorker(ctx context.Context, c client.Client) {
+	queue, err := c.DescribeTaskQueue(ctx, api.Queue, enums.TASK_QUEUE_TYPE_WORKFLOW)
+	if err == nil && len(queue.GetPollers()) == 0 {
+		fmt.Fprintf(a.Stderr, "lifeboat: no worker listens on the task queue %q: the run waits until one does\nHINT: start the lifeboat worker on the system's host\n", api.Queue)
+	}
+}
+
+// update answers a run that waits for a person.
+func (a *app) update(ctx context.Context, id, name string, input any) error {
+	c, err := a.temporal(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	handle, err := c.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
+		WorkflowID: id, UpdateName: name, Args: []any{input}, WaitForStage: client.WorkflowUpdateStageCompleted,
+	})
+	if err != nil {
+		return named(name, id, err)
+	}
+	var answer api.Answer
+	if err := handle.Get(ctx, &answer); err != nil {
+		return named(name, id, err)
+	}
+	if a.json {
+		return a.printJSON(answer)
+	}
+	fmt.Fprintln(a.Stdout, answer.Accepted)
+	return nil
+}
+
+// named gives the fault that an error from Temporal stands for.
+func named(op, subject string, err error) error {
+	if restored := temporalfault.FromTemporal(err); fault.KindOf(restored) != "" {
+		return restored
+	}
+	return temporal.Named(op, subject, err)
+}
+
+// who says on whose behalf a run is started, for the audit.
+func (a *app) who() string {
+	name, set := a.Env("SUDO_USER")
+	if !set || name == "" {
+		if current, err := user.Current(); err == nil {
+			name = current.Username
+		}
+	}
+	host, err := os.Hostname()
+	if err != nil || host == "" {
+		return name
+	}
+	return name + "@" + host
+}

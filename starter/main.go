@@ -1,0 +1,39 @@
+// Command lifeboat starts, watches and answers the recoveries, backups and
+// drills of a system, and serves PostgreSQL's archive_command and
+// restore_command. See: lifeboat --help
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/frende/lifeboat/starter/cli"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := cli.Run(ctx, cli.Process{
+		Args:   os.Args[1:],
+		Stdout: os.Stdout,
+		Stderr: os.Stderr,
+		Env:    os.LookupEnv,
+		Now:    time.Now,
+		Screen: screen,
+	})
+	stop()
+	os.Exit(code)
+}
+
+// screen gives the width of the terminal that stdout is, or 0 when it is none.
+func screen() int {
+	width, _, err := term.GetSize(int(os.Stdout.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
+}
