@@ -50,6 +50,7 @@ type BackupInput struct {
 	System    string `json:"system,omitempty"`
 	Component string `json:"component,omitempty"` // name of one component
 	By        string `json:"by,omitempty"`        // who asks; for the audit
+	Within    string `json:"within,omitempty"`    // ID of the larger run that replicates afterwards
 }
 
 // RecoverInput says what to recover, from what and to where. Zero values mean:

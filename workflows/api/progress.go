@@ -51,6 +51,7 @@ type Clock struct {
 	Name      string          `json:"name"` // "system", or a component's ID
 	Critical  bool            `json:"critical,omitempty"`
 	Objective system.Duration `json:"objective"`
+	Since     time.Time       `json:"since"`
 	Stopped   *time.Time      `json:"stopped,omitempty"` // when its part was back
 	Reached   int             `json:"reached"`           // the last mark passed: 0, 50, 80 or 100 percent of the objective
 }

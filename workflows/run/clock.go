@@ -10,9 +10,6 @@ import (
 	"github.com/frende/lifeboat/workflows/api"
 )
 
-// marks are the shares of an objective, in percent, at which people are told.
-var marks = [...]int{50, 80, 100}
-
 // Clocks measures objectives and raises a notice at 50, 80 and 100 % of each.
 // A breached objective is told and reported; it never stops anything.
 type Clocks struct {
@@ -21,41 +18,44 @@ type Clocks struct {
 	notify func(ctx workflow.Context, notice string)
 }
 
-// StartClocks starts a clock for each objective, from the run's Since. notify
-// is called in a coroutine of the workflow for each mark passed.
-func (r *Run) StartClocks(ctx workflow.Context, clocks []api.Clock, notify func(ctx workflow.Context, notice string)) *Clocks {
-	c := &Clocks{run: r, stops: map[string]workflow.CancelFunc{}, notify: notify}
-	r.Progress.Clocks = clocks
-	for i := range clocks {
-		if clocks[i].Objective <= 0 {
-			continue
-		}
-		clockCtx, stop := workflow.WithCancel(ctx)
-		c.stops[clocks[i].Name] = stop
-		workflow.GoNamed(clockCtx, "clock "+clocks[i].Name, func(ctx workflow.Context) { c.tick(ctx, i) })
+// NewClocks makes the clocks of a run. notify is called in a coroutine of the
+// workflow for each mark passed.
+func (r *Run) NewClocks(notify func(ctx workflow.Context, notice string)) *Clocks {
+	return &Clocks{run: r, stops: map[string]workflow.CancelFunc{}, notify: notify}
+}
+
+// Start starts one clock from its Since. A clock without an objective shows
+// time and never breaches.
+func (c *Clocks) Start(ctx workflow.Context, clock api.Clock) {
+	c.run.Progress.Clocks = append(c.run.Progress.Clocks, clock)
+	i := len(c.run.Progress.Clocks) - 1
+	c.run.Show(ctx)
+	if clock.Objective <= 0 {
+		return
 	}
-	r.Show(ctx)
-	return c
+	clockCtx, stop := workflow.WithCancel(ctx)
+	c.stops[clock.Name] = stop
+	workflow.GoNamed(clockCtx, "clock "+clock.Name, func(ctx workflow.Context) { c.tick(ctx, i) })
 }
 
 func (c *Clocks) tick(ctx workflow.Context, i int) {
-	clock := &c.run.Progress.Clocks[i]
-	objective := time.Duration(clock.Objective)
-	for _, mark := range marks {
-		wait := c.run.Progress.Since.Add(objective * time.Duration(mark) / 100).Sub(workflow.Now(ctx))
+	name, since := c.run.Progress.Clocks[i].Name, c.run.Progress.Clocks[i].Since
+	objective := time.Duration(c.run.Progress.Clocks[i].Objective)
+	for _, mark := range []int{50, 80, 100} {
+		wait := since.Add(objective * time.Duration(mark) / 100).Sub(workflow.Now(ctx))
 		if wait > 0 {
-			summary := fmt.Sprintf("%d %% of %s, the objective of %s", mark, system.Duration(objective), clock.Name)
+			summary := fmt.Sprintf("%d %% of %s, the objective of %s", mark, system.Duration(objective), name)
 			timer := workflow.NewTimerWithOptions(ctx, wait, workflow.TimerOptions{Summary: summary})
 			if timer.Get(ctx, nil) != nil {
 				return // stopped: its part is back
 			}
 		}
-		if clock.Stopped != nil {
+		if c.run.Progress.Clocks[i].Stopped != nil {
 			return
 		}
-		clock.Reached = mark
+		c.run.Progress.Clocks[i].Reached = mark
 		c.run.Show(ctx)
-		c.notify(ctx, notice(clock.Name, mark, objective))
+		c.notify(ctx, notice(name, mark, objective))
 	}
 }
 
@@ -82,10 +82,10 @@ func (c *Clocks) Stop(ctx workflow.Context, name string) {
 	c.run.Show(ctx)
 }
 
-// Silence stops all timers without saying that anything is back.
+// Silence stops every timer without saying that anything is back.
 func (c *Clocks) Silence() {
-	for i := range c.run.Progress.Clocks {
-		if stop := c.stops[c.run.Progress.Clocks[i].Name]; stop != nil {
+	for _, clock := range c.run.Progress.Clocks {
+		if stop := c.stops[clock.Name]; stop != nil {
 			stop()
 		}
 	}

@@ -34,7 +34,7 @@ func Details(p api.Progress) string {
 				name += " (critical)"
 			}
 			if clock.Stopped != nil {
-				back = clock.Stopped.Sub(p.Since).Round(100 * time.Millisecond).String()
+				back = clock.Stopped.Sub(clock.Since).Round(100 * time.Millisecond).String()
 			}
 			fmt.Fprintf(&b, "| %s | %s | %d %% | %s |\n", cell(name), clock.Objective, clock.Reached, back)
 		}

@@ -36,7 +36,7 @@ type Step struct {
 	Class     Class
 }
 
-// Do runs a step: its activity with input, decoded into result (a pointer, or nil).
+// Do runs a step: its activity (a method reference) with input, decoded into result (a pointer, or nil).
 // tell, when not nil, says after success what the step found, for the table of steps.
 func (r *Run) Do(ctx workflow.Context, step Step, activity, input, result any, tell func() string) error {
 	shown := api.Step{
@@ -48,7 +48,7 @@ func (r *Run) Do(ctx workflow.Context, step Step, activity, input, result any, t
 		Started:   workflow.Now(ctx).UTC(),
 	}
 	r.changed(ctx, shown)
-	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, options(step)), activity, input).Get(ctx, result)
+	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, options(step)), ActivityName(activity), input).Get(ctx, result)
 	finished := workflow.Now(ctx).UTC()
 	shown.Finished = &finished
 	if err != nil {

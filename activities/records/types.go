@@ -1,0 +1,48 @@
+package records
+
+import (
+	"github.com/frende/lifeboat/internal/report"
+	"github.com/frende/lifeboat/internal/system"
+)
+
+// LoadInput says which system a run is about. Empty: the one that the worker is
+// configured for, and its production target.
+type LoadInput struct {
+	System string `json:"system,omitempty"`
+	Target string `json:"target,omitempty"`
+}
+
+// Loaded is the configuration that a run is pinned to.
+type Loaded struct {
+	System system.System `json:"system"` // not yet mapped into Target: see system.ForTarget
+	Target system.Target `json:"target"`
+}
+
+// NoticeInput is a notice that people should see.
+type NoticeInput struct {
+	System system.System `json:"system"`
+	Run    string        `json:"run"`
+	Text   string        `json:"text"`
+}
+
+// PointsInput is the recovery point that a run is about to cut over to.
+type PointsInput struct {
+	System system.System  `json:"system"`
+	Run    string         `json:"run"` // workflow ID @ run ID
+	Points []report.Point `json:"points"`
+}
+
+// ReportInput is the record of a run that ended.
+type ReportInput struct {
+	System   system.System `json:"system"`
+	Record   report.Run    `json:"record"`
+	Children []string      `json:"children,omitempty"` // workflow IDs whose histories hold attempts of the record's steps
+}
+
+// BackupInput is a backup that was made and read back.
+type BackupInput struct {
+	System system.System `json:"system"`
+	Run    string        `json:"run"`
+	Backup any           `json:"backup"`
+	Key    string        `json:"key"`
+}

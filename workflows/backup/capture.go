@@ -1,0 +1,131 @@
+package backup
+
+import (
+	"fmt"
+
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/frende/lifeboat/activities/files"
+	"github.com/frende/lifeboat/activities/postgres"
+	"github.com/frende/lifeboat/activities/records"
+	"github.com/frende/lifeboat/activities/redis"
+	"github.com/frende/lifeboat/activities/vault"
+	"github.com/frende/lifeboat/internal/system"
+	"github.com/frende/lifeboat/workflows/api"
+	"github.com/frende/lifeboat/workflows/run"
+)
+
+// capture makes one backup, reads it back, and records it.
+func (b *backing) capture(ctx workflow.Context, component system.Component) (api.BackupMade, error) {
+	made, err := b.source(ctx, component)
+	if err != nil {
+		return made, err
+	}
+	made.Component = component.ID
+
+	var vaultActivities *vault.Activities
+	var verified vault.VerifyResult
+	if err := b.Do(ctx, b.step(component, "read-back", fmt.Sprintf("read back every byte of %s", made.Key), run.Long), vaultActivities.Verify,
+		vault.VerifyInput{System: b.system, Key: made.Key}, &verified,
+		func() string {
+			return fmt.Sprintf("L1: %s in %d objects", system.Bytes(verified.Bytes), verified.Objects)
+		}); err != nil {
+		return made, err
+	}
+	made.Proof = "L1"
+
+	var recordActivities *records.Activities
+	err = b.Do(ctx, b.step(component, "record", "record the backup of "+component.ID, run.Quick), recordActivities.RecordBackup,
+		records.BackupInput{System: b.system, Run: b.Progress.ID + "@" + b.Progress.RunID, Key: made.Key, Backup: made}, nil, nil)
+	return made, err
+}
+
+func (b *backing) step(component system.Component, name, title string, class run.Class) run.Step {
+	return run.Step{ID: component.ID + "/" + name, Component: component.ID, Title: title, Class: class}
+}
+
+// runID is what a backup in the store belongs to: this execution of this workflow.
+func (b *backing) runID() string { return b.Progress.ID + "@" + b.Progress.RunID }
+
+func (b *backing) source(ctx workflow.Context, component system.Component) (api.BackupMade, error) {
+	switch component.Kind {
+	case system.KindDatabase:
+		return b.database(ctx, component)
+	case system.KindCache:
+		return b.cache(ctx, component)
+	default:
+		return b.fileSet(ctx, component)
+	}
+}
+
+func (b *backing) database(ctx workflow.Context, component system.Component) (api.BackupMade, error) {
+	var activities *postgres.Activities
+	ref := postgres.Ref{System: b.system, Component: component.Name, RunID: b.runID()}
+	var ready postgres.BackupPreflightResult
+	if err := b.Do(ctx, b.step(component, "preflight", "check server, rights and archiving of "+component.Name, run.Quick), activities.BackupPreflight,
+		postgres.BackupPreflightInput{Ref: ref}, &ready, func() string { return system.Bytes(ready.Bytes).String() }); err != nil {
+		return api.BackupMade{}, err
+	}
+	var taken postgres.BaseBackupResult
+	if err := b.Do(ctx, b.step(component, "base-backup", fmt.Sprintf("base backup of %s (%s)", component.Name, system.Bytes(ready.Bytes)), run.Long), activities.BaseBackup,
+		postgres.BaseBackupInput{Ref: ref, By: b.in.By, At: b.Progress.Started}, &taken, func() string { return taken.Key }); err != nil {
+		return api.BackupMade{}, err
+	}
+	note := ""
+	if taken.Facts.Damaged > 0 {
+		note = fmt.Sprintf("%d files have pages with wrong checksums", taken.Facts.Damaged)
+	}
+	return api.BackupMade{
+		Key: taken.Key, Bytes: taken.Bytes, Stored: taken.Stored, LSN: taken.Facts.StopLSN.String(),
+		From: taken.Facts.Started, To: taken.Facts.Finished, Note: note,
+	}, nil
+}
+
+func (b *backing) cache(ctx workflow.Context, component system.Component) (api.BackupMade, error) {
+	var activities *redis.Activities
+	cache, err := b.system.Cache(component.Name)
+	if err != nil {
+		return api.BackupMade{}, err
+	}
+	var ready redis.BackupPreflightResult
+	if err := b.Do(ctx, b.step(component, "preflight", "check server and persistence of "+component.Name, run.Quick), activities.BackupPreflight,
+		redis.BackupPreflightInput{System: b.system, Cache: cache}, &ready, func() string { return fmt.Sprintf("%d keys", ready.Facts.Keys) }); err != nil {
+		return api.BackupMade{}, err
+	}
+	var taken redis.BackupResult
+	if err := b.Do(ctx, b.step(component, "rdb", fmt.Sprintf("RDB of %s (%d keys)", component.Name, ready.Facts.Keys), run.Long), activities.Backup,
+		redis.BackupInput{System: b.system, Cache: cache, RunID: b.runID(), By: b.in.By, At: b.Progress.Started}, &taken, func() string { return taken.Key }); err != nil {
+		return api.BackupMade{}, err
+	}
+	return api.BackupMade{Key: taken.Key, Bytes: taken.Bytes, Stored: taken.Stored, From: taken.Facts.Started, To: taken.Facts.Forked}, nil
+}
+
+func (b *backing) fileSet(ctx workflow.Context, component system.Component) (api.BackupMade, error) {
+	var activities *files.Activities
+	set, folder, err := b.set(component)
+	if err != nil {
+		return api.BackupMade{}, err
+	}
+	var taken files.BackupResult
+	if err := b.Do(ctx, b.step(component, "capture", "capture "+set.Root, run.Long), activities.Backup,
+		files.BackupInput{System: b.system, Set: set, Folder: folder, RunID: b.runID(), By: b.in.By, At: b.Progress.Started}, &taken,
+		func() string {
+			return fmt.Sprintf("%s: %d files, %s", taken.Key, taken.Facts.Files, system.Bytes(taken.Facts.Bytes))
+		}); err != nil {
+		return api.BackupMade{}, err
+	}
+	note := ""
+	if taken.Facts.Changed > 0 {
+		note = fmt.Sprintf("%d files changed while they were read and are flagged", taken.Facts.Changed)
+	}
+	return api.BackupMade{Key: taken.Key, Bytes: taken.Bytes, Stored: taken.Stored, From: taken.Facts.Started, To: taken.Facts.Finished, Note: note}, nil
+}
+
+func (b *backing) set(component system.Component) (system.FileSet, string, error) {
+	if component.Kind == system.KindConfiguration {
+		set, err := b.system.Configuration(component.Name)
+		return set, files.FolderConfiguration, err
+	}
+	set, err := b.system.FileSet(component.Name)
+	return set, files.FolderFiles, err
+}

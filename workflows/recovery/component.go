@@ -1,0 +1,128 @@
+package recovery
+
+import (
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/workflows/api"
+	"github.com/frende/lifeboat/workflows/run"
+)
+
+// component is a child at work on one component: its steps, its gates, and
+// what must be undone when it does not get through.
+type component struct {
+	*run.Run
+	in      ComponentInput
+	parent  workflow.Execution
+	outcome api.ComponentOutcome
+	undo    []undoing // newest last
+}
+
+// undoing takes one thing back, after a failure or an abort before the cut-over.
+type undoing struct {
+	step     run.Step
+	activity any
+	input    any
+}
+
+func beginComponent(ctx workflow.Context, in ComponentInput) (*component, error) {
+	parent := workflow.GetInfo(ctx).ParentWorkflowExecution
+	if parent == nil {
+		return nil, fault.Newf(fault.InputInvalid, "start recovery of", in.Component.ID, "it has no coordinator").
+			WithHint("start RecoverSystem, or the Recover… workflow of this kind")
+	}
+	r, err := run.Begin(ctx, api.PhasePreparing)
+	if err != nil {
+		return nil, err
+	}
+	r.Progress.System = in.System.Name
+	r.Progress.Target = in.Target.Name
+	r.Progress.Since = in.Since
+	c := &component{Run: r, in: in, parent: *parent, outcome: api.ComponentOutcome{Component: in.Component.ID}}
+	r.Changed = func(ctx workflow.Context, step api.Step) {
+		c.tell(ctx, Report{Component: in.Component.ID, Step: &step})
+	}
+	return c, nil
+}
+
+// tell signals the coordinator and does not wait for the delivery. A signal that
+// can't be delivered means that the coordinator is gone; the child then hears of
+// it by being cancelled.
+func (c *component) tell(ctx workflow.Context, report Report) {
+	workflow.SignalExternalWorkflow(ctx, c.parent.ID, c.parent.RunID, api.SignalReport, report)
+}
+
+// step names one of this component's steps.
+func (c *component) step(name, title string, class run.Class) run.Step {
+	return run.Step{ID: c.in.Component.ID + "/" + name, Component: c.in.Component.ID, Title: title, Class: class}
+}
+
+// onFailure remembers how to take something back; the newest is taken back first.
+func (c *component) onFailure(name, title string, activity, input any) {
+	c.undo = append(c.undo, undoing{step: c.step(name, title, run.Long), activity: activity, input: input})
+}
+
+// reach tells the coordinator that a gate is reached and waits until it may
+// pass on to the next one.
+func (c *component) reach(ctx workflow.Context, reached, next api.Gate) error {
+	known := c.outcome
+	c.tell(ctx, Report{Component: c.in.Component.ID, Gate: reached, Outcome: &known})
+	c.Progress.Waiting = "reached " + string(reached) + "; waits for the recovery to open " + string(next)
+	c.Show(ctx)
+	signals := workflow.GetSignalChannel(ctx, api.SignalProceed)
+	for {
+		var open Proceed
+		selector := workflow.NewSelector(ctx)
+		selector.AddReceive(signals, func(channel workflow.ReceiveChannel, _ bool) { channel.Receive(ctx, &open) })
+		selector.AddReceive(ctx.Done(), func(workflow.ReceiveChannel, bool) {})
+		selector.Select(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if open.Gate == next {
+			c.Progress.Waiting = ""
+			return nil
+		}
+	}
+}
+
+// takeBack undoes what was done, newest first, whatever happened to ctx. A step
+// that can't be undone does not keep the others from it; the first error is returned.
+func (c *component) takeBack(ctx workflow.Context) error {
+	ctx, cancel := workflow.NewDisconnectedContext(ctx)
+	defer cancel()
+	var first error
+	for i := len(c.undo) - 1; i >= 0; i-- {
+		u := c.undo[i]
+		if err := c.Do(ctx, u.step, u.activity, u.input, nil, nil); err != nil && first == nil {
+			first = err
+		}
+	}
+	c.undo = nil
+	return first
+}
+
+// finish ends a child that failed or was cancelled before its cut-over: takes
+// everything back, and returns the reason.
+func (c *component) finish(ctx workflow.Context, cause error) error {
+	undoErr := c.takeBack(ctx)
+	phase := api.PhaseFailed
+	if isCancellation(cause) {
+		phase = api.PhaseAborted
+	}
+	reason := run.Reason(cause)
+	if undoErr != nil {
+		reason += "; and it could not all be taken back: " + run.Reason(undoErr)
+	}
+	disconnected, cancel := workflow.NewDisconnectedContext(ctx)
+	defer cancel()
+	c.Fail(disconnected, phase, reason)
+	if undoErr != nil && phase == api.PhaseAborted {
+		return run.Failure(undoErr) // the operator must hear that the old system is not as it was
+	}
+	return run.Failure(cause)
+}
+
+// isCancellation says whether an error only means that somebody called the run off.
+func isCancellation(err error) bool { return temporal.IsCanceledError(err) }

@@ -1,0 +1,48 @@
+package recovery
+
+import (
+	"fmt"
+
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/frende/lifeboat/internal/report"
+	"github.com/frende/lifeboat/internal/system"
+	"github.com/frende/lifeboat/workflows/api"
+)
+
+// done tells the coordinator that the component is back.
+func (c *component) done(ctx workflow.Context) {
+	c.outcome.RTA = system.Duration(c.Elapsed(ctx))
+	known := c.outcome
+	c.tell(ctx, Report{Component: c.in.Component.ID, Gate: api.GateDone, Outcome: &known})
+}
+
+// keepUndo remembers an old directory that was kept; "" is none.
+func (c *component) keepUndo(old string) {
+	if old != "" {
+		c.outcome.Undo = append(c.outcome.Undo, old)
+	}
+}
+
+// moved says how many bytes were restored, and how many of them by an earlier attempt.
+func moved(bytes, resumed int64) string {
+	if resumed == 0 {
+		return system.Bytes(bytes).String()
+	}
+	return fmt.Sprintf("%s, of which %s were there from an attempt that was cut off", system.Bytes(bytes), system.Bytes(resumed))
+}
+
+func kept(old string) string {
+	if old == "" {
+		return "there was nothing in its place"
+	}
+	return "the old one is kept as " + old
+}
+
+func fallbacks(found []report.Fallback) []api.Fallback {
+	told := make([]api.Fallback, 0, len(found))
+	for _, f := range found {
+		told = append(told, api.Fallback(f))
+	}
+	return told
+}

@@ -1,0 +1,233 @@
+package recovery
+
+import (
+	"fmt"
+	"time"
+
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/frende/lifeboat/activities/records"
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/fault/temporalfault"
+	"github.com/frende/lifeboat/internal/report"
+	"github.com/frende/lifeboat/internal/system"
+	"github.com/frende/lifeboat/workflows/api"
+	"github.com/frende/lifeboat/workflows/run"
+)
+
+// startClocks starts the clocks of the whole, of what is critical, and of each component.
+func (c *coordinator) startClocks(ctx workflow.Context) {
+	c.clocks = c.NewClocks(c.notice)
+	rto := c.system.Objectives.RTO
+	c.clocks.Start(ctx, api.Clock{Name: "whole", Objective: c.plan.Objective, Since: c.Progress.Since})
+	critical := false
+	for _, component := range c.plan.Components {
+		critical = critical || component.Critical
+	}
+	if critical {
+		c.clocks.Start(ctx, api.Clock{Name: "critical", Critical: true, Objective: rto.Critical, Since: c.Progress.Since})
+	}
+	for _, component := range c.plan.Components {
+		c.clocks.Start(ctx, api.Clock{Name: component.ID, Critical: component.Critical, Objective: component.RTO, Since: c.Progress.Since})
+	}
+}
+
+// notice puts the passing of a mark on record. The recovery never waits for it,
+// and a notice that can't be filed stops nothing: it stands in the progress, too.
+func (c *coordinator) notice(ctx workflow.Context, text string) {
+	var activities *records.Activities
+	c.notices++
+	step := run.Step{ID: fmt.Sprintf("notice/%d", c.notices), Title: text, Class: run.Quick}
+	if err := c.Do(ctx, step, activities.Notice, records.NoticeInput{System: c.system, Run: c.Progress.ID, Text: text}, nil, nil); err != nil {
+		workflow.GetLogger(ctx).Warn("notice was not filed", "notice", text, "error", err)
+	}
+}
+
+// recordPoints puts the recovery point and RPA of each component on the ledger
+// before anything is cut over, and before anybody looks at what came back.
+func (c *coordinator) recordPoints(ctx workflow.Context) error {
+	var activities *records.Activities
+	return c.Do(ctx, run.Step{ID: "record-recovery-point", Title: "record the recovery point", Class: run.Quick}, activities.RecordPoints,
+		records.PointsInput{System: c.system, Run: c.Progress.ID + "@" + c.Progress.RunID, Points: c.points()}, nil, nil)
+}
+
+func (c *coordinator) points() []report.Point {
+	points := make([]report.Point, 0, len(c.children))
+	for _, one := range c.children {
+		o := one.outcome
+		if o.Backup == "" {
+			continue
+		}
+		rpa := c.rpa(o)
+		points = append(points, report.Point{
+			Component: one.component.ID, Kind: string(one.component.Kind), Backup: o.Backup,
+			Timeline: o.Point.Timeline, LSN: o.Point.LSN, Time: o.Point.From, Until: o.Point.To,
+			RPA: rpa, Objective: one.component.RPO, Breached: one.component.RPO > 0 && rpa > one.component.RPO,
+		})
+	}
+	return points
+}
+
+// rpa is how much a component lost: from its recovery point to the disaster.
+func (c *coordinator) rpa(o api.ComponentOutcome) system.Duration {
+	return system.Duration(max(0, c.Progress.Since.Sub(o.Point.From)))
+}
+
+func (c *coordinator) result() api.RecoverResult {
+	rta := c.Progress.Finished.Sub(c.Progress.Since)
+	result := api.RecoverResult{
+		System: c.system.Name, Target: c.target.Name, Report: c.Progress.ID,
+		Started: c.Progress.Started, Finished: *c.Progress.Finished,
+		RTA: system.Duration(rta), Objective: c.plan.Objective,
+		Met: c.plan.Objective <= 0 || rta <= time.Duration(c.plan.Objective),
+	}
+	for _, one := range c.children {
+		one.outcome.RPA = c.rpa(one.outcome)
+		result.Components = append(result.Components, one.outcome)
+	}
+	return result
+}
+
+// file writes the run's record to the ledger.
+func (c *coordinator) file(ctx workflow.Context, outcome report.Outcome, cause error) error {
+	var activities *records.Activities
+	return c.Do(ctx, run.Step{ID: "file-report", Title: "file the report", Class: run.Quick}, activities.FileReport,
+		records.ReportInput{System: c.system, Record: c.record(outcome, cause), Children: c.Progress.Children}, nil, nil)
+}
+
+func (c *coordinator) record(outcome report.Outcome, cause error) report.Run {
+	p := c.Progress
+	record := report.Run{
+		System: c.system.Name, ID: p.ID, RunID: p.RunID, Kind: p.Workflow, Target: c.target.Name, By: c.in.By,
+		Phase: string(p.Phase), Outcome: outcome, Started: p.Started, Objective: c.plan.Objective,
+		Points: c.points(), Checks: c.checks,
+	}
+	if c.in.Since != nil {
+		record.Disaster = p.Since
+	}
+	if p.Finished != nil {
+		record.Finished = *p.Finished
+		record.Breached = record.Objective > 0 && p.Finished.Sub(p.Since) > time.Duration(record.Objective)
+	}
+	for _, clock := range p.Clocks {
+		end := record.Finished
+		if clock.Stopped != nil {
+			end = *clock.Stopped
+		}
+		took := end.Sub(clock.Since)
+		record.Clocks = append(record.Clocks, report.Clock{
+			Name: clock.Name, Objective: clock.Objective, Took: system.Duration(took),
+			Breached: clock.Objective > 0 && took > time.Duration(clock.Objective),
+		})
+	}
+	phases := map[string]string{}
+	for _, step := range c.plan.Steps {
+		phases[step.ID] = string(step.Phase)
+	}
+	took := map[string]time.Duration{}
+	for _, step := range p.Steps {
+		made := recorded(step, phases[step.ID])
+		took[step.ID] = made.Took(made.Finished)
+		record.Steps = append(record.Steps, made)
+	}
+	_, critical := c.plan.CriticalPath(took)
+	record.Critical = system.Duration(critical)
+	for _, decision := range []*report.Approval{c.approval, c.abort} {
+		if decision != nil {
+			record.Approvals = append(record.Approvals, *decision)
+		}
+	}
+	for _, one := range c.children {
+		for i := range record.Steps {
+			if record.Steps[i].ID == one.component.ID+"/restore" {
+				record.Steps[i].Bytes, record.Steps[i].Total = one.outcome.Bytes, one.outcome.Bytes
+				record.Steps[i].Resumed = one.outcome.Resumed
+			}
+		}
+		for _, f := range one.outcome.Fallbacks {
+			record.Fallbacks = append(record.Fallbacks, report.Fallback(f))
+		}
+	}
+	if cause != nil {
+		named := temporalfault.FromTemporal(cause)
+		record.Failures = append(record.Failures, report.Failure{Kind: string(fault.KindOf(named)), Message: run.Reason(cause), Hint: fault.HintOf(named)})
+	}
+	return record
+}
+
+func recorded(step api.Step, phase string) report.Step {
+	made := report.Step{ID: step.ID, Phase: phase, Component: step.Component, Title: step.Title, Started: step.Started, Outcome: report.Succeeded, Detail: step.Outcome}
+	if step.Finished != nil {
+		made.Finished = *step.Finished
+	}
+	switch step.State {
+	case api.StepFailed:
+		made.Outcome = report.Failed
+		made.Failure = &report.Failure{Step: step.ID, Message: step.Outcome}
+	case api.StepRunning:
+		made.Outcome = ""
+	}
+	return made
+}
+
+// giveUp ends a run that failed or was called off: every child takes back what
+// it did, the old system's services run again, the record is filed. It returns
+// the error that the workflow ends with.
+func (c *coordinator) giveUp(ctx workflow.Context, cause error) error {
+	ctx, cancel := workflow.NewDisconnectedContext(ctx)
+	defer cancel()
+	phase, outcome := api.PhaseFailed, report.Failed
+	if c.abort != nil || isCancellation(cause) {
+		phase, outcome = api.PhaseAborted, report.Aborted
+	}
+	if c.clocks != nil {
+		c.clocks.Silence()
+	}
+	var after []string
+	if !c.committed {
+		if err := c.recallChildren(ctx); err != nil {
+			after = append(after, run.Reason(err))
+		}
+		if err := c.restartServices(ctx); err != nil {
+			after = append(after, "services were not started again: "+run.Reason(err))
+		}
+	}
+	reason := run.Reason(cause)
+	for _, more := range after {
+		reason += "; " + more
+	}
+	c.Fail(ctx, phase, reason)
+	if c.system.Name == "" {
+		return cause
+	}
+	if err := c.file(ctx, outcome, cause); err != nil {
+		workflow.GetLogger(ctx).Error("the report could not be filed", "error", err)
+		c.Progress.Failure += "; the report could not be filed: " + run.Reason(err)
+		c.Show(ctx)
+	}
+	return cause
+}
+
+// startNewBackup begins a base backup of every recovered database: the new
+// timeline has none yet. It outlives this run and is not part of its time.
+func (c *coordinator) startNewBackup(ctx workflow.Context) error {
+	if !c.production() {
+		return nil
+	}
+	for _, one := range c.children {
+		if one.component.Kind != system.KindDatabase {
+			continue
+		}
+		childCtx := workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
+			WorkflowID:        api.BackupID(c.system.Name, string(one.component.Kind), one.component.Name, workflow.Now(ctx)),
+			ParentClosePolicy: enums.PARENT_CLOSE_POLICY_ABANDON,
+			StaticSummary:     "first backup of " + one.component.Name + " after its recovery",
+		})
+		input := api.BackupInput{System: c.system.Name, Component: one.component.Name, By: c.Progress.ID}
+		if err := workflow.ExecuteChildWorkflow(childCtx, api.BackupDatabase, input).GetChildWorkflowExecution().Get(ctx, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,344 @@
+package recovery_test
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/mock"
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/testsuite"
+
+	"github.com/frende/lifeboat/activities/checks"
+	"github.com/frende/lifeboat/activities/files"
+	"github.com/frende/lifeboat/activities/postgres"
+	"github.com/frende/lifeboat/activities/records"
+	"github.com/frende/lifeboat/activities/redis"
+	"github.com/frende/lifeboat/activities/services"
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/fault/temporalfault"
+	"github.com/frende/lifeboat/internal/report"
+	"github.com/frende/lifeboat/internal/system"
+	"github.com/frende/lifeboat/workflows"
+	"github.com/frende/lifeboat/workflows/api"
+)
+
+// stage is a test environment whose activities all succeed at once, and which
+// notes their order. A test replaces those it is about.
+type stage struct {
+	*testsuite.TestWorkflowEnvironment
+	t      *testing.T
+	mu     sync.Mutex
+	called []string
+	filed  []report.Run
+}
+
+func frende() system.System {
+	minutes := func(n int) system.Duration { return system.Duration(time.Duration(n) * time.Minute) }
+	return system.System{
+		Name:           "frende",
+		Plan:           system.Plan{Version: "1.0"},
+		Objectives:     system.Objectives{RTO: system.RTO{Critical: minutes(30), Application: minutes(10), System: minutes(60)}},
+		Databases:      []system.Database{{Name: "frende", Critical: true, RTO: minutes(15), RPO: minutes(60), DataDir: "/srv/pg", Service: "postgresql"}},
+		Caches:         []system.Cache{{Name: "sessions", RTO: minutes(30), DataDir: "/srv/redis", Service: "redis"}},
+		Files:          []system.FileSet{{Name: "uploads", RTO: minutes(60), Root: "/srv/uploads"}},
+		Configurations: []system.FileSet{{Name: "frende", RTO: minutes(60), Root: "/etc/frende"}},
+		Services: []system.Service{
+			{Name: "backend", Role: system.RoleApplication}, {Name: "frontend", Role: system.RoleApplication},
+			{Name: "postgresql", Role: system.RoleServer}, {Name: "redis", Role: system.RoleServer},
+		},
+		Migrations: []system.Migration{{Name: "schema", Database: "frende", Command: []string{"app", "migrate"}}},
+		Checks:     []system.Check{{Name: "front", Kind: system.CheckHTTP, URL: "http://127.0.0.1/healthz"}},
+		Targets:    []system.Target{{Name: "production", Kind: system.TargetProduction}},
+	}
+}
+
+// backupTaken is the recovery point of everything but the database; committed is that one's.
+var (
+	backupTaken = time.Date(2024, 1, 15, 2, 0, 0, 0, time.UTC)
+	committed   = time.Date(2024, 1, 15, 9, 41, 0, 0, time.UTC)
+	disaster    = time.Date(2024, 1, 15, 9, 41, 22, 0, time.UTC)
+)
+
+func newStage(t *testing.T) *stage {
+	var suite testsuite.WorkflowTestSuite
+	s := &stage{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment(), t: t}
+	s.SetStartTime(disaster.Add(time.Minute))
+	workflows.Register(s)
+	production := system.Target{Name: "production", Kind: system.TargetProduction}
+	answer(s, "records.LoadSystem", records.LoadInput{}, records.Loaded{System: frende(), Target: production})
+	answer(s, "records.Notice", records.NoticeInput{}, none{})
+	answer(s, "records.RecordPoints", records.PointsInput{}, none{})
+	s.RegisterActivityWithOptions(func(_ context.Context, in records.ReportInput) error {
+		s.note("records.FileReport")
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.filed = append(s.filed, in.Record)
+		return nil
+	}, activity.RegisterOptions{Name: "records.FileReport"})
+
+	answer(s, "postgres.RestorePreflight", postgres.RestorePreflightInput{}, postgres.RestorePreflightResult{Key: "database-backups/2024/01/15/frende_db_backup_20240115_020000.base", Facts: postgres.Facts{Started: backupTaken}})
+	answer(s, "postgres.Restore", postgres.RestoreInput{}, postgres.RestoreResult{Bytes: 1000})
+	answer(s, "postgres.VerifyFiles", postgres.VerifyFilesInput{}, postgres.VerifyFilesResult{})
+	answer(s, "postgres.Replay", postgres.ReplayInput{}, postgres.ReplayResult{LSN: 0x3000148, Timeline: 1, Committed: &committed})
+	answer(s, "postgres.Fence", postgres.FenceInput{}, postgres.FenceResult{})
+	answer(s, "postgres.TerminateConnections", postgres.TerminateConnectionsInput{}, postgres.TerminateConnectionsResult{})
+	answer(s, "postgres.SalvageWAL", postgres.SalvageWALInput{}, postgres.SalvageWALResult{})
+	answer(s, "postgres.ReplayFinal", postgres.ReplayInput{}, postgres.ReplayResult{LSN: 0x3000148, Timeline: 1, Committed: &committed})
+	answer(s, "postgres.Verify", postgres.VerifyInput{}, postgres.VerifyResult{})
+	answer(s, "postgres.CutOver", postgres.CutOverInput{}, postgres.CutOverResult{})
+	answer(s, "postgres.Promote", postgres.PromoteInput{}, postgres.PromoteResult{Timeline: 2})
+	answer(s, "postgres.Unfence", postgres.UnfenceInput{}, postgres.UnfenceResult{})
+	answer(s, "postgres.Discard", postgres.DiscardInput{}, postgres.DiscardResult{})
+
+	answer(s, "redis.RestorePreflight", redis.RestorePreflightInput{}, redis.RestorePreflightResult{Key: "redis-backups/x", Facts: redis.Facts{Started: backupTaken}})
+	answer(s, "redis.Restore", redis.RestoreInput{}, redis.RestoreResult{})
+	answer(s, "redis.Verify", redis.VerifyInput{}, redis.VerifyResult{})
+	answer(s, "redis.CutOver", redis.CutOverInput{}, redis.CutOverResult{})
+	answer(s, "redis.Discard", redis.DiscardInput{}, redis.DiscardResult{})
+
+	answer(s, "files.RestorePreflight", files.RestorePreflightInput{}, files.RestorePreflightResult{Key: "file-backups/x", Facts: files.Facts{Started: backupTaken}})
+	answer(s, "files.Restore", files.RestoreInput{}, files.RestoreResult{})
+	answer(s, "files.Verify", files.VerifyInput{}, files.VerifyResult{})
+	answer(s, "files.CutOver", files.CutOverInput{}, files.CutOverResult{})
+	answer(s, "files.Discard", files.DiscardInput{}, files.DiscardResult{})
+
+	running := services.Result{Services: []services.Outcome{{Name: "backend", State: "running"}, {Name: "frontend", State: "running"}}}
+	answer(s, "services.Status", services.StatusInput{}, running)
+	answer(s, "services.Stop", services.StopInput{}, services.Result{})
+	answer(s, "services.Start", services.StartInput{}, running)
+	answer(s, "services.Migrate", services.MigrateInput{}, services.MigrateResult{})
+	answer(s, "checks.Health", checks.HealthInput{}, checks.HealthResult{Results: []checks.Result{{Name: "front", OK: true}}})
+	s.OnWorkflow(api.BackupDatabase, mock.Anything, mock.Anything).Return(api.BackupResult{}, nil).Maybe()
+	return s
+}
+
+type none struct{}
+
+// answer registers an activity that notes its call and returns result at once.
+func answer[I, R any](s *stage, name string, _ I, result R) {
+	s.RegisterActivityWithOptions(func(context.Context, I) (R, error) {
+		s.note(name)
+		return result, nil
+	}, activity.RegisterOptions{Name: name})
+}
+
+// replace makes an activity do something else; it is still noted.
+func replace[I, R any](s *stage, name string, do func(context.Context, I) (R, error)) {
+	s.OnActivity(name, mock.Anything, mock.Anything).Return(func(ctx context.Context, in I) (R, error) {
+		s.note(name)
+		return do(ctx, in)
+	})
+}
+
+func (s *stage) note(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.called = append(s.called, name)
+}
+
+func (s *stage) calls(name string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	count := 0
+	for _, called := range s.called {
+		if called == name {
+			count++
+		}
+	}
+	return count
+}
+
+func (s *stage) first(name string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Index(s.called, name)
+}
+
+func (s *stage) last(name string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := len(s.called) - 1; i >= 0; i-- {
+		if s.called[i] == name {
+			return i
+		}
+	}
+	return -1
+}
+
+func (s *stage) recover(in api.RecoverInput) (api.RecoverResult, error) {
+	s.ExecuteWorkflow(api.RecoverSystem, in)
+	require.True(s.t, s.IsWorkflowCompleted())
+	s.AssertExpectations(s.t)
+	if err := s.GetWorkflowError(); err != nil {
+		return api.RecoverResult{}, temporalfault.FromTemporal(err)
+	}
+	var result api.RecoverResult
+	require.NoError(s.t, s.GetWorkflowResult(&result))
+	return result, nil
+}
+
+func (s *stage) progress() api.Progress {
+	value, err := s.QueryWorkflow(api.QueryProgress)
+	require.NoError(s.t, err)
+	var p api.Progress
+	require.NoError(s.t, value.Get(&p))
+	return p
+}
+
+func approved() api.RecoverInput {
+	since := disaster
+	return api.RecoverInput{YesDestroy: "frende", Since: &since, By: "dba@frende.com"}
+}
+
+func TestRecoverSystemCutsOverOnlyWhenEveryComponentIsReady(t *testing.T) {
+	s := newStage(t)
+	result, err := s.recover(approved())
+	require.NoError(t, err)
+
+	for _, before := range []string{"postgres.Verify", "redis.Verify", "files.Verify", "records.RecordPoints"} {
+		for _, after := range []string{"postgres.CutOver", "redis.CutOver", "files.CutOver"} {
+			require.Less(t, s.last(before), s.first(after), "%s before %s", before, after)
+		}
+	}
+	require.Less(t, s.first("services.Stop"), s.first("postgres.Fence"))
+	require.Less(t, s.last("postgres.Promote"), s.first("services.Migrate"))
+	require.Less(t, s.first("services.Migrate"), s.first("services.Start"))
+	require.Less(t, s.first("services.Start"), s.first("checks.Health"))
+	require.Zero(t, s.calls("postgres.Unfence"), "nothing is taken back after a success")
+	require.Zero(t, s.calls("postgres.Discard"))
+
+	require.True(t, result.Met)
+	require.Len(t, result.Components, 4)
+	require.Equal(t, system.Duration(22*time.Second), result.Components[0].RPA, "from the last replayed commit to the disaster")
+	require.Equal(t, "0/3000148", result.Components[0].Point.LSN)
+	require.Len(t, s.filed, 1)
+	require.Equal(t, report.Succeeded, s.filed[0].Outcome)
+	require.Len(t, s.filed[0].Points, 4)
+	require.Equal(t, api.PhaseRecovered, s.progress().Phase)
+}
+
+func TestRecoverSystemWaitsForApprovalBeforeTouchingProduction(t *testing.T) {
+	s := newStage(t)
+	s.RegisterDelayedCallback(func() {
+		require.Equal(t, api.PhaseWaiting, s.progress().Phase)
+		require.Zero(t, s.calls("services.Stop"))
+		require.Zero(t, s.calls("postgres.Fence"))
+		require.ErrorContains(t, update(s, api.UpdateApprove, api.Approval{System: "frend"}), `this is the recovery of "frende"`)
+		require.ErrorContains(t, update(s, api.UpdateApprove, map[string]string{"system": "frende", "stpe": "cut-over"}), "stpe")
+		require.NoError(t, update(s, api.UpdateApprove, api.Approval{System: "frende", By: "dba@frende.com"}))
+		require.ErrorContains(t, update(s, api.UpdateApprove, api.Approval{System: "frende"}), "approved already")
+	}, 20*time.Minute)
+	_, err := s.recover(api.RecoverInput{})
+	require.NoError(t, err)
+	require.Equal(t, 1, s.calls("postgres.CutOver"))
+	require.Equal(t, "dba@frende.com", s.filed[0].Approvals[0].By)
+}
+
+func TestAbortBeforeCutOverLeavesTheOldSystemAsItWas(t *testing.T) {
+	s := newStage(t)
+	s.RegisterDelayedCallback(func() {
+		require.NoError(t, update(s, api.UpdateAbort, api.Abort{By: "cto@frende.com", Reason: "it came back"}))
+	}, time.Minute)
+	_, err := s.recover(api.RecoverInput{})
+	require.True(t, fault.Has(err, fault.Aborted), "%v", err)
+	require.Zero(t, s.calls("services.Stop"))
+	require.Zero(t, s.calls("postgres.CutOver"))
+	require.Equal(t, 1, s.calls("postgres.Discard"))
+	require.Equal(t, 1, s.calls("redis.Discard"))
+	require.Equal(t, 2, s.calls("files.Discard"))
+	require.Equal(t, report.Aborted, s.filed[0].Outcome)
+}
+
+func TestFailureAfterTheFenceIsTakenBackNewestFirst(t *testing.T) {
+	s := newStage(t)
+	replace(s, "postgres.Verify", func(context.Context, postgres.VerifyInput) (postgres.VerifyResult, error) {
+		return postgres.VerifyResult{}, temporalfault.ToTemporal(fault.Newf(fault.VerificationFailed, "verify", "frende", "users has 0 rows"))
+	})
+	_, err := s.recover(approved())
+	require.True(t, fault.Has(err, fault.VerificationFailed), "%v", err)
+	require.Zero(t, s.calls("postgres.CutOver"))
+	require.Zero(t, s.calls("files.CutOver"), "no component is swapped when one is not ready")
+	require.Equal(t, 1, s.calls("postgres.Unfence"))
+	require.Less(t, s.first("postgres.Unfence"), s.first("postgres.Discard"))
+	require.Less(t, s.last("postgres.Discard"), s.first("services.Start"), "services start again when the old system is whole")
+	require.Equal(t, 1, s.calls("services.Start"))
+	require.Zero(t, s.calls("services.Migrate"))
+	require.Equal(t, report.Failed, s.filed[0].Outcome)
+	require.Equal(t, "VerificationFailed", s.filed[0].Failures[0].Kind)
+}
+
+func TestFailureWhilePreparingNeverStopsAService(t *testing.T) {
+	s := newStage(t)
+	replace(s, "redis.Restore", func(context.Context, redis.RestoreInput) (redis.RestoreResult, error) {
+		return redis.RestoreResult{}, temporalfault.ToTemporal(fault.New(fault.IntegrityError, "read chunk", "redis-backups/x/chunk/1/000000", nil))
+	})
+	_, err := s.recover(approved())
+	require.True(t, fault.Has(err, fault.IntegrityError), "%v", err)
+	require.ErrorContains(t, err, "redis-backups/x/chunk/1/000000", "the object is named")
+	require.Zero(t, s.calls("services.Stop"))
+	require.Zero(t, s.calls("services.Start"))
+	require.Equal(t, 1, s.calls("postgres.Discard"))
+}
+
+func TestBreachedObjectiveIsToldAndTheRecoveryGoesOn(t *testing.T) {
+	s := newStage(t)
+	attempts := 0
+	replace(s, "postgres.Restore", func(context.Context, postgres.RestoreInput) (postgres.RestoreResult, error) {
+		if attempts++; attempts < 20 {
+			return postgres.RestoreResult{}, temporalfault.ToTemporal(fault.New(fault.StorageUnavailable, "get object", "chunk", nil))
+		}
+		return postgres.RestoreResult{}, nil
+	})
+	var notices []string
+	replace(s, "records.Notice", func(_ context.Context, in records.NoticeInput) (none, error) {
+		notices = append(notices, in.Text)
+		return none{}, nil
+	})
+	in := approved()
+	since := disaster.Add(-10 * time.Minute)
+	in.Since = &since
+	result, err := s.recover(in)
+	require.NoError(t, err)
+	require.Contains(t, notices, "50 % of the recovery time objective of database/frende (15m) have passed")
+	require.Contains(t, notices, "80 % of the recovery time objective of database/frende (15m) have passed")
+	require.Contains(t, notices, "the recovery time objective of database/frende (15m) is breached; the recovery goes on")
+	require.True(t, result.Met, "the whole has an hour")
+	for _, clock := range s.filed[0].Clocks {
+		if clock.Name == "database/frende" {
+			require.True(t, clock.Breached)
+		}
+	}
+}
+
+func TestUnknownFieldInTheInputIsRefusedBeforeAnythingRuns(t *testing.T) {
+	s := newStage(t)
+	s.ExecuteWorkflow(api.RecoverSystem, map[string]string{"systm": "frende"})
+	err := temporalfault.FromTemporal(s.GetWorkflowError())
+	require.True(t, fault.Has(err, fault.InputInvalid), "%v", err)
+	require.ErrorContains(t, err, "systm")
+	require.Empty(t, s.called)
+}
+
+func TestOneBackupCannotRecoverASystem(t *testing.T) {
+	s := newStage(t)
+	in := approved()
+	in.To = "backup:database-backups/2024/01/15/frende_db_backup_20240115_020000.base"
+	_, err := s.recover(in)
+	require.True(t, fault.Has(err, fault.InputInvalid), "%v", err)
+	require.Zero(t, s.calls("postgres.RestorePreflight"))
+}
+
+// update sends an update and returns its rejection, or nil.
+func update(s *stage, name string, argument any) error {
+	var rejected error
+	s.UpdateWorkflow(name, name+time.Now().String(), &testsuite.TestUpdateCallback{
+		OnReject:   func(err error) { rejected = err },
+		OnAccept:   func() {},
+		OnComplete: func(any, error) {},
+	}, argument)
+	return rejected
+}

@@ -1,0 +1,41 @@
+// Package workflows names every workflow of Lifeboat in one place.
+package workflows
+
+import (
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/frende/lifeboat/workflows/api"
+	"github.com/frende/lifeboat/workflows/backup"
+	"github.com/frende/lifeboat/workflows/recovery"
+	"github.com/frende/lifeboat/workflows/replicate"
+)
+
+// Registry is what a worker, a replayer and a test environment have in common.
+type Registry interface {
+	RegisterWorkflowWithOptions(w any, options workflow.RegisterOptions)
+}
+
+// Register registers every workflow under its exact type name.
+func Register(registry Registry) {
+	for _, w := range []struct {
+		name       string
+		definition any
+	}{
+		{api.BackupSystem, backup.System},
+		{api.BackupDatabase, backup.Databases},
+		{api.BackupCache, backup.Caches},
+		{api.BackupFiles, backup.FileSets},
+		{api.BackupConfiguration, backup.Configurations},
+		{api.RecoverSystem, recovery.System},
+		{api.RecoverDatabase, recovery.Databases},
+		{api.RecoverCache, recovery.Caches},
+		{api.RecoverFiles, recovery.FileSets},
+		{api.RecoverConfiguration, recovery.Configurations},
+		{api.RestoreDatabase, recovery.Database},
+		{api.RestoreCache, recovery.Cache},
+		{api.RestoreFiles, recovery.Files},
+		{api.ReplicateStore, replicate.Store},
+	} {
+		registry.RegisterWorkflowWithOptions(w.definition, workflow.RegisterOptions{Name: w.name})
+	}
+}
