@@ -20,7 +20,8 @@ type position struct{ line, column int }
 type source struct {
 	file     string
 	at       map[string]position
-	spoilt   []string // paths whose value could not be read
+	moved    map[string]string // where something stood in the file before the environment's came first
+	spoilt   []string          // paths whose value could not be read
 	findings Findings
 }
 

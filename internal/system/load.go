@@ -1,6 +1,7 @@
 package system
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -73,7 +74,7 @@ func Parse(name string, text []byte, env Env) (*System, error) {
 	}
 	// What is true unless the file says otherwise has to stand before it is read.
 	s := &System{Backup: Backup{Enabled: true}}
-	source := &source{file: name, at: map[string]position{}}
+	source := &source{file: name, at: map[string]position{}, moved: map[string]string{}}
 	source.decode(text, s)
 
 	override(s, env, source)
@@ -82,6 +83,9 @@ func Parse(name string, text []byte, env Env) (*System, error) {
 
 	// A wrong type leaves a zero behind; what Validate says of that is the same fault twice.
 	for _, found := range slices.Concat(s.Validate(), s.checkSecrets(env)) {
+		if path, ok := source.moved[found.Path]; ok {
+			found.Path = path
+		}
 		if !source.spoiled(found.Path) {
 			source.report(found)
 		}
@@ -134,10 +138,18 @@ func override(s *System, env Env, from *source) {
 	}
 	if _, ok := set(EnvEncryptionKey); ok {
 		ref := SecretRef(envScheme + EnvEncryptionKey)
-		others := slices.DeleteFunc(s.Keys.Encryption, func(r SecretRef) bool { return r == ref })
-		s.Keys.Encryption = append([]SecretRef{ref}, others...)
+		keys := []SecretRef{ref}
+		for i, other := range s.Keys.Encryption {
+			if other != ref {
+				from.moved[encryptionPath(len(keys))] = encryptionPath(i)
+				keys = append(keys, other)
+			}
+		}
+		s.Keys.Encryption = keys
 	}
 }
+
+func encryptionPath(i int) string { return fmt.Sprintf("keys.encryption[%d]", i) }
 
 // primaryIndex is where the primary store lies; 0 when every store is a replica, which Validate refuses.
 func primaryIndex(stores []Store) int {

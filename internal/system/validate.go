@@ -39,7 +39,7 @@ func (s System) checkSecrets(env Env) Findings {
 		secret(at("stores", i, "secret_key"), store.SecretKey)
 	}
 	for i, key := range s.Keys.Encryption {
-		secret(fmt.Sprintf("keys.encryption[%d]", i), key)
+		secret(encryptionPath(i), key)
 	}
 	for i, d := range s.Databases {
 		secret(at("databases", i, "connection"), d.Connection)
@@ -146,7 +146,7 @@ func (v *validation) top() {
 	}
 	seen := map[string]bool{}
 	for i, ref := range v.Keys.Encryption {
-		at := fmt.Sprintf("keys.encryption[%d]", i)
+		at := encryptionPath(i)
 		if v.required(at, string(ref)) && seen[string(ref)] {
 			v.add(at, "keep one of them", "this key stands twice")
 		}

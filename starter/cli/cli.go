@@ -97,7 +97,7 @@ func (a *app) root() *cobra.Command {
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetHelpCommand(&cobra.Command{Use: "no-help", Hidden: true})
-	root.PersistentFlags().StringVar(&a.config, "config", "", "configuration `FILE` (default: $LIFEBOAT_CONFIG, ./lifeboat.yaml, /etc/lifeboat/lifeboat.yaml)")
+	root.PersistentFlags().StringVar(&a.config, "config", "", "`FILE` instead of $LIFEBOAT_CONFIG, ./lifeboat.yaml or /etc/lifeboat/lifeboat.yaml")
 	root.AddCommand(
 		group("config", "Look at the configuration", a.configCheck()),
 		a.backup(),
