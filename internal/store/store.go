@@ -1,5 +1,6 @@
 // Package store is the contract for the object stores that hold backups. A key
-// is a slash-separated path without a leading slash. Objects are written once
+// is a slash-separated path without a leading slash, and is never also the
+// folder of another key. Objects are written once
 // and never changed; s3 and mem implement the contract and storetest holds both
 // to it.
 package store
@@ -42,8 +43,9 @@ type Store interface {
 	List(ctx context.Context, prefix string, opts ListOptions) iter.Seq2[Info, error]
 
 	// Delete removes one version of the object for good. With version "" it
-	// hides the object: its versions stay where the bucket keeps versions. An
-	// object that is not there is no error.
+	// hides the object: its versions stay where the bucket keeps versions, and
+	// servers differ on whether IfNoneMatch may put it again. An object that is
+	// not there is no error.
 	Delete(ctx context.Context, key, version string) error
 }
 

@@ -1,0 +1,258 @@
+package s3_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/store"
+	"github.com/frende/lifeboat/internal/store/s3"
+)
+
+// behindProxy gives a store whose requests pass through a proxy, and one beside it.
+func behindProxy(t *testing.T) (*proxy, *s3.Store, *s3.Store) {
+	t.Helper()
+	server := serve(t)
+	p := newProxy(t, server.Endpoint)
+	return p, open(t, configured(server, p.URL)), open(t, configured(server, server.Endpoint))
+}
+
+func content(size int, seed uint64) []byte {
+	body := make([]byte, size)
+	source := rand.New(rand.NewPCG(seed, 1))
+	for i := range body {
+		body[i] = byte(source.Uint32())
+	}
+	return body
+}
+
+func readAll(ctx context.Context, s *s3.Store, key string) ([]byte, error) {
+	body, _, err := s.Get(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	whole, err := io.ReadAll(body)
+	if closing := body.Close(); err == nil {
+		err = closing
+	}
+	return whole, err
+}
+
+// Row 4 of the reliability table, and the resets of row 5.
+func TestErrorsThatPassAreTriedAgain(t *testing.T) {
+	p, s, _ := behindProxy(t)
+	body := content(300_000, 1)
+	for i, bad := range []func(*proxy, http.ResponseWriter, *http.Request){
+		answer(500, "InternalError"), answer(503, "ServiceUnavailable"), answer(503, "SlowDown"), answer(429, "TooManyRequests"),
+		page(502), reset, hang, answer(409, "ConditionalRequestConflict"), page(200),
+	} {
+		for _, row := range []int{1, 3, 5} {
+			if row > 1 && i == 6 {
+				continue // each hang takes the whole stall time
+			}
+			key := fmt.Sprintf("passing/%d-%d", i, row)
+			for range row {
+				p.strike(http.MethodPut, bad)
+			}
+			_, err := s.Put(t.Context(), key, body, store.PutOptions{IfNoneMatch: true})
+			require.NoError(t, err, key)
+			if i < 7 {
+				for range row {
+					p.strike(http.MethodGet, bad)
+				}
+			}
+			got, err := readAll(t.Context(), s, key)
+			require.NoError(t, err, key)
+			require.True(t, bytes.Equal(body, got), key)
+		}
+	}
+}
+
+func TestErrorsThatLastEndAsUnavailableWithinTheBudget(t *testing.T) {
+	p, s, beside := behindProxy(t)
+	for i, bad := range []func(*proxy, http.ResponseWriter, *http.Request){
+		answer(500, "InternalError"), answer(503, "SlowDown"), page(503), reset, answer(409, "ConditionalRequestConflict"), page(200),
+	} {
+		for range 6 {
+			p.strike(http.MethodPut, bad)
+		}
+		key := fmt.Sprint("lasting/", i)
+		before := p.requests
+		_, err := s.Put(t.Context(), key, content(1000, 2), store.PutOptions{IfNoneMatch: true})
+		require.Equal(t, fault.StorageUnavailable, fault.KindOf(err), "%v", err)
+		require.Contains(t, err.Error(), key)
+		require.NotContains(t, err.Error(), "http://")
+		require.Equal(t, before+6, p.requests)
+		_, err = beside.Head(t.Context(), key)
+		require.Equal(t, fault.ObjectMissing, fault.KindOf(err))
+	}
+}
+
+func TestRefusalsAreNotTriedAgain(t *testing.T) {
+	p, s, _ := behindProxy(t)
+	for code, want := range map[string]struct {
+		status int
+		kind   fault.Kind
+		hint   string
+	}{
+		"AccessDenied":          {403, fault.StorageDenied, "read-only"},
+		"SignatureDoesNotMatch": {403, fault.StorageDenied, "secret_key"},
+		"RequestTimeTooSkewed":  {403, fault.StorageDenied, "clock"},
+		"NoSuchBucket":          {404, fault.StorageMissing, "create the bucket"},
+		"PermanentRedirect":     {301, fault.StorageMissing, "region"},
+		"NotImplemented":        {501, fault.Unsupported, "If-None-Match"},
+		"MethodNotAllowed":      {405, fault.StorageDenied, ""},
+		"PreconditionFailed":    {412, fault.ObjectExists, ""},
+	} {
+		p.strike(http.MethodPut, answer(want.status, code))
+		before := p.requests
+		_, err := s.Put(t.Context(), "refused", []byte("x"), store.PutOptions{IfNoneMatch: true})
+		require.Equal(t, want.kind, fault.KindOf(err), "%s: %v", code, err)
+		require.Contains(t, fault.HintOf(err), want.hint)
+		require.Contains(t, err.Error(), "primary (s3://backups in us-east-1)")
+		require.Equal(t, before+1, p.requests, code)
+	}
+}
+
+// Row 6: bodies that end early, by a broken connection, cleanly, or in silence.
+func TestTruncatedBodiesAreResumedAndNeverAccepted(t *testing.T) {
+	p, s, beside := behindProxy(t)
+	body := content(3<<20, 3)
+	_, err := beside.Put(t.Context(), "long", body, store.PutOptions{})
+	require.NoError(t, err)
+
+	for trial := range 40 {
+		source := rand.New(rand.NewPCG(uint64(trial), 7))
+		for range 1 + source.IntN(4) {
+			p.strike(http.MethodGet, cutAt(source.IntN(len(body))))
+		}
+		got, err := readAll(t.Context(), s, "long")
+		require.NoError(t, err, "trial %d", trial)
+		require.True(t, bytes.Equal(body, got), "trial %d", trial)
+		p.forget() // cuts past the end of a resumed range did not strike
+
+		off := int64(source.IntN(len(body) - 1))
+		length := 1 + int64(source.IntN(len(body)-int(off)))
+		p.strike(http.MethodGet, shorten(source.IntN(int(length))), cutAt(source.IntN(int(length))))
+		reader, err := s.GetRange(t.Context(), "long", off, length)
+		require.NoError(t, err)
+		got, err = io.ReadAll(reader)
+		require.NoError(t, err, "trial %d", trial)
+		require.NoError(t, reader.Close())
+		require.True(t, bytes.Equal(body[off:off+length], got), "trial %d", trial)
+		p.forget()
+	}
+}
+
+func TestSilentStreamIsGivenUpAndResumed(t *testing.T) {
+	p, s, beside := behindProxy(t)
+	body := content(1<<20, 4)
+	_, err := beside.Put(t.Context(), "silent", body, store.PutOptions{})
+	require.NoError(t, err)
+	p.strike(http.MethodGet, silence(1000))
+	got, err := readAll(t.Context(), s, "silent")
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(body, got))
+}
+
+func TestStreamThatNeverAdvancesEndsAsUnavailable(t *testing.T) {
+	p, s, beside := behindProxy(t)
+	_, err := beside.Put(t.Context(), "stuck", content(100_000, 5), store.PutOptions{})
+	require.NoError(t, err)
+	p.strike(http.MethodGet, cutAt(70_000))
+	for range 6 {
+		p.strike(http.MethodGet, cutAt(0))
+	}
+	got, err := readAll(t.Context(), s, "stuck")
+	require.Equal(t, fault.StorageUnavailable, fault.KindOf(err), "%v", err)
+	require.Less(t, len(got), 100_000)
+	p.forget()
+}
+
+func TestObjectReplacedWhileItIsReadIsNotSpliced(t *testing.T) {
+	p, s, beside := behindProxy(t)
+	_, err := beside.Put(t.Context(), "spliced", content(1<<20, 6), store.PutOptions{})
+	require.NoError(t, err)
+	p.strike(http.MethodGet, cutAt(500_000))
+	body, _, err := s.Get(t.Context(), "spliced")
+	require.NoError(t, err)
+	_, err = beside.Put(t.Context(), "spliced", content(1<<20, 7), store.PutOptions{})
+	require.NoError(t, err)
+	_, err = io.ReadAll(body)
+	require.Equal(t, fault.IntegrityError, fault.KindOf(err), "%v", err)
+	require.NoError(t, body.Close())
+}
+
+// Row 7: the first try was carried out and its acknowledgement lost.
+func TestLostAcknowledgementLeavesTheObjectOnce(t *testing.T) {
+	p, s, beside := behindProxy(t)
+	for trial := range 20 {
+		key, body := fmt.Sprint("lost/", trial), content(10_000, uint64(trial))
+		p.strike(http.MethodPut, lostAck)
+		made, err := s.Put(t.Context(), key, body, store.PutOptions{IfNoneMatch: true})
+		require.Equal(t, fault.ObjectExists, fault.KindOf(err), "%v %v", made, err)
+		got, err := readAll(t.Context(), beside, key)
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(body, got))
+	}
+	p.strike(http.MethodPut, lostAck)
+	_, err := s.Put(t.Context(), "lost/unconditional", []byte("x"), store.PutOptions{})
+	require.NoError(t, err)
+}
+
+// Row 16: two writers, one key, over networks that fail.
+func TestTwoWritersOfOneKeyHaveOneWinner(t *testing.T) {
+	p, s, beside := behindProxy(t)
+	for trial := range 30 {
+		if trial%3 == 0 {
+			p.strike(http.MethodPut, answer(503, "SlowDown"))
+		}
+		key := fmt.Sprint("duel/", trial)
+		var group errgroup.Group
+		outcome := make([]error, 2)
+		for i, writer := range []*s3.Store{s, beside} {
+			group.Go(func() error {
+				_, outcome[i] = writer.Put(t.Context(), key, fmt.Append(nil, "writer ", i), store.PutOptions{IfNoneMatch: true})
+				return nil
+			})
+		}
+		require.NoError(t, group.Wait())
+		winner := 0
+		if outcome[0] != nil {
+			winner = 1
+		}
+		require.NoError(t, outcome[winner])
+		require.Equal(t, fault.ObjectExists, fault.KindOf(outcome[1-winner]), "%v", outcome[1-winner])
+		got, err := readAll(t.Context(), beside, key)
+		require.NoError(t, err)
+		require.Equal(t, fmt.Sprint("writer ", winner), string(got))
+	}
+	p.forget()
+}
+
+func TestEndedContextEndsARead(t *testing.T) {
+	p, s, beside := behindProxy(t)
+	_, err := beside.Put(t.Context(), "ended", content(1<<20, 8), store.PutOptions{})
+	require.NoError(t, err)
+	p.strike(http.MethodGet, silence(1000))
+	ctx, cancel := context.WithCancel(t.Context())
+	body, _, err := s.Get(ctx, "ended")
+	require.NoError(t, err)
+	_, err = io.ReadFull(body, make([]byte, 1000))
+	require.NoError(t, err)
+	cancel()
+	started := time.Now()
+	_, err = io.ReadAll(body)
+	require.ErrorIs(t, err, context.Canceled)
+	require.Less(t, time.Since(started), time.Second)
+	require.NoError(t, body.Close())
+}
