@@ -250,20 +250,15 @@ WHERE backend_type IN ('client backend', 'walsender') AND pid <> pg_backend_pid(
 }
 
 // SwitchWAL ends the current WAL segment, so that it is archived. It gives the
-// segment that holds the newest record, and the position after that record.
+// segment that holds the newest record, and the position after that record. A
+// server that wrote nothing since its last switch switches nothing.
 func (s *Server) SwitchWAL(ctx context.Context) (Segment, LSN, error) {
-	position, err := value[string](ctx, s, "SELECT pg_current_wal_insert_lsn()::text")
+	position, err := value[string](ctx, s, "SELECT pg_switch_wal()::text")
 	if err != nil {
 		return Segment{}, 0, err
 	}
 	lsn, err := ParseLSN(position)
-	if err != nil {
-		return Segment{}, 0, err
-	}
-	if err := s.execute(ctx, "SELECT pg_switch_wal()"); err != nil {
-		return Segment{}, 0, err
-	}
-	return SegmentBefore(s.facts.Timeline, lsn, s.facts.SegmentSize), lsn, nil
+	return SegmentBefore(s.facts.Timeline, lsn, s.facts.SegmentSize), lsn, err
 }
 
 // AwaitArchived waits until archive_command has succeeded for the segment. It
