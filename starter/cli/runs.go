@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/user"
@@ -17,8 +18,11 @@ import (
 	"github.com/frende/lifeboat/workflows/api"
 )
 
-// dialTimeout bounds how long a command waits for Temporal to answer.
-const dialTimeout = 10 * time.Second
+// How long a command waits for Temporal, and for the worker that answers an update.
+const (
+	dialTimeout   = 10 * time.Second
+	answerTimeout = 30 * time.Second
+)
 
 // temporal connects; the caller closes the client.
 func (a *app) temporal(ctx context.Context) (client.Client, error) {
@@ -58,6 +62,8 @@ func (a *app) update(ctx context.Context, id, name string, input any) error {
 		return err
 	}
 	defer c.Close()
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
 	handle, err := c.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
 		WorkflowID: id, UpdateName: name, Args: []any{input}, WaitForStage: client.WorkflowUpdateStageCompleted,
 	})
@@ -79,6 +85,10 @@ func (a *app) update(ctx context.Context, id, name string, input any) error {
 func named(op, subject string, err error) error {
 	if restored := temporalfault.FromTemporal(err); fault.KindOf(restored) != "" {
 		return restored
+	}
+	if _, ok := errors.AsType[*client.WorkflowUpdateServiceTimeoutOrCanceledError](err); ok {
+		return fault.Newf(fault.TemporalUnavailable, op, subject, "no worker answered within %s", answerTimeout).
+			WithHint("check that the lifeboat worker runs on the system's host")
 	}
 	return temporal.Named(op, subject, err)
 }

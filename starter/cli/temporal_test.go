@@ -1,0 +1,179 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+	"go.uber.org/zap"
+
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/fault/temporalfault"
+	"github.com/frende/lifeboat/internal/lab"
+	"github.com/frende/lifeboat/internal/system"
+	"github.com/frende/lifeboat/internal/temporal"
+	"github.com/frende/lifeboat/workflows/api"
+)
+
+// recovery stands for RecoverSystem: it waits for a person and then ends.
+func recovery(ctx workflow.Context, in api.Input[api.RecoverInput]) (api.RecoverResult, error) {
+	input, err := in.Checked(api.RecoverSystem)
+	if err != nil {
+		return api.RecoverResult{}, temporalfault.ToTemporal(err)
+	}
+	info, now := workflow.GetInfo(ctx), workflow.Now(ctx)
+	progress := api.Progress{System: input.System, ID: info.WorkflowExecution.ID, Phase: api.PhaseWaiting, Started: now, Since: now, Waiting: "approve it", Steps: []api.Step{}}
+	if err := workflow.SetQueryHandler(ctx, api.QueryProgress, func() (api.Progress, error) { return progress, nil }); err != nil {
+		return api.RecoverResult{}, err
+	}
+	approved, aborted := input.YesDestroy != "", false
+	if err := workflow.SetUpdateHandlerWithOptions(ctx, api.UpdateApprove, func(workflow.Context, api.Approval) (api.Answer, error) {
+		approved = true
+		return api.Answer{Accepted: "it goes on"}, nil
+	}, workflow.UpdateHandlerOptions{Validator: func(given api.Approval) error {
+		if given.System != input.System {
+			return temporalfault.ToTemporal(fault.Newf(fault.InputInvalid, "approve", given.System, "this is the recovery of %q", input.System))
+		}
+		return nil
+	}}); err != nil {
+		return api.RecoverResult{}, err
+	}
+	if err := workflow.SetUpdateHandler(ctx, api.UpdateAbort, func(_ workflow.Context, given api.Abort) (api.Answer, error) {
+		aborted = true
+		return api.Answer{Accepted: "aborted: " + given.Reason}, nil
+	}); err != nil {
+		return api.RecoverResult{}, err
+	}
+	if err := workflow.Await(ctx, func() bool { return approved || aborted }); err != nil {
+		return api.RecoverResult{}, err
+	}
+	if err := workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) }); err != nil {
+		return api.RecoverResult{}, err
+	}
+	ended := workflow.Now(ctx)
+	progress.Finished, progress.Phase, progress.Waiting = &ended, api.PhaseRecovered, ""
+	if aborted {
+		return api.RecoverResult{}, temporalfault.ToTemporal(fault.New(fault.Aborted, "recover", input.System, nil))
+	}
+	return api.RecoverResult{System: input.System, Met: true, Objective: system.Duration(time.Hour), RTA: system.Duration(time.Second)}, nil
+}
+
+// buffer can be read while a command writes to it.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) { b.mu.Lock(); defer b.mu.Unlock(); return b.b.Write(p) }
+func (b *buffer) String() string              { b.mu.Lock(); defer b.mu.Unlock(); return b.b.String() }
+
+type outcome struct {
+	code           int
+	stdout, stderr *buffer
+	done           chan struct{}
+}
+
+// command runs a command line in the background.
+func command(t *testing.T, args ...string) *outcome {
+	t.Helper()
+	example, err := filepath.Abs("../../examples/frende/lifeboat.yaml")
+	require.NoError(t, err)
+	env := map[string]string{"LIFEBOAT_CONFIG": example, "BACKUP_ENCRYPTION_KEY": "k", "FRENDE_DATABASE_URL": "d"}
+	o := &outcome{stdout: &buffer{}, stderr: &buffer{}, done: make(chan struct{})}
+	go func() {
+		defer close(o.done)
+		o.code = Run(t.Context(), Process{
+			Args: args, Stdout: o.stdout, Stderr: o.stderr, Now: time.Now, Screen: func() int { return 0 },
+			Env: func(name string) (string, bool) { value, ok := env[name]; return value, ok },
+		})
+	}()
+	return o
+}
+
+func (o *outcome) wait(t *testing.T) *outcome {
+	t.Helper()
+	select {
+	case <-o.done:
+	case <-time.After(30 * time.Second):
+		t.Fatalf("the command does not end; stdout %q, stderr %q", o.stdout, o.stderr)
+	}
+	return o
+}
+
+func serve(t *testing.T) client.Client {
+	t.Helper()
+	server := lab.StartTemporal(t)
+	t.Setenv("TEMPORAL_ADDRESS", server.Address)
+	t.Setenv("TEMPORAL_NAMESPACE", server.Namespace)
+	c, err := temporal.Dial(t.Context(), zap.NewNop())
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	return c
+}
+
+func TestOperatorsOfARecovery(t *testing.T) {
+	c := serve(t)
+
+	// Nobody works yet: the command says so and waits.
+	first := command(t, "recover", "system")
+	require.Eventually(t, func() bool { return strings.Contains(first.stderr.String(), "no worker listens") }, 20*time.Second, 50*time.Millisecond)
+
+	w := worker.New(c, api.Queue, worker.Options{DisableRegistrationAliasing: true})
+	w.RegisterWorkflowWithOptions(recovery, workflow.RegisterOptions{Name: api.RecoverSystem})
+	require.NoError(t, w.Start())
+	t.Cleanup(w.Stop)
+	require.Eventually(t, func() bool { return strings.Contains(first.stdout.String(), "approve it") }, 20*time.Second, 50*time.Millisecond)
+
+	// A second recovery while one runs is refused by name.
+	second := command(t, "recover", "system").wait(t)
+	require.Equal(t, fault.ExitRefused, second.code)
+	require.Contains(t, second.stderr.String(), "lifeboat: start recover/frende: a recovery of this component is already running")
+	require.Contains(t, second.stderr.String(), "HINT: ")
+
+	// The wrong system's name approves nothing; the right one does.
+	wrong := command(t, "approve", "recover/frende", "--yes-destroy", "shop").wait(t)
+	require.Equal(t, fault.ExitUsage, wrong.code, wrong.stderr.String())
+	require.Contains(t, wrong.stderr.String(), `this is the recovery of "frende"`)
+	right := command(t, "approve", "recover/frende", "--yes-destroy", "frende").wait(t)
+	require.Equal(t, 0, right.code, right.stderr.String())
+	require.Equal(t, "it goes on\n", right.stdout.String())
+	first.wait(t)
+	require.Equal(t, 0, first.code, first.stderr.String())
+	require.Contains(t, first.stdout.String(), "RECOVERED frende in 1.0s (objective 1h)\n")
+
+	// Started elsewhere, watched here, aborted there: the exit code is the run's.
+	started := command(t, "recover", "system", "--detach", "--json").wait(t)
+	require.Equal(t, 0, started.code, started.stderr.String())
+	var id struct{ ID string }
+	require.NoError(t, json.Unmarshal([]byte(started.stdout.String()), &id))
+	require.Equal(t, "recover/frende", id.ID)
+	watching := command(t, "watch", id.ID)
+	require.Eventually(t, func() bool { return strings.Contains(watching.stdout.String(), "waiting for approval") }, 20*time.Second, 50*time.Millisecond)
+	aborted := command(t, "abort", id.ID, "--reason", "drill over").wait(t)
+	require.Equal(t, "aborted: drill over\n", aborted.stdout.String())
+	watching.wait(t)
+	require.Equal(t, fault.ExitFailed, watching.code)
+	require.Contains(t, watching.stderr.String(), "lifeboat: recover frende: aborted by an operator\nHINT: the old system was left as it was\n")
+
+	// --yes-destroy approves at once, and --json gives the result alone.
+	result := command(t, "recover", "system", "--yes-destroy", "frende", "--json").wait(t)
+	require.Equal(t, 0, result.code, result.stderr.String())
+	var decoded api.RecoverResult
+	require.NoError(t, json.Unmarshal([]byte(result.stdout.String()), &decoded))
+	require.True(t, decoded.Met)
+
+	// A run that does not exist.
+	for _, args := range [][]string{{"watch", "recover/nobody"}, {"abort", "recover/nobody"}} {
+		unknown := command(t, args...).wait(t)
+		require.Equal(t, fault.ExitNotFound, unknown.code, unknown.stderr.String())
+		require.Contains(t, unknown.stderr.String(), "recover/nobody: no such run")
+	}
+}

@@ -1,0 +1,131 @@
+package cli
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/frende/lifeboat/internal/system"
+	"github.com/frende/lifeboat/workflows/api"
+)
+
+var noon = time.Date(2024, 1, 15, 12, 0, 0, 0, time.UTC)
+
+// restoring is a recovery 20 s after its start: one step done, one at 50 %.
+func restoring() seen {
+	checked := noon.Add(2 * time.Second)
+	return seen{
+		Progress: api.Progress{
+			System: "frende", ID: "recover/frende", Phase: api.PhasePreparing, Started: noon, Since: noon,
+			Clocks: []api.Clock{
+				{Name: "system", Objective: system.Duration(time.Hour), Since: noon},
+				{Name: "database/frende", Objective: system.Duration(15 * time.Minute), Since: noon},
+			},
+			Steps: []api.Step{
+				{ID: "database/frende/preflight", Component: "database/frende", Title: "check backup", State: api.StepDone, Started: noon, Finished: &checked, Outcome: "timeline 1"},
+				{ID: "database/frende/restore", Workflow: "recover/frende/database/frende", Component: "database/frende", Title: "restore frende (200.0 MiB)", State: api.StepRunning, Started: checked},
+			},
+		},
+		activities: map[string]activity{activityKey("recover/frende/database/frende", "database/frende/restore"): {done: 100 << 20, total: 200 << 20, attempt: 1}},
+	}
+}
+
+type clockwork struct{ at time.Time }
+
+func (c *clockwork) now() time.Time { return c.at }
+
+func newViewer(width int, clock *clockwork) (*viewer, *bytes.Buffer) {
+	out := &bytes.Buffer{}
+	return &viewer{out: out, now: clock.now, width: func() int { return width }, meters: map[string]*meter{}}, out
+}
+
+func TestTerminalShowsRateRemainingAndObjectiveOfARunningStep(t *testing.T) {
+	clock := &clockwork{at: noon.Add(18 * time.Second)}
+	v, out := newViewer(200, clock)
+	earlier := restoring()
+	earlier.activities[activityKey("recover/frende/database/frende", "database/frende/restore")] = activity{done: 80 << 20, total: 200 << 20, attempt: 1}
+	v.show(earlier)
+	require.Contains(t, out.String(), "12:00:02  done     2.0s  database/frende  check backup: timeline 1\n")
+
+	out.Reset()
+	clock.at = clock.at.Add(2 * time.Second)
+	v.show(restoring())
+	require.True(t, strings.HasPrefix(out.String(), "\x1b[2A\x1b[J"), "the live lines are redrawn")
+	require.NotContains(t, out.String(), "check backup", "a step's end is told once")
+	require.Contains(t, out.String(), "…       18.0s  database/frende  restore frende (200.0 MiB)  [50 %, 10.0 MiB/s, 10.0s left, 20.0s of 15m]\n")
+	require.Contains(t, out.String(), "preparing for 20.0s of 1h\n")
+}
+
+func TestASecondAttemptIsSaidAndStartsItsRateAnew(t *testing.T) {
+	m := &meter{}
+	require.Zero(t, m.rate(0, noon))
+	require.InDelta(t, 10, m.rate(10, noon.Add(time.Second)), 0.01)
+	require.Zero(t, m.rate(5, noon.Add(2*time.Second)))
+	s := restoring()
+	line := runningLine(s.Steps[1], activity{done: 5, total: 10, attempt: 2}, 0, nil, noon.Add(20*time.Second))
+	require.Contains(t, line, "[50 %, attempt 2]")
+}
+
+func TestRateForgetsWhatIsLongAgo(t *testing.T) {
+	m := &meter{}
+	for i := range 60 {
+		m.rate(int64(i)*100, noon.Add(time.Duration(i)*time.Second))
+	}
+	require.LessOrEqual(t, len(m.samples), 12)
+	require.InDelta(t, 1000, m.rate(59*100+10*1000, noon.Add(69*time.Second)), 200)
+}
+
+func TestPlainOutputHasNoControlCharactersAndRepeatsRunningStepsNowAndThen(t *testing.T) {
+	clock := &clockwork{at: noon.Add(20 * time.Second)}
+	v, out := newViewer(0, clock)
+	for range 25 {
+		v.show(restoring())
+		clock.at = clock.at.Add(500 * time.Millisecond)
+	}
+	v.leave()
+	require.NotContains(t, out.String(), "\x1b")
+	require.Equal(t, 1, strings.Count(out.String(), "check backup"))
+	require.Equal(t, 1, strings.Count(out.String(), "recover/frende: preparing"))
+	require.Equal(t, 2, strings.Count(out.String(), "restore frende (200.0 MiB)"))
+}
+
+func TestMissedObjectiveIsSaidAndTheRunGoesOn(t *testing.T) {
+	require.Contains(t, headLine(restoring(), noon.Add(61*time.Minute)), "of 1h: OBJECTIVE MISSED, the run goes on")
+}
+
+func TestLongLinesAreClippedToTheTerminal(t *testing.T) {
+	clock := &clockwork{at: noon.Add(20 * time.Second)}
+	v, out := newViewer(60, clock)
+	v.show(restoring())
+	for _, line := range strings.Split(out.String(), "\n") {
+		if strings.Contains(line, "restore frende") {
+			require.LessOrEqual(t, len([]rune(line)), 59)
+			require.True(t, strings.HasSuffix(line, "…"))
+			return
+		}
+	}
+	t.Fatal("the running step is missing")
+}
+
+func TestWaitingForAPersonIsSaidOnce(t *testing.T) {
+	clock := &clockwork{at: noon.Add(20 * time.Second)}
+	v, out := newViewer(0, clock)
+	s := restoring()
+	s.Phase, s.Waiting = api.PhaseWaiting, "approve with: lifeboat approve recover/frende --yes-destroy frende"
+	v.show(s)
+	v.show(s)
+	require.Equal(t, 1, strings.Count(out.String(), "lifeboat approve recover/frende"))
+}
+
+func TestLastLineSaysWhatWasAchieved(t *testing.T) {
+	result := api.RecoverResult{
+		System: "frende", RTA: system.Duration(41200 * time.Millisecond), Objective: system.Duration(time.Hour), Met: true, Report: "recover/frende@1",
+		Components: []api.ComponentOutcome{{Component: "database/frende", RPA: system.Duration(22 * time.Second)}, {Component: "files/uploads", RPA: system.Duration(3 * time.Minute)}},
+	}
+	require.Equal(t, "RECOVERED frende in 41.2s (objective 1h): database/frende RPA 22.0s, files/uploads RPA 3m; report: lifeboat report recover/frende@1", recovered(result))
+	result.Met = false
+	require.Contains(t, recovered(result), "(objective 1h, missed)")
+}
