@@ -1,0 +1,213 @@
+package ledger
+
+import (
+	"context"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/keys"
+	"github.com/frende/lifeboat/internal/store"
+)
+
+// batchSize is how many records are read at once.
+const batchSize = 16
+
+// Filter says which records are wanted; what is not set does not matter.
+type Filter struct {
+	Writer  string
+	Kind    string
+	Subject string
+	Since   time.Time
+}
+
+func (f Filter) takes(e Entry) bool {
+	return (f.Kind == "" || f.Kind == e.Kind) && (f.Subject == "" || f.Subject == e.Subject) && !e.Time.Before(f.Since)
+}
+
+// Read gives records, writer by writer, each chain from its start. A record
+// that can't be read is given as its error, and the reading goes on behind it.
+func (l *Ledger) Read(ctx context.Context, f Filter) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		writers, err := l.writers(ctx, f)
+		if err != nil {
+			yield(Entry{}, err)
+			return
+		}
+		for _, writer := range writers {
+			numbers, err := l.numbers(ctx, writer, store.ListOptions{})
+			if err != nil {
+				yield(Entry{}, err)
+				return
+			}
+			for batch := range slices.Chunk(numbers, batchSize) {
+				for _, got := range l.batch(ctx, writer, batch, f) {
+					if got.wanted && !yield(got.entry, got.err) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// Find gives the newest record of a kind on a subject, of any writer; either
+// may be "". RunUnknown when there is none.
+func (l *Ledger) Find(ctx context.Context, kind, subject string) (Entry, error) {
+	filter := Filter{Kind: kind, Subject: subject}
+	writers, err := l.writers(ctx, filter)
+	if err != nil {
+		return Entry{}, err
+	}
+	var newest Entry
+	for _, writer := range writers {
+		found, err := l.last(ctx, writer, filter)
+		if err != nil {
+			return Entry{}, err
+		}
+		if found.Sequence > 0 && (newest.Sequence == 0 || found.Time.After(newest.Time)) {
+			newest = found
+		}
+	}
+	if newest.Sequence == 0 {
+		return Entry{}, fault.Newf(fault.RunUnknown, "find in ledger", subject, "no record of kind %q", kind)
+	}
+	return newest, nil
+}
+
+// last reads a chain from its end until a record is wanted.
+func (l *Ledger) last(ctx context.Context, writer string, f Filter) (Entry, error) {
+	numbers, err := l.numbers(ctx, writer, store.ListOptions{})
+	if err != nil {
+		return Entry{}, err
+	}
+	for end := len(numbers); end > 0; {
+		batch := numbers[max(0, end-batchSize):end]
+		end -= len(batch)
+		for _, got := range slices.Backward(l.batch(ctx, writer, batch, f)) {
+			if got.wanted {
+				return got.entry, got.err
+			}
+		}
+	}
+	return Entry{}, nil
+}
+
+// result is a record as read, or why it could not be.
+type result struct {
+	entry  Entry
+	err    error
+	wanted bool
+}
+
+func (l *Ledger) batch(ctx context.Context, writer string, numbers []int64, f Filter) []result {
+	results := make([]result, len(numbers))
+	var group errgroup.Group
+	for i, number := range numbers {
+		group.Go(func() error {
+			results[i] = l.one(ctx, writer, number, f)
+			return nil
+		})
+	}
+	_ = group.Wait() // each result has its own error
+	return results
+}
+
+func (l *Ledger) one(ctx context.Context, writer string, number int64, f Filter) result {
+	object, err := l.object(ctx, writer, number)
+	if err != nil {
+		return result{err: err, wanted: true}
+	}
+	parsed, err := parse(writer, number, object)
+	if err != nil {
+		return result{err: err, wanted: true}
+	}
+	if !f.takes(parsed.Entry) {
+		return result{}
+	}
+	entry, err := l.open(ctx, parsed)
+	return result{entry: entry, err: err, wanted: true}
+}
+
+// read gives one record.
+func (l *Ledger) read(ctx context.Context, writer string, number int64) (Entry, error) {
+	got := l.one(ctx, writer, number, Filter{})
+	return got.entry, got.err
+}
+
+func (l *Ledger) object(ctx context.Context, writer string, number int64) ([]byte, error) {
+	return store.ReadAll(ctx, l.cfg.Store, key(writer, number), maxObject)
+}
+
+// writers lists the chains.
+func (l *Ledger) writers(ctx context.Context, f Filter) ([]string, error) {
+	if f.Writer != "" {
+		return []string{f.Writer}, nil
+	}
+	var writers []string
+	for info, err := range l.cfg.Store.List(ctx, folder, store.ListOptions{Delimiter: "/"}) {
+		if err != nil {
+			return nil, err
+		}
+		if info.IsPrefix {
+			writers = append(writers, strings.TrimSuffix(strings.TrimPrefix(info.Key, folder), "/"))
+		}
+	}
+	return writers, nil
+}
+
+// numbers lists the records of a chain, in order.
+func (l *Ledger) numbers(ctx context.Context, writer string, o store.ListOptions) ([]int64, error) {
+	var numbers []int64
+	for info, err := range l.cfg.Store.List(ctx, folder+writer+"/", o) {
+		if err != nil {
+			return nil, err
+		}
+		if _, number, ok := parseKey(info.Key); ok {
+			numbers = append(numbers, number)
+		}
+	}
+	return numbers, nil
+}
+
+// each calls do for 0 to n-1 at once and gives the first error.
+func each(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for i := range n {
+		group.Go(func() error { return do(ctx, i) })
+	}
+	return group.Wait()
+}
+
+// storeSlots keeps the slots of the ledger's keys where all keys lie.
+type storeSlots struct{ store store.Store }
+
+var _ keys.Slots = storeSlots{}
+
+// maxSlot bounds a slot's size in bytes.
+const maxSlot = 64 << 10
+
+func (s storeSlots) PutSlot(ctx context.Context, keyID, slot string, body []byte) error {
+	_, err := s.store.Put(ctx, "keys/"+keyID+"/"+slot, body, store.PutOptions{IfNoneMatch: true})
+	return err
+}
+
+func (s storeSlots) ListSlots(ctx context.Context, keyID string) ([]keys.Slot, error) {
+	prefix := "keys/" + keyID + "/"
+	var slots []keys.Slot
+	for info, err := range s.store.List(ctx, prefix, store.ListOptions{}) {
+		if err != nil {
+			return nil, err
+		}
+		body, err := store.ReadAll(ctx, s.store, info.Key, maxSlot)
+		if err != nil {
+			return nil, err
+		}
+		slots = append(slots, keys.Slot{Name: strings.TrimPrefix(info.Key, prefix), Body: body})
+	}
+	return slots, nil
+}
