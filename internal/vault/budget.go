@@ -1,0 +1,119 @@
+package vault
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/frende/lifeboat/internal/fault"
+)
+
+// Budget bounds the bytes of all buffers of a process.
+//
+// It can't deadlock, however streams are opened, because there are two ways to
+// take from it. An actor (an open stream writer, a reader) waits only once, when
+// it starts and holds nothing yet, for a small *floor* with which it can go to
+// its end alone. All that makes it faster is *extra*: taken only when it is there
+// at once, never waited for, and never from the last quarter of the budget,
+// which is left to floors. So nobody who holds memory waits for others' memory.
+// (What is left is a process that keeps more streams open at once, none of which
+// can end before a further one opens, than floors fit: at 192 MiB over 40.)
+type Budget struct {
+	limit int64
+	all   *semaphore.Weighted
+	extra *semaphore.Weighted // three quarters of limit
+
+	used, peak atomic.Int64
+
+	mu    sync.Mutex
+	pools map[int]*sync.Pool // buffers by their size
+}
+
+// NewBudget makes a budget of so many bytes.
+func NewBudget(bytes int64) *Budget {
+	return &Budget{limit: bytes, all: semaphore.NewWeighted(bytes), extra: semaphore.NewWeighted(bytes / 4 * 3), pools: map[int]*sync.Pool{}}
+}
+
+// Limit is the size of the budget in bytes.
+func (b *Budget) Limit() int64 { return b.limit }
+
+// Used is how many bytes are taken now.
+func (b *Budget) Used() int64 { return b.used.Load() }
+
+// Peak is the most that was ever taken at once.
+func (b *Budget) Peak() int64 { return b.peak.Load() }
+
+// Acquire takes n bytes and waits for them, first come first served. Wait only
+// while holding nothing that another one may wait for. ConfigInvalid: the budget
+// is smaller than n altogether.
+func (b *Budget) Acquire(ctx context.Context, n int64) error {
+	if n > b.limit {
+		return fault.Newf(fault.ConfigInvalid, "reserve memory", "limits.memory", "%d bytes are needed at once, the budget has %d", n, b.limit).
+			WithHint("raise limits.memory")
+	}
+	if err := b.all.Acquire(ctx, n); err != nil {
+		return err // the context's own
+	}
+	b.took(n)
+	return nil
+}
+
+// Release gives n acquired bytes back.
+func (b *Budget) Release(n int64) {
+	b.used.Add(-n)
+	b.all.Release(n)
+}
+
+// tryExtra takes n bytes if they can be had at once and nobody waits.
+func (b *Budget) tryExtra(n int64) bool {
+	if !b.extra.TryAcquire(n) {
+		return false
+	}
+	if !b.all.TryAcquire(n) {
+		b.extra.Release(n)
+		return false
+	}
+	b.took(n)
+	return true
+}
+
+func (b *Budget) releaseExtra(n int64) {
+	b.Release(n)
+	b.extra.Release(n)
+}
+
+func (b *Budget) took(n int64) {
+	used := b.used.Add(n)
+	for {
+		peak := b.peak.Load()
+		if used <= peak || b.peak.CompareAndSwap(peak, used) {
+			return
+		}
+	}
+}
+
+// buffer gives a buffer of size bytes with any content. Its memory must have
+// been taken from the budget before.
+func (b *Budget) buffer(size int) *[]byte {
+	if found, ok := b.pool(size).Get().(*[]byte); ok {
+		return found
+	}
+	fresh := make([]byte, size)
+	return &fresh
+}
+
+// recycle takes a buffer back; its memory may be released after.
+func (b *Budget) recycle(buffer *[]byte) {
+	b.pool(cap(*buffer)).Put(buffer)
+}
+
+func (b *Budget) pool(size int) *sync.Pool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.pools[size] == nil {
+		b.pools[size] = &sync.Pool{}
+	}
+	return b.pools[size]
+}

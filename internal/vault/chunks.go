@@ -1,0 +1,72 @@
+package vault
+
+import (
+	"context"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Chunk is one piece of a stream.
+type Chunk struct {
+	Index  int    // from 0
+	Offset int64  // of Data in the stream
+	Data   []byte // valid until write returns
+}
+
+// ReadChunks reads a stream's chunks in parallel and gives each, once it is
+// authenticated whole, to write: concurrently, out of order, and each once. A
+// chunk that skip (nil: none) wants left out is not read. The first error ends
+// it all, once the calls of write that are running have returned.
+func (b *Backup) ReadChunks(ctx context.Context, stream string, skip func(index int) bool, write func(context.Context, Chunk) error) error {
+	s, err := b.manifest.Stream(stream)
+	if err != nil {
+		return err
+	}
+	var size, packed int64
+	for _, e := range s.Extents {
+		size = max(size, e.Bytes)
+		packed = max(packed, b.object(e).packedCost())
+	}
+	need := size + packed
+	part, err := newShare(ctx, b.v.cfg.Budget, need, b.v.cfg.Parallel)
+	if err != nil {
+		return err
+	}
+	defer part.close()
+	group, groupCtx := errgroup.WithContext(ctx)
+	var offset int64
+	for i, e := range s.Extents {
+		at := offset
+		offset += e.Bytes
+		if skip != nil && skip(i) {
+			continue
+		}
+		got, err := part.take(groupCtx, need, false)
+		if err != nil {
+			break // the group has the reason, or ctx
+		}
+		group.Go(func() error {
+			defer part.give(got)
+			buffer := b.v.cfg.Budget.buffer(int(size))
+			defer b.v.cfg.Budget.recycle(buffer)
+			data := (*buffer)[:e.Bytes]
+			if err := b.readExtent(groupCtx, e, data); err != nil {
+				return err
+			}
+			return write(groupCtx, Chunk{Index: i, Offset: at, Data: data})
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+func (b *Backup) object(e Extent) *Object { return &b.manifest.Objects[e.Object] }
+
+// readExtent fills data with an extent's plaintext.
+func (b *Backup) readExtent(ctx context.Context, e Extent, data []byte) error {
+	r := b.v.openRun(ctx, b.object(e), e.First, e.Frames)
+	defer r.close()
+	return r.fill(data)
+}

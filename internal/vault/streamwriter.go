@@ -1,0 +1,237 @@
+package vault
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/store"
+)
+
+// maxFloor is the plaintext of the chunk that every open stream can always fill.
+const maxFloor = 4 << 20
+
+// StreamWriter takes the bytes of one stream. Write only copies: compressing,
+// sealing and putting go on behind it. An error of these comes with a later
+// Write or with Close.
+type StreamWriter struct {
+	w     *Writer
+	name  string
+	share *share
+	jobs  sync.WaitGroup
+
+	mu      sync.Mutex // held while writing
+	current *chunkBuffer
+	chunks  int
+	closed  bool
+
+	done    sync.Mutex // held for the results of jobs
+	objects []Object
+	err     error
+}
+
+// chunkBuffer is where a chunk is gathered and sealed in place.
+type chunkBuffer struct {
+	grant   grant
+	buffer  *[]byte
+	sealed  int // bytes of buffer for the object; the rest is scratch
+	room    int // where plaintext begins
+	most    int // plaintext at most
+	content int // plaintext so far
+}
+
+// Create opens a stream. Several may be open at once, and each may be written
+// by its own goroutine. It may wait for memory, holding none of its own.
+func (w *Writer) Create(ctx context.Context, stream string) (*StreamWriter, error) {
+	if stream == "" || len(stream) > 255 {
+		return nil, fault.Newf(fault.InputInvalid, "create stream", w.intent.Key, "a stream's name has 1 to 255 bytes")
+	}
+	if w.committed != nil {
+		return nil, fault.Newf(fault.InputInvalid, "create stream", w.intent.Key, "the backup is finished")
+	}
+	_, floor := w.sizes(w.floor())
+	part, err := newShare(ctx, w.v.cfg.Budget, floor, w.v.cfg.Parallel+1)
+	if err != nil {
+		return nil, err
+	}
+	s := &StreamWriter{w: w, name: stream, share: part}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, other := range w.streams {
+		if other.name == stream {
+			part.close()
+			return nil, fault.Newf(fault.InputInvalid, "create stream", w.intent.Key, "it has a stream %q already", stream)
+		}
+	}
+	if w.closed {
+		part.close()
+		return nil, context.Cause(w.ctx)
+	}
+	w.streams = append(w.streams, s)
+	return s, nil
+}
+
+// floor is the plaintext that fits a stream's floor: whole frames.
+func (w *Writer) floor() int {
+	frame := w.v.cfg.FrameSize
+	n := int(min(w.v.cfg.Budget.Limit()/64, maxFloor, int64(w.v.cfg.ChunkSize)))
+	return max(n/frame, 1) * frame
+}
+
+// sizes are the object's and the whole buffer's for a chunk of so much plaintext.
+func (w *Writer) sizes(plain int) (sealed int, whole int64) {
+	sealed = boundFor(w.codec, w.v.cfg.FrameSize, plain)
+	return sealed, int64(sealed + scratchSize(w.codec, w.v.cfg.FrameSize))
+}
+
+// Write takes p. It blocks while no memory is free, and fails with what a chunk failed with.
+func (s *StreamWriter) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	written := 0
+	for len(p) > 0 {
+		if err := s.failed(); err != nil {
+			return written, err
+		}
+		if s.closed {
+			return written, fault.Newf(fault.InputInvalid, "write stream", s.w.intent.Key, "stream %q is closed", s.name)
+		}
+		if s.current == nil {
+			if err := s.begin(); err != nil {
+				return written, err
+			}
+		}
+		c := s.current
+		n := copy((*c.buffer)[c.room+c.content:c.room+c.most], p)
+		c.content += n
+		written += n
+		p = p[n:]
+		s.w.in.Add(int64(n))
+		if c.content == c.most {
+			s.dispatch()
+		}
+	}
+	return written, nil
+}
+
+// begin takes memory for the next chunk: a stream's first is its floor, as most streams are short.
+func (s *StreamWriter) begin() error {
+	most := s.w.v.cfg.ChunkSize
+	_, want := s.w.sizes(most)
+	got, err := s.share.take(s.w.ctx, want, s.chunks == 0)
+	if err != nil {
+		return context.Cause(s.w.ctx)
+	}
+	if !got.extra {
+		most = s.w.floor()
+	}
+	sealed, whole := s.w.sizes(most)
+	s.current = &chunkBuffer{grant: got, buffer: s.w.v.cfg.Budget.buffer(int(whole)), sealed: sealed, most: most,
+		room: roomFor(s.w.codec, s.w.v.cfg.FrameSize, most)}
+	return nil
+}
+
+// dispatch hands the chunk over to be sealed and put.
+func (s *StreamWriter) dispatch() {
+	c, number := s.current, s.chunks
+	s.current = nil
+	s.chunks++
+	s.jobs.Go(func() {
+		object, err := s.store(c, number)
+		s.w.v.cfg.Budget.recycle(c.buffer)
+		s.share.give(c.grant)
+		s.done.Lock()
+		defer s.done.Unlock()
+		if err != nil {
+			if s.err == nil {
+				s.err = err
+			}
+			s.w.cancel(err)
+			return
+		}
+		for len(s.objects) <= number {
+			s.objects = append(s.objects, Object{})
+		}
+		s.objects[number] = object
+	})
+}
+
+func (s *StreamWriter) store(c *chunkBuffer, number int) (Object, error) {
+	w := s.w
+	select {
+	case w.puts <- struct{}{}:
+		defer func() { <-w.puts }()
+	case <-w.ctx.Done():
+		return Object{}, context.Cause(w.ctx)
+	}
+	if err := w.ctx.Err(); err != nil {
+		return Object{}, context.Cause(w.ctx)
+	}
+	key := fmt.Sprintf("%s/chunk/%s/%06d", w.intent.Key, w.attempt, w.next.Add(1)-1)
+	seal := sealing{codecs: w.v.codecs, key: w.dataKey, header: header{Kind: kindChunk, Codec: w.codec, KeyID: w.intent.KeyID,
+		Key: key, Stream: s.name, Chunk: uint32(number), FrameSize: uint32(w.v.cfg.FrameSize)}}
+	buffer := *c.buffer
+	body, tag, err := seal.seal(buffer[:c.sealed], buffer[c.sealed:], buffer[c.room:c.room+c.content])
+	if err != nil {
+		return Object{}, err
+	}
+	if _, err := w.v.cfg.Store.Put(w.ctx, key, body, store.PutOptions{}); err != nil {
+		return Object{}, err
+	}
+	w.stored.Add(int64(len(body)))
+	return objectOf(&seal.header, int64(len(body)), tag), w.renew()
+}
+
+// Close stores what is left and waits until all of the stream is stored.
+func (s *StreamWriter) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.closed = true
+		if s.current != nil {
+			s.dispatch()
+		}
+		s.jobs.Wait()
+		s.share.close()
+	}
+	return s.failed()
+}
+
+// abandon ends the stream without storing what is left; the writer's context is done.
+func (s *StreamWriter) abandon() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	s.closed = true
+	s.jobs.Wait()
+	if s.current != nil {
+		s.w.v.cfg.Budget.recycle(s.current.buffer)
+		s.share.give(s.current.grant)
+		s.current = nil
+	}
+	s.share.close()
+	s.done.Lock()
+	defer s.done.Unlock()
+	if s.err == nil {
+		s.err = context.Cause(s.w.ctx)
+	}
+}
+
+func (s *StreamWriter) failed() error {
+	s.done.Lock()
+	defer s.done.Unlock()
+	return s.err
+}
+
+// finished gives the stream's objects in order, once it is closed.
+func (s *StreamWriter) finished() ([]Object, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		return nil, fault.Newf(fault.InputInvalid, "finish backup", s.w.intent.Key, "stream %q is still open", s.name)
+	}
+	return s.objects, s.failed()
+}
