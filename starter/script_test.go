@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -18,7 +19,7 @@ func exits(ts *testscript.TestScript, negated bool, args []string) {
 	err = ts.Exec(args[1], args[2:]...)
 	got := 0
 	if err != nil {
-		ended, ok := err.(*exec.ExitError)
+		ended, ok := errors.AsType[*exec.ExitError](err)
 		if !ok {
 			ts.Fatalf("run %s: %v", args[1], err)
 		}

@@ -63,9 +63,11 @@ func TestDatabaseIsRecoveredInTheProvenOrder(t *testing.T) {
 	for _, s := range p.Steps {
 		ids = append(ids, strings.TrimPrefix(s.ID, "database/frende/"))
 	}
-	require.Equal(t, []string{"preflight", "restore", "verify-files", "replay", "approve", "services-status", "stop-services",
+	require.Equal(t, []string{
+		"preflight", "restore", "verify-files", "replay", "approve", "services-status", "stop-services",
 		"fence", "terminate-connections", "salvage-wal", "replay-final", "verify", "record-recovery-point", "cut-over", "promote",
-		"migrate/frende", "start-services", "health-checks", "base-backup"}, ids)
+		"migrate/frende", "start-services", "health-checks", "base-backup",
+	}, ids)
 	require.Equal(t, 15*time.Minute, p.Objective.Std())
 	require.Equal(t, "stop frende-frontend, frende-backend", step(t, p, "stop-services").Title)
 	require.Equal(t, "start frende-backend, frende-frontend", step(t, p, "start-services").Title)

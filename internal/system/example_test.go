@@ -121,8 +121,10 @@ func TestComponentsCarryIDAndObjectives(t *testing.T) {
 		require.Positive(t, c.RTO)
 		require.Positive(t, c.RPO)
 	}
-	require.Equal(t, []string{"database/frende", "cache/sessions", "files/uploads",
-		"configuration/frende", "configuration/postgresql", "configuration/redis"}, ids)
+	require.Equal(t, []string{
+		"database/frende", "cache/sessions", "files/uploads",
+		"configuration/frende", "configuration/postgresql", "configuration/redis",
+	}, ids)
 
 	only, err := s.Component(system.KindDatabase, "")
 	require.NoError(t, err)

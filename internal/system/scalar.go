@@ -132,8 +132,15 @@ type byteUnit struct {
 // byteUnits lists longer names before the names that end them.
 func byteUnits() []byteUnit {
 	return []byteUnit{
-		{"TiB", 1 << 40, true}, {"GiB", 1 << 30, true}, {"MiB", 1 << 20, true}, {"KiB", 1 << 10, true},
-		{"TB", 1e12, false}, {"GB", 1e9, false}, {"MB", 1e6, false}, {"kB", 1e3, false}, {"B", 1, false},
+		{"TiB", 1 << 40, true},
+		{"GiB", 1 << 30, true},
+		{"MiB", 1 << 20, true},
+		{"KiB", 1 << 10, true},
+		{"TB", 1e12, false},
+		{"GB", 1e9, false},
+		{"MB", 1e6, false},
+		{"kB", 1e3, false},
+		{"B", 1, false},
 	}
 }
 
