@@ -56,7 +56,7 @@ type carrier struct {
 // walk goes through what is in one directory. taken says that a directory above
 // was included, left that one was excluded.
 func (c *carrier) walk(ctx context.Context, at string, taken, left bool) error {
-	entries, err := fs.ReadDir(c.source.FS(), at)
+	entries, err := readDir(c.source, at)
 	if err != nil {
 		return c.failed("read directory", c.from, at, err)
 	}

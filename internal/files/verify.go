@@ -74,18 +74,40 @@ func (v *verification) strangers(ctx context.Context, entries []tree.Entry) erro
 			known[name] = true
 		}
 	}
-	return fs.WalkDir(v.root.FS(), ".", func(name string, _ fs.DirEntry, err error) error {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil {
-			return fault.New(fault.PathFailed, "read", filepath.Join(v.dir, name), err)
-		}
+	return v.look(ctx, ".", known)
+}
+
+func (v *verification) look(ctx context.Context, at string, known map[string]bool) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	found, err := readDir(v.root, at)
+	if err != nil {
+		return fault.New(fault.PathFailed, "read directory", filepath.Join(v.dir, at), err)
+	}
+	for _, entry := range found {
+		name := path.Join(at, entry.Name())
 		if !known[name] {
 			return v.differs(name, "it is not in the backup")
 		}
-		return nil
-	})
+		if !entry.IsDir() {
+			continue
+		}
+		if err := v.look(ctx, name, known); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readDir lists a directory. Unlike fs.ReadDir it takes names that are not UTF-8.
+func readDir(root *os.Root, at string) ([]fs.DirEntry, error) {
+	dir, err := root.Open(at)
+	if err != nil {
+		return nil, err
+	}
+	found, err := dir.ReadDir(-1)
+	return found, errors.Join(err, dir.Close())
 }
 
 func (v *verification) compare(ctx context.Context, entry tree.Entry) error {
