@@ -68,6 +68,7 @@ type Step struct {
 	Objective system.Duration `json:"objective,omitempty"`
 	Breached  bool            `json:"breached,omitempty"`
 	Fallbacks []Fallback      `json:"fallbacks,omitempty"`
+	Detail    string          `json:"detail,omitempty"` // what it found or did
 	Failure   *Failure        `json:"failure,omitempty"`
 }
 
@@ -78,7 +79,8 @@ type Point struct {
 	Backup    string          `json:"backup"`             // key of the backup
 	Timeline  uint32          `json:"timeline,omitempty"` // databases
 	LSN       string          `json:"lsn,omitempty"`      // databases: "0/3000148"
-	Time      time.Time       `json:"time"`               // the moment the component was brought back to
+	Time      time.Time       `json:"time"`               // the moment the component was brought back to: all that was acknowledged before is there
+	Until     time.Time       `json:"until,omitzero"`     // nothing written after this moment is in it
 	RPA       system.Duration `json:"rpa"`                // disaster − time
 	Objective system.Duration `json:"objective"`          // RPO
 	Breached  bool            `json:"breached,omitempty"`

@@ -1,0 +1,130 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/frende/lifeboat/internal/fault"
+)
+
+// JSON writes the record itself, indented, with a newline at the end.
+func JSON(w io.Writer, r *Run) error {
+	body, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return fault.New(fault.PathFailed, "write report", r.ID, err)
+	}
+	return write(w, r, string(body)+"\n")
+}
+
+// Markdown writes the report for a wiki, a ticket or the Web UI. now stands for
+// the end of a run that goes on.
+func Markdown(w io.Writer, r *Run, now time.Time) error {
+	d := r.compose(now)
+	var b strings.Builder
+	fmt.Fprintf(&b, "# %s\n\n", escape(d.title))
+	for _, fact := range d.facts {
+		fmt.Fprintf(&b, "- **%s**: %s\n", fact[0], escape(fact[1]))
+	}
+	for _, s := range d.sections {
+		fmt.Fprintf(&b, "\n## %s\n\n", s.title)
+		if s.columns == nil {
+			for _, row := range s.rows {
+				for i, line := range row {
+					fmt.Fprintf(&b, "%s- %s\n", strings.Repeat("  ", i), escape(line))
+				}
+			}
+			continue
+		}
+		b.WriteString("| " + strings.Join(s.columns, " | ") + " |\n|")
+		for _, right := range s.right {
+			if right {
+				b.WriteString(" ---: |")
+			} else {
+				b.WriteString(" --- |")
+			}
+		}
+		b.WriteByte('\n')
+		for _, row := range s.rows {
+			for _, cell := range row {
+				b.WriteString("| " + escape(cell) + " ")
+			}
+			b.WriteString("|\n")
+		}
+	}
+	return write(w, r, b.String())
+}
+
+// Text writes the report for a terminal.
+func Text(w io.Writer, r *Run, now time.Time) error {
+	d := r.compose(now)
+	var b strings.Builder
+	b.WriteString(flat(d.title) + "\n\n")
+	facts := make([][]string, 0, len(d.facts))
+	for _, fact := range d.facts {
+		facts = append(facts, []string{fact[0], fact[1]})
+	}
+	table(&b, facts, make([]bool, 2))
+	for _, s := range d.sections {
+		b.WriteString("\n" + s.title + "\n")
+		if s.columns == nil {
+			for _, row := range s.rows {
+				for i, line := range row {
+					b.WriteString("  " + strings.Repeat("  ", i) + flat(line) + "\n")
+				}
+			}
+			continue
+		}
+		table(&b, append([][]string{s.columns}, s.rows...), s.right)
+	}
+	return write(w, r, b.String())
+}
+
+// table writes rows with aligned columns, indented by two. The last column is
+// not padded.
+func table(b *strings.Builder, rows [][]string, right []bool) {
+	widths := make([]int, len(right))
+	for _, row := range rows {
+		for i, cell := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(flat(cell)))
+		}
+	}
+	for _, row := range rows {
+		var line strings.Builder
+		for i, cell := range row {
+			cell = flat(cell)
+			padding := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
+			if right[i] {
+				line.WriteString("  " + padding + cell)
+			} else {
+				line.WriteString("  " + cell + padding)
+			}
+		}
+		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+	}
+}
+
+// flat keeps a cell on its line, and control characters off the terminal.
+func flat(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, text)
+}
+
+// escape keeps a text from being read as Markdown or HTML.
+func escape(text string) string {
+	return strings.NewReplacer(`\`, `\\`, "|", `\|`, "`", "\\`", "*", `\*`, "_", `\_`, "[", `\[`, "]", `\]`, "<", "&lt;", ">", "&gt;", "&", "&amp;").Replace(flat(text))
+}
+
+func write(w io.Writer, r *Run, text string) error {
+	if _, err := io.WriteString(w, text); err != nil {
+		return fault.New(fault.PathFailed, "write report", r.ID, err)
+	}
+	return nil
+}
