@@ -48,11 +48,12 @@ type Facts struct {
 	StartLSN    postgres.LSN          `json:"start_lsn"`
 	StopLSN     postgres.LSN          `json:"stop_lsn"`
 	Label       string                `json:"label"`
-	SegmentSize int64                 `json:"segment_size"` // of WAL, in bytes
-	Checksums   bool                  `json:"checksums"`    // whether pages carry them
-	Damaged     int                   `json:"damaged"`      // files whose page checksums the server found wrong
-	Superuser   string                `json:"superuser"`    // name of the role that initdb made
-	DataDir     string                `json:"data_dir"`     // at the source
+	SegmentSize int64                 `json:"segment_size"`      // of WAL, in bytes
+	Checksums   bool                  `json:"checksums"`         // whether pages carry them
+	Damaged     int                   `json:"damaged"`           // files whose page checksums the server found wrong
+	Superuser   string                `json:"superuser"`         // name of the role that initdb made
+	Preload     string                `json:"preload,omitempty"` // shared_preload_libraries
+	DataDir     string                `json:"data_dir"`          // at the source
 	Tablespaces []postgres.Tablespace `json:"tablespaces,omitempty"`
 	Collations  []postgres.Collation  `json:"collations,omitempty"` // per database
 	Started     time.Time             `json:"started"`              // all that was committed before is in a restore to StopLSN

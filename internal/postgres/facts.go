@@ -30,6 +30,7 @@ type Facts struct {
 	ArchiveAfter int    `json:"archive_timeout"` // seconds; 0 is never
 	Superuser    string `json:"superuser"`       // name of the role that initdb made
 	Bytes        int64  `json:"bytes"`           // of all databases
+	Preload      string `json:"preload"`         // shared_preload_libraries
 
 	Tablespaces []Tablespace `json:"tablespaces,omitempty"`
 	Collations  []Collation  `json:"collations,omitempty"`

@@ -42,7 +42,8 @@ type Instance struct {
 	pid      int
 	conn     *pgx.Conn // nil: not connected
 	started  time.Time // of the server, as this process knows it
-	restarts int
+	restarts int       // without progress
+	total    int       // all
 }
 
 // Names in the run directory, and the port in the private socket's name.
@@ -97,6 +98,19 @@ func (i *Instance) String() string { return "staged server in " + i.config.DataD
 
 // LogFile is where the server writes its log.
 func (i *Instance) LogFile() string { return filepath.Join(i.config.RunDir, logName) }
+
+// Restarts is how often the server ended by itself and was started again.
+func (i *Instance) Restarts() int { return i.total }
+
+// Asked is the name of the file that the server asked restore_command for last,
+// or "".
+func (i *Instance) Asked() string {
+	body, err := os.ReadFile(filepath.Join(i.config.RunDir, askedName))
+	if err != nil {
+		return "" // it has not asked yet
+	}
+	return strings.TrimSpace(string(body))
+}
 
 // furnish writes the settings of the run, and says whether they are new: a
 // server that runs under others has to be started again.
@@ -227,6 +241,7 @@ func (i *Instance) restart(ctx context.Context) error {
 	case <-pause.C:
 	}
 	i.restarts++
+	i.total++
 	if err := EndProcesses(ctx, i.config.DataDir); err != nil {
 		return err
 	}

@@ -87,3 +87,29 @@ func AwaitServer(ctx context.Context, login Login, within time.Duration) (Facts,
 		}
 	}
 }
+
+// AwaitReplayed waits until a standby that was started by its own service has
+// replayed to lsn again: a restart takes up an older position. It fails with
+// WALShort when that does not happen within the time, and never promotes.
+func AwaitReplayed(ctx context.Context, login Login, lsn LSN, within time.Duration) (Facts, error) {
+	limited, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	poll := time.NewTicker(pollTime)
+	defer poll.Stop()
+	for {
+		facts, err := AwaitServer(limited, login, within)
+		if err != nil {
+			return Facts{}, err
+		}
+		if !facts.InRecovery || facts.LSN >= lsn {
+			return facts, nil
+		}
+		select {
+		case <-ctx.Done():
+			return Facts{}, ctx.Err()
+		case <-limited.Done():
+			return Facts{}, fault.Newf(fault.WALShort, "start", login.String(), "it replayed to %s, and had been at %s before", facts.LSN, lsn)
+		case <-poll.C:
+		}
+	}
+}

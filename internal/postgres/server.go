@@ -63,7 +63,8 @@ SELECT (SELECT system_identifier::text FROM pg_control_system()),
        current_setting('archive_command') NOT IN ('', '(disabled)') OR coalesce(current_setting('archive_library', true), '') <> '',
        (SELECT setting::int FROM pg_settings WHERE name = 'archive_timeout'),
        (SELECT rolname FROM pg_roles WHERE oid = 10),
-       (SELECT coalesce(sum(pg_database_size(oid)), 0)::bigint FROM pg_database WHERE datallowconn)`
+       (SELECT coalesce(sum(pg_database_size(oid)), 0)::bigint FROM pg_database WHERE datallowconn),
+       current_setting('shared_preload_libraries')`
 
 // ask fills in the facts. Who asks is looked at first: most of them are for
 // superusers only.
@@ -87,7 +88,7 @@ func (s *Server) ask(ctx context.Context) error {
 	var lsn string
 	err = s.conn.QueryRow(ctx, factsSQL).Scan(&f.SystemID, &f.Version, &f.InRecovery, &f.Timeline, &lsn,
 		&f.DataDir, &f.ConfigFile, &f.HBAFile, &f.SegmentSize, &f.Checksums, &f.WALLevel, &f.ArchiveMode,
-		&f.Archiving, &f.ArchiveAfter, &f.Superuser, &f.Bytes)
+		&f.Archiving, &f.ArchiveAfter, &f.Superuser, &f.Bytes, &f.Preload)
 	if err != nil {
 		return queryFault(ctx, op, s.String(), err)
 	}

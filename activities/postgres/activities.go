@@ -1,0 +1,197 @@
+package postgres
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/postgres"
+	"github.com/frende/lifeboat/internal/system"
+	"github.com/frende/lifeboat/internal/target"
+	"github.com/frende/lifeboat/internal/vault"
+)
+
+// Deps are what the activities need of their host.
+type Deps struct {
+	// Vault opens the system's stores. onFallback is told of each object that
+	// the replica had to give, maybe concurrently.
+	Vault func(ctx context.Context, s system.System, onFallback func(vault.Fallback)) (*vault.Vault, error)
+
+	// Archive is the WAL archive of a cluster in that vault.
+	Archive func(v *vault.Vault, cluster string) (Archive, error)
+
+	// Secret resolves a reference on this host.
+	Secret func(system.SecretRef) ([]byte, error)
+
+	// Services starts and stops what is configured.
+	Services Services
+
+	// RestoreCommand is the setting of that name that fetches what the pin file
+	// allows; it holds %f and %p, and keeps the contract of wal-fetch.
+	RestoreCommand func(s system.System, d system.Database, pinFile string) string
+
+	// Environment is what that command needs, as "NAME=value".
+	Environment []string
+
+	TempDir string // for WAL that is read back; empty: the system's
+}
+
+// Services is internal/service.Control as it is used here.
+type Services interface {
+	Start(ctx context.Context, s system.Service) (changed bool, err error)
+	Stop(ctx context.Context, s system.Service) (changed bool, err error)
+}
+
+// Archive is the WAL archive of one cluster as it is used here.
+type Archive interface {
+	// Pin finds the segments that follow each other in the archive, from the one
+	// that holds the position on. WALGap: a hole lies before a later segment, or
+	// the first is missing.
+	Pin(ctx context.Context, systemID string, timeline uint32, from postgres.LSN) (Pinned, error)
+	// Fetch reads one file that a pin allows, authenticated, into dst.
+	Fetch(ctx context.Context, pin Pinned, name, dst string) error
+	// Push archives a segment out of a data directory.
+	Push(ctx context.Context, path, dataDir string) error
+	// Claim lets the data directory archive from now on, and no other.
+	Claim(ctx context.Context, systemID, dataDir string) error
+}
+
+// Pinned is the contiguous WAL that a recovery is pinned to.
+type Pinned struct {
+	First, Last postgres.Segment
+	SegmentSize int64
+	File        []byte // content of the pin file that wal-fetch reads
+}
+
+// span is the pin as a result tells it.
+func (p Pinned) span() Span {
+	return Span{
+		Timeline: p.Last.Timeline, First: p.First.Name(p.SegmentSize), Last: p.Last.Name(p.SegmentSize), End: p.Last.End(p.SegmentSize),
+	}
+}
+
+// Activities back up and recover PostgreSQL clusters.
+type Activities struct{ deps Deps }
+
+// New returns the activities.
+func New(deps Deps) *Activities {
+	if deps.TempDir == "" {
+		deps.TempDir = os.TempDir()
+	}
+	return &Activities{deps: deps}
+}
+
+// job is what every activity resolves from its Ref first.
+type job struct {
+	*Activities
+	ref      Ref
+	system   system.System // as it looks at the target
+	database system.Database
+	login    postgres.Login
+
+	mu        sync.Mutex
+	fallbacks []Fallback
+}
+
+// resolve finds the database at the target and its login on this host.
+func (a *Activities) resolve(ref Ref) (*job, error) {
+	at, _, err := ref.System.ForTarget(ref.Target)
+	if err != nil {
+		return nil, err
+	}
+	database, err := at.Database(ref.Component)
+	if err != nil {
+		return nil, err
+	}
+	dsn, err := a.deps.Secret(database.Connection)
+	if err != nil {
+		return nil, err
+	}
+	login, err := postgres.NewLogin(string(dsn), postgres.LoginOptions{Host: database.Host, Port: database.Port})
+	if err != nil {
+		return nil, err
+	}
+	return &job{Activities: a, ref: ref, system: at, database: database, login: login}, nil
+}
+
+// vault opens the stores; what they fall back to is remembered for the result.
+func (j *job) vault(ctx context.Context) (*vault.Vault, error) {
+	return j.deps.Vault(ctx, j.ref.System, func(f vault.Fallback) {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		reason := string(fault.KindOf(f.Reason))
+		j.fallbacks = append(j.fallbacks, Fallback{Object: f.Key, Reason: reason, From: f.From, To: f.To})
+	})
+}
+
+func (j *job) fellBack() []Fallback {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.fallbacks
+}
+
+// archive opens the WAL archive of the cluster.
+func (j *job) archive(ctx context.Context) (Archive, error) {
+	opened, err := j.vault(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return j.deps.Archive(opened, j.database.Cluster)
+}
+
+// service finds the service that starts and stops the server.
+func (j *job) service() (system.Service, error) {
+	if j.database.Service == "" {
+		return system.Service{}, fault.Newf(fault.Unsupported, "recover", j.database.Name, "no service starts this server at target %q", j.ref.Target).
+			WithHint("set service of the database in lifeboat.yaml, or recover to production")
+	}
+	return j.ref.System.Service(j.database.Service)
+}
+
+// locked runs a step under the target's lock, which stays the run's afterwards.
+func (j *job) locked(ctx context.Context, place Place, step func() error) (err error) {
+	held, err := target.Lock(ctx, place.Live, j.ref.RunID)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if closeErr := held.Close(); err == nil {
+			err = closeErr
+		}
+	}()
+	return step()
+}
+
+// owner is the account that the files belong to.
+func (p Place) owner() (postgres.Account, error) { return postgres.OwnerOf(p.Live, p.OSUser) }
+
+// Files in the run directory.
+func (p Place) pin() string      { return filepath.Join(p.Run, "pin.json") }
+func (p Place) fence() string    { return filepath.Join(p.Run, "fence.json") }
+func (p Place) stopped() string  { return filepath.Join(p.Run, "stopped") }
+func (p Place) verified() string { return filepath.Join(p.Run, "verified.json") }
+func (p Place) manifest() string { return filepath.Join(p.Run, postgres.StreamManifest) }
+func (p Place) log() string      { return filepath.Join(p.Run, "postgresql.log") }
+
+// links are the tablespaces' places: staged, or live.
+func (p Place) links(location func(TablespacePlace) string) []postgres.Link {
+	links := make([]postgres.Link, len(p.Tablespaces))
+	for i, space := range p.Tablespaces {
+		links[i] = postgres.Link{OID: space.OID, Location: location(space)}
+	}
+	return links
+}
+
+func staged(s TablespacePlace) string { return s.Staging }
+func live(s TablespacePlace) string   { return s.Live }
+
+// socketDir is a short path, because the system allows about 100 bytes for a
+// socket's name.
+func socketDir(staging string) string {
+	sum := sha256.Sum256([]byte(staging))
+	return filepath.Join(os.TempDir(), "lifeboat-"+hex.EncodeToString(sum[:6]))
+}

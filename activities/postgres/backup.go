@@ -1,0 +1,212 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/postgres"
+	"github.com/frende/lifeboat/internal/temporal"
+	"github.com/frende/lifeboat/internal/tree"
+	"github.com/frende/lifeboat/internal/vault"
+)
+
+// kind is the end of a base backup's name.
+const kind = "base"
+
+// tableSuffix names the stream that says what a tar stream holds.
+const tableSuffix = ".table"
+
+// Times of the wait for the WAL that a backup needs.
+const (
+	archivePoll  = time.Second
+	archiveStall = 5 * time.Minute // without a new segment in the archive
+)
+
+// BackupPreflight asks the server whether a base backup can be taken, and
+// whether its WAL is archived. It changes nothing.
+func (a *Activities) BackupPreflight(ctx context.Context, in BackupPreflightInput) (BackupPreflightResult, error) {
+	j, err := a.resolve(in.Ref)
+	if err != nil {
+		return BackupPreflightResult{}, err
+	}
+	server, err := postgres.Connect(ctx, j.login)
+	if err != nil {
+		return BackupPreflightResult{}, err
+	}
+	defer server.Close(ctx)
+	facts := server.Facts()
+	return BackupPreflightResult{Server: facts, Bytes: facts.Bytes}, facts.CheckArchiving(server.String())
+}
+
+// BaseBackup streams a base backup into the store, waits until the WAL up to
+// its end is in the archive, reads that back, and commits. An attempt that
+// follows a committed one gives its result again.
+func (a *Activities) BaseBackup(ctx context.Context, in BaseBackupInput) (_ BaseBackupResult, err error) {
+	j, err := a.resolve(in.Ref)
+	if err != nil {
+		return BaseBackupResult{}, err
+	}
+	opened, err := j.vault(ctx)
+	if err != nil {
+		return BaseBackupResult{}, err
+	}
+	writer, err := opened.Begin(ctx, vault.Intent{
+		Folder: Folder, Kind: kind, System: j.ref.System.Name, Component: j.database.Name, RunID: in.RunID,
+		Attempt: activity.GetInfo(ctx).Attempt, By: in.By, At: in.At, Codec: string(j.ref.System.Backup.Compression),
+	})
+	if err != nil {
+		return BaseBackupResult{}, err
+	}
+	defer func() { err = errors.Join(err, writer.Close()) }()
+	if manifest := writer.Committed(); manifest != nil {
+		return backedUp(manifest)
+	}
+	server, err := postgres.Connect(ctx, j.login)
+	if err != nil {
+		return BaseBackupResult{}, err
+	}
+	defer server.Close(ctx)
+	facts := server.Facts()
+	if err := facts.CheckArchiving(server.String()); err != nil {
+		return BaseBackupResult{}, err
+	}
+
+	var done, total atomic.Int64
+	stop := temporal.Heartbeats(ctx, func() any { return Progress{Done: done.Load(), Total: total.Load()} })
+	defer stop()
+	taken, err := postgres.BaseBackup(ctx, j.login, postgres.BackupOptions{
+		Label: label(in.RunID), SystemID: facts.SystemID,
+		Progress: func(d, t int64) { done.Store(d); total.Store(t) },
+	}, sink{writer})
+	if err != nil {
+		return BaseBackupResult{}, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(taken.Tables)) {
+		if err := writeTable(ctx, writer, name+tableSuffix, taken.Tables[name]); err != nil {
+			return BaseBackupResult{}, err
+		}
+	}
+	archive, err := j.deps.Archive(opened, j.database.Cluster)
+	if err != nil {
+		return BaseBackupResult{}, err
+	}
+	if err := j.readBackWAL(ctx, archive, taken, facts.SegmentSize); err != nil {
+		return BaseBackupResult{}, err
+	}
+	encoded, err := json.Marshal(factsOf(taken, facts))
+	if err != nil {
+		return BaseBackupResult{}, fault.New(fault.InputInvalid, "describe backup", writer.Key(), err)
+	}
+	manifest, err := writer.Commit(ctx, vault.Facts{FactsName: encoded})
+	if err != nil {
+		return BaseBackupResult{}, err
+	}
+	return backedUp(manifest)
+}
+
+// sink hands the server's streams to the vault.
+type sink struct{ writer *vault.Writer }
+
+func (s sink) Stream(ctx context.Context, name string) (io.WriteCloser, error) {
+	return s.writer.Create(ctx, name)
+}
+
+func writeTable(ctx context.Context, writer *vault.Writer, name string, entries []tree.Entry) error {
+	stream, err := writer.Create(ctx, name)
+	if err != nil {
+		return err
+	}
+	if err := tree.EncodeTable(stream, entries); err != nil {
+		return err
+	}
+	return stream.Close()
+}
+
+// backedUp is the result that a manifest stands for.
+func backedUp(manifest *vault.Manifest) (BaseBackupResult, error) {
+	result := BaseBackupResult{Key: manifest.Key, Bytes: manifest.Bytes, Stored: manifest.Stored}
+	return result, manifest.Fact(FactsName, &result.Facts)
+}
+
+func factsOf(taken *postgres.BackupResult, server postgres.Facts) Facts {
+	return Facts{
+		SystemID: taken.SystemID, Version: server.Version, Timeline: taken.Timeline,
+		StartLSN: taken.StartLSN, StopLSN: taken.StopLSN,
+		SegmentSize: server.SegmentSize, Checksums: server.Checksums, Damaged: taken.Damaged,
+		Superuser: server.Superuser, Preload: server.Preload, DataDir: server.DataDir,
+		Tablespaces: taken.Tablespaces, Collations: server.Collations,
+		Started: taken.Started, Finished: taken.Finished,
+	}
+}
+
+// label is what backup_label says; the server takes at most 1,024 bytes.
+func label(run string) string {
+	text := "lifeboat " + run
+	return text[:min(len(text), 200)]
+}
+
+// readBackWAL waits until the archive has the WAL that makes the backup
+// consistent, and reads each segment of it back: a backup without it is none.
+func (j *job) readBackWAL(ctx context.Context, archive Archive, taken *postgres.BackupResult, segmentSize int64) error {
+	needed := postgres.SegmentBefore(taken.Timeline, taken.StopLSN, segmentSize)
+	pinned, err := awaitArchive(ctx, archive, taken, needed)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(j.deps.TempDir, "lifeboat-wal-")
+	if err != nil {
+		return fault.New(fault.PathFailed, "make directory in", j.deps.TempDir, err)
+	}
+	defer os.RemoveAll(dir)
+	for segment := pinned.First; segment.Number <= needed.Number; segment = segment.Next() {
+		into := filepath.Join(dir, "segment")
+		if err := archive.Fetch(ctx, pinned, segment.Name(segmentSize), into); err != nil {
+			return err
+		}
+		if err := os.Remove(into); err != nil {
+			return fault.New(fault.PathFailed, "remove", into, err)
+		}
+	}
+	return nil
+}
+
+// awaitArchive waits for a segment as long as the archive grows.
+func awaitArchive(ctx context.Context, archive Archive, taken *postgres.BackupResult, needed postgres.Segment) (Pinned, error) {
+	poll := time.NewTicker(archivePoll)
+	defer poll.Stop()
+	stall := time.NewTimer(archiveStall)
+	defer stall.Stop()
+	var newest postgres.Segment
+	for {
+		pinned, err := archive.Pin(ctx, taken.SystemID, taken.Timeline, taken.StartLSN)
+		if err != nil && !fault.Has(err, fault.WALGap) {
+			return Pinned{}, err
+		}
+		if err == nil && pinned.Last.Number >= needed.Number {
+			return pinned, nil
+		}
+		if err == nil && pinned.Last != newest {
+			newest = pinned.Last
+			stall.Reset(archiveStall)
+		}
+		select {
+		case <-ctx.Done():
+			return Pinned{}, ctx.Err()
+		case <-stall.C:
+			return Pinned{}, fault.Newf(fault.ServerFailed, "wait for WAL of", taken.StopLSN.String(), "nothing new reached the archive for %s", archiveStall).
+				WithHint("archive_command fails or does not run: read the server's log, and pg_stat_archiver")
+		case <-poll.C:
+		}
+	}
+}
