@@ -101,6 +101,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		group("config", "Look at the configuration", a.configCheck()),
 		a.backup(),
+		group("backups", "Look at the backups in the store", a.backupsList(), a.backupsShow()),
 		a.recover(),
 		a.approve(), a.abort(), a.watch(),
 	)

@@ -1,0 +1,162 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/frende/lifeboat/internal/assembly"
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/system"
+	"github.com/frende/lifeboat/internal/vault"
+)
+
+// vault opens the store of the configured system; Temporal is not needed to look at backups.
+func (a *app) vault(ctx context.Context) (*system.System, *vault.Vault, error) {
+	configured, err := a.system()
+	if err != nil {
+		return nil, nil, err
+	}
+	opened, err := assembly.New(assembly.Config{Env: a.Env, Memory: int64(configured.Limits.Memory), Now: a.Now}).Vault(ctx, *configured)
+	return configured, opened, err
+}
+
+// listed is one line of "backups list".
+type listed struct {
+	Key       string    `json:"key"`
+	Component string    `json:"component"` // "database/frende"
+	Kind      string    `json:"kind"`      // "base", "rdb", "tree"
+	At        time.Time `json:"at"`
+	Complete  bool      `json:"complete"`
+	Store     string    `json:"store"`
+}
+
+// kindOfFolder says what lies in a folder of the store.
+func kindOfFolder(folder string) system.ComponentKind {
+	switch folder {
+	case "database-backups":
+		return system.KindDatabase
+	case "redis-backups":
+		return system.KindCache
+	case "file-backups":
+		return system.KindFiles
+	case "config-backups":
+		return system.KindConfiguration
+	default:
+		return system.ComponentKind(folder)
+	}
+}
+
+func folderOf(kind system.ComponentKind) string {
+	for _, folder := range []string{"database-backups", "redis-backups", "file-backups", "config-backups"} {
+		if kindOfFolder(folder) == kind {
+			return folder
+		}
+	}
+	return ""
+}
+
+func (a *app) backupsList() *cobra.Command {
+	var of string
+	c := &cobra.Command{
+		Use:     "list",
+		Short:   "List the backups in the store, the newest first",
+		Long:    "List the backups in the store, the newest first. Nothing is decrypted.\nA backup without a manifest is incomplete and can't be restored.",
+		Example: "  lifeboat backups list --of database/frende",
+		Args:    cobra.NoArgs,
+		RunE:    a.run(func(ctx context.Context, _ []string) error { return a.listBackups(ctx, of) }),
+	}
+	c.Flags().StringVar(&of, "of", "", "`COMPONENT`, such as database/frende, or a kind: database")
+	return a.withJSON(c)
+}
+
+func (a *app) listBackups(ctx context.Context, of string) error {
+	kind, name, _ := strings.Cut(of, "/")
+	filter := vault.Filter{Folder: folderOf(system.ComponentKind(kind)), Component: name}
+	if of != "" && filter.Folder == "" {
+		return fault.Newf(fault.InputInvalid, "list backups of", of, "there is no such kind of component").
+			WithHint("name a kind, database, cache, files or configuration, or one component: database/frende")
+	}
+	_, opened, err := a.vault(ctx)
+	if err != nil {
+		return err
+	}
+	backups := []listed{}
+	for summary, err := range opened.Backups(ctx, filter) {
+		if err != nil {
+			return err
+		}
+		backups = append(backups, listed{
+			Key: summary.Key, Component: system.ComponentID(kindOfFolder(summary.Folder), summary.Component), Kind: summary.Kind,
+			At: summary.At, Complete: summary.Complete, Store: summary.Store,
+		})
+	}
+	slices.SortStableFunc(backups, func(a, b listed) int {
+		return cmp.Or(b.At.Compare(a.At), cmp.Compare(a.Component, b.Component))
+	})
+	if a.json {
+		return a.printJSON(backups)
+	}
+	if len(backups) == 0 {
+		fmt.Fprintln(a.Stdout, "no backups")
+		return nil
+	}
+	table := a.table()
+	for _, b := range backups {
+		state := ""
+		if !b.Complete {
+			state = "INCOMPLETE"
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", b.At.UTC().Format(time.DateTime), b.Component, b.Kind, b.Key, state)
+	}
+	return table.Flush()
+}
+
+func (a *app) backupsShow() *cobra.Command {
+	return a.withJSON(&cobra.Command{
+		Use:     "show KEY",
+		Short:   "Show what a backup holds",
+		Long:    "Show what a backup holds, from its manifest, which is decrypted and authenticated.",
+		Example: "  lifeboat backups show database-backups/2024/01/15/frende_db_backup_20240115_020000.base",
+		Args:    cobra.ExactArgs(1),
+		RunE:    a.run(func(ctx context.Context, args []string) error { return a.showBackup(ctx, args[0]) }),
+	})
+}
+
+func (a *app) showBackup(ctx context.Context, key string) error {
+	configured, opened, err := a.vault(ctx)
+	if err != nil {
+		return err
+	}
+	backup, err := opened.Open(ctx, strings.TrimSuffix(key, "/"))
+	if err != nil {
+		return err
+	}
+	manifest := backup.Manifest()
+	if manifest.System != configured.Name {
+		return fault.Newf(fault.BackupUnknown, "show backup", key, "it belongs to the system %q", manifest.System)
+	}
+	if a.json {
+		return a.printJSON(manifest)
+	}
+	table := a.table()
+	fmt.Fprintf(table, "backup\t%s\n", manifest.Key)
+	fmt.Fprintf(table, "component\t%s\n", system.ComponentID(kindOfFolder(manifest.Folder), manifest.Component))
+	fmt.Fprintf(table, "taken\t%s to %s (%s)\n", manifest.Started.UTC().Format(time.DateTime), manifest.Finished.UTC().Format(time.DateTime), brief(manifest.Finished.Sub(manifest.Started)))
+	fmt.Fprintf(table, "size\t%s, stored as %s\n", system.Bytes(manifest.Bytes).Human(), system.Bytes(manifest.Stored).Human())
+	fmt.Fprintf(table, "key\t%s\n", manifest.KeyID)
+	fmt.Fprintf(table, "run\t%s\n", manifest.RunID)
+	for _, stream := range manifest.Streams {
+		fmt.Fprintf(table, "stream\t%s, %s\n", stream.Name, system.Bytes(stream.Bytes).Human())
+	}
+	if len(manifest.Facts) > 0 {
+		fmt.Fprintf(table, "facts\t%s (see --json)\n", strings.Join(slices.Sorted(maps.Keys(manifest.Facts)), ", "))
+	}
+	return table.Flush()
+}
