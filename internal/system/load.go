@@ -47,6 +47,22 @@ func Find(asked string, env Env) (string, error) {
 
 // Load reads, parses, defaults and validates the file at path. See Parse.
 func Load(path string, env Env) (*System, error) {
+	return load(path, env, func(Finding) bool { return true })
+}
+
+// LoadStorage is Load for whoever only reaches the stores: what is wrong
+// elsewhere does not fail it. PostgreSQL archives and fetches WAL through it,
+// under an account that need not see every secret, and while someone may be
+// half-way through an edit of a schedule.
+func LoadStorage(path string, env Env) (*System, error) {
+	return load(path, env, func(found Finding) bool {
+		top, _, _ := strings.Cut(found.Path, ".")
+		top, _, _ = strings.Cut(top, "[")
+		return found.Line == 0 || slices.Contains([]string{"", "system", "stores", "keys", "backup", "limits"}, top)
+	})
+}
+
+func load(path string, env Env, matters func(Finding) bool) (*System, error) {
 	const op = "read configuration"
 	info, err := os.Stat(path)
 	if err != nil {
@@ -59,7 +75,7 @@ func Load(path string, env Env) (*System, error) {
 	if err != nil {
 		return nil, fault.New(fault.ConfigInvalid, op, path, withoutPath(err)).WithHint("make it readable by this user")
 	}
-	return Parse(path, text, env)
+	return parse(path, text, env, matters)
 }
 
 // Parse reads the text of a configuration. name stands in findings, and its
@@ -67,6 +83,10 @@ func Load(path string, env Env) (*System, error) {
 // override the text. The error is a ConfigInvalid whose cause is Findings: all
 // of them, not the first.
 func Parse(name string, text []byte, env Env) (*System, error) {
+	return parse(name, text, env, func(Finding) bool { return true })
+}
+
+func parse(name string, text []byte, env Env, matters func(Finding) bool) (*System, error) {
 	const op = "read configuration"
 	absolute, err := filepath.Abs(name)
 	if err != nil {
@@ -90,8 +110,8 @@ func Parse(name string, text []byte, env Env) (*System, error) {
 			source.report(found)
 		}
 	}
-	if len(source.findings) > 0 {
-		findings := source.findings.sorted()
+	findings := slices.DeleteFunc(source.findings.sorted(), func(found Finding) bool { return !matters(found) })
+	if len(findings) > 0 {
 		refused := fault.New(fault.ConfigInvalid, op, name, findings)
 		if findings[0].Hint != "" {
 			refused = refused.WithHint("%s", findings[0].Hint)

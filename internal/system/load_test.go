@@ -255,6 +255,29 @@ func TestEncryptionKeyOfTheEnvironmentComesFirst(t *testing.T) {
 	require.Equal(t, []system.SecretRef{"env:BACKUP_ENCRYPTION_KEY", "env:KEY"}, s.Keys.Encryption)
 }
 
+func TestStorageLoadsWhileTheRestIsBroken(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lifeboat.yaml")
+	broken := strings.NewReplacer("env:DSN", "env:NOWHERE", "0 2 * * *", "half an edit", "kind: http", "kind: htp").Replace(good)
+	require.NoError(t, os.WriteFile(path, []byte(broken), 0o600))
+	_, err := system.Load(path, secrets)
+	require.Error(t, err)
+	s, err := system.LoadStorage(path, secrets)
+	require.NoError(t, err)
+	require.Equal(t, "shop-backups", s.Stores[0].Bucket)
+	require.Equal(t, "orders", s.Databases[0].Cluster)
+
+	for name, text := range map[string]string{
+		"store":  strings.Replace(broken, "region: eu-central-1", "regiom: x", 1),
+		"key":    strings.Replace(broken, "env:KEY", "env:NOWHERE", 1),
+		"syntax": strings.Replace(broken, "system: shop", "system: [", 1),
+		"empty":  "",
+	} {
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		_, err = system.LoadStorage(path, secrets)
+		require.True(t, fault.Has(err, fault.ConfigInvalid), name)
+	}
+}
+
 func TestFindLooksInItsPlaces(t *testing.T) {
 	t.Chdir(t.TempDir())
 	path, err := system.Find("asked.yaml", environment("LIFEBOAT_CONFIG", "env.yaml"))
