@@ -46,6 +46,8 @@ func (r *Run) compose(now time.Time) document {
 	}
 	if r.Objective != 0 {
 		fact("objective (RTO)", objectiveText(r.Objective))
+	}
+	if r.Objective != 0 && r.Outcome == Succeeded {
 		fact("achieved (RTA)", fmt.Sprintf("%s, %s", durationText(r.RTA(now)), met(r.Objective, r.Breached)))
 	}
 	if r.Critical != 0 {
@@ -65,7 +67,10 @@ func (r *Run) compose(now time.Time) document {
 func (r *Run) failureSection() section {
 	s := section{title: "What went wrong"}
 	for _, f := range r.failures() {
-		line := f.Kind + ": " + f.Message
+		line := f.Message
+		if f.Kind != "" {
+			line = f.Kind + ": " + line
+		}
 		if f.Step != "" {
 			line = "step " + f.Step + ": " + line
 		}
@@ -87,7 +92,7 @@ func (r *Run) failures() []Failure {
 		}
 		told := false
 		for _, f := range r.Failures {
-			told = told || f.Kind == step.Failure.Kind && f.Message == step.Failure.Message
+			told = told || strings.Contains(f.Message, step.Failure.Message)
 		}
 		if !told {
 			f := *step.Failure
@@ -120,10 +125,18 @@ func (r *Run) pointSection() section {
 			position = fmt.Sprintf("%s, timeline %d", position, p.Timeline)
 		}
 		s.rows = append(s.rows, []string{
-			p.Component, timeText(p.Time), durationText(std(p.RPA)), objectiveText(p.Objective), met(p.Objective, p.Breached), dash(position), dash(p.Proof), p.Backup,
+			p.Component, p.moment(), durationText(std(p.RPA)), objectiveText(p.Objective), met(p.Objective, p.Breached), dash(position), dash(p.Proof), p.Backup,
 		})
 	}
 	return s
+}
+
+// moment is the recovery point, with its end when the capture took a while.
+func (p *Point) moment() string {
+	if p.Until.Sub(p.Time) < time.Second {
+		return timeText(p.Time)
+	}
+	return timeText(p.Time) + ", taken until " + p.Until.UTC().Format("15:04:05")
 }
 
 func (r *Run) stepSection(now time.Time) section {

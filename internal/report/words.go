@@ -58,7 +58,7 @@ func (r *Run) verdict(now time.Time) string {
 	case Aborted:
 		return fmt.Sprintf("%s of %s was aborted after %s", r.kind(), what, rta)
 	default:
-		return fmt.Sprintf("%s of %s goes on since %s%s", r.kind(), what, rta, r.against(r.Objective, r.RTA(now)))
+		return fmt.Sprintf("%s of %s is running, %s so far%s", r.kind(), what, rta, r.against(r.Objective, r.RTA(now)))
 	}
 }
 
@@ -116,7 +116,8 @@ func (s *Step) state() string {
 }
 
 // details says what is worth knowing of a step besides its time: bytes, rate,
-// further attempts, what was resumed, which objects came from elsewhere.
+// further attempts, what was resumed, which objects came from elsewhere, and
+// what it found.
 func (s *Step) details() string {
 	var parts []string
 	switch {
@@ -140,8 +141,11 @@ func (s *Step) details() string {
 	if s.Breached {
 		parts = append(parts, "objective "+std(s.Objective).String()+" missed")
 	}
-	if s.Failure != nil {
+	switch {
+	case s.Failure != nil && s.Failure.Kind != "":
 		parts = append(parts, s.Failure.Kind)
+	case s.Failure == nil && s.Detail != "":
+		parts = append(parts, s.Detail)
 	}
 	return strings.Join(parts, ", ")
 }
