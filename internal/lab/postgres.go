@@ -21,6 +21,8 @@ type PostgresOptions struct {
 	Name           string            // default "postgres"; names its service, folder and log
 	Settings       map[string]string // lines of postgresql.conf, unquoted
 	ArchiveCommand string            // sets archive_mode, too
+	Port           int               // default: a free one
+	Password       string            // of the superuser postgres; default: a random one
 }
 
 // Postgres is a PostgreSQL server of a lab.
@@ -47,13 +49,17 @@ func (l *Lab) Postgres(ctx context.Context, o PostgresOptions) (*Postgres, error
 	if err != nil {
 		return nil, err
 	}
-	port, err := FreePort()
-	if err != nil {
-		return nil, err
+	if o.Port == 0 {
+		if o.Port, err = FreePort(); err != nil {
+			return nil, err
+		}
 	}
-	p := &Postgres{Password: rand.Text(), DataDir: filepath.Join(folder, "data"), BinDir: bin, Port: port, User: l.Account.Name}
+	if o.Password == "" {
+		o.Password = rand.Text()
+	}
+	p := &Postgres{Password: o.Password, DataDir: filepath.Join(folder, "data"), BinDir: bin, Port: o.Port, User: l.Account.Name}
 	p.DSN = (&url.URL{
-		Scheme: "postgres", User: url.UserPassword("postgres", p.Password), Host: loopback(port), Path: "/postgres",
+		Scheme: "postgres", User: url.UserPassword("postgres", p.Password), Host: loopback(p.Port), Path: "/postgres",
 		RawQuery: "sslmode=disable",
 	}).String()
 	if err := l.initdb(ctx, p); err != nil {

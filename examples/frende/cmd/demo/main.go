@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/frende/lifeboat/internal/lab"
+)
+
+// chaos is what else goes wrong.
+type chaos string
+
+const (
+	noChaos       chaos = ""
+	chaosWorker   chaos = "worker"
+	chaosTemporal chaos = "temporal"
+	chaosChunk    chaos = "chunk"  // damaged in one region
+	chaosChunks   chaos = "chunks" // damaged in both
+)
+
+// options are the flags of the demo.
+type options struct {
+	dir        string
+	seed       uint64
+	megabytes  int64
+	photoCount int
+	keys       int
+	settle     time.Duration // from the backup to the disaster, at least
+	spread     time.Duration // random addition to settle
+	chaos      chaos
+	keep       bool
+	clean      bool
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	o, err := parse(os.Args[1:], os.Getenv)
+	if err == nil && o.clean {
+		err = lab.Remove(ctx, o.dir)
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "demo: %v\n", err)
+		os.Exit(2)
+	}
+	if !o.clean && !tell(ctx, o, os.Stdout) {
+		os.Exit(1)
+	}
+}
+
+func parse(args []string, env func(string) string) (options, error) {
+	o := options{chaos: chaos(env("CHAOS")), keep: env("KEEP") != "" && env("KEEP") != "0"}
+	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
+	flags.StringVar(&o.dir, "dir", ".lab", "directory of the lab")
+	flags.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano())%100_000, "of the data and of the moment of the disaster")
+	flags.Int64Var(&o.megabytes, "database", 200, "size of the tables in PostgreSQL, in MiB, about")
+	flags.IntVar(&o.photoCount, "photos", 2000, "photos on disk")
+	flags.IntVar(&o.keys, "keys", 20000, "keys in Redis")
+	flags.DurationVar(&o.settle, "settle", 61*time.Second, "from the backup to the disaster, at least")
+	flags.DurationVar(&o.spread, "spread", 20*time.Second, "random addition to -settle")
+	flags.BoolVar(&o.clean, "clean", false, "end what an earlier demo left running, and remove it")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	switch o.chaos {
+	case noChaos, chaosWorker, chaosTemporal, chaosChunk, chaosChunks:
+	default:
+		return o, fmt.Errorf("CHAOS is worker, temporal, chunk or chunks, not %q", o.chaos)
+	}
+	return o, nil
+}
+
+// demo is one run of the story.
+type demo struct {
+	options
+	out     io.Writer
+	started time.Time
+	random  *rand.Rand
+	root    string // of the project
+	lab     *lab.Lab
+	harmed  string // key of the object that was damaged
+	ground
+}
+
+// tell runs the story and says whether it ended well.
+func tell(ctx context.Context, o options, out io.Writer) bool {
+	d := &demo{options: o, out: out, started: time.Now(), random: rand.New(rand.NewPCG(o.seed, 0))}
+	line, err := d.story(ctx)
+	if endErr := d.end(context.WithoutCancel(ctx)); endErr != nil {
+		err = errors.Join(err, endErr)
+	}
+	if err != nil {
+		fmt.Fprintf(out, "NOT RECOVERED frende: %s\n", strings.Join(strings.Fields(err.Error()), " "))
+		return false
+	}
+	fmt.Fprintln(out, line)
+	return true
+}
+
+// story is the whole of it, in order. It gives the last line.
+func (d *demo) story(ctx context.Context) (string, error) {
+	for _, stage := range []struct {
+		title string
+		do    func(context.Context) error
+	}{
+		{"install what is missing", d.install},
+		{"start the lab", d.lay},
+		{"load Frende with data", d.fill},
+		{"let the oracle write through the application, all the while", d.startOracle},
+		{"back up the system", d.backUp},
+		{"damage a chunk of the backup", d.damageChunk},
+		{"let life go on", d.live},
+	} {
+		if stage.title == "damage a chunk of the backup" && d.chaos != chaosChunk && d.chaos != chaosChunks {
+			continue
+		}
+		d.say("%s", stage.title)
+		if err := stage.do(ctx); err != nil {
+			return "", fmt.Errorf("%s: %w", stage.title, err)
+		}
+	}
+	return d.disasterAndRecovery(ctx)
+}
+
+// say tells what happens now, with the time since the start.
+func (d *demo) say(format string, args ...any) {
+	fmt.Fprintf(d.out, "\n[%6.1fs] %s\n", time.Since(d.started).Seconds(), fmt.Sprintf(format, args...))
+}
+
+func (d *demo) note(format string, args ...any) {
+	fmt.Fprintf(d.out, "          %s\n", fmt.Sprintf(format, args...))
+}
+
+// end ends the servers, or says how to look around.
+func (d *demo) end(ctx context.Context) error {
+	if d.lab == nil {
+		return nil
+	}
+	if d.keep {
+		d.say("everything is left running; end and remove it with: make clean")
+		d.note("Temporal Web UI %s, Frende http://%s", d.temporal.UIAddress, d.frontend)
+		d.note("export LIFEBOAT_CONFIG=%s TEMPORAL_ADDRESS=%s; %s backups list", d.lifeboatYAML(), d.temporal.Address, d.program("lifeboat"))
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	return d.lab.End(ctx)
+}
+
+// install runs the project's installer, which says what it does.
+func (d *demo) install(ctx context.Context) error {
+	output, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
+	if err != nil {
+		return fmt.Errorf("find the project's folder: %w", err)
+	}
+	d.root = strings.TrimSpace(string(output))
+	cmd := exec.CommandContext(ctx, filepath.Join(d.root, "tools", "install"), "servers")
+	cmd.Stdout, cmd.Stderr = d.out, d.out
+	return cmd.Run()
+}
