@@ -64,7 +64,7 @@ func (c *coordinator) startChild(ctx workflow.Context, component system.Componen
 	})
 	c.children = append(c.children, one)
 	c.Progress.Components = append(c.Progress.Components, api.ComponentView{ID: component.ID})
-	workflow.GoNamed(ctx, "end of "+component.ID, func(workflow.Context) {
+	workflow.GoNamed(ctx, "end of "+component.ID, func(ctx workflow.Context) {
 		outlasting, _ := workflow.NewDisconnectedContext(ctx)
 		var outcome api.ComponentOutcome
 		one.err = one.future.Get(outlasting, &outcome)

@@ -2,6 +2,7 @@ package recovery_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -41,6 +42,7 @@ func frende() system.System {
 	return system.System{
 		Name:           "frende",
 		Plan:           system.Plan{Version: "1.0"},
+		Backup:         system.Backup{Enabled: true, Compression: "zstd"},
 		Objectives:     system.Objectives{RTO: system.RTO{Critical: minutes(30), Application: minutes(10), System: minutes(60)}},
 		Databases:      []system.Database{{Name: "frende", Critical: true, RTO: minutes(15), RPO: minutes(60), DataDir: "/srv/pg", Service: "postgresql"}},
 		Caches:         []system.Cache{{Name: "sessions", RTO: minutes(30), DataDir: "/srv/redis", Service: "redis"}},
@@ -223,17 +225,23 @@ func TestRecoverSystemCutsOverOnlyWhenEveryComponentIsReady(t *testing.T) {
 
 func TestRecoverSystemWaitsForApprovalBeforeTouchingProduction(t *testing.T) {
 	s := newStage(t)
+	var wrong, typo, right *answered
 	s.RegisterDelayedCallback(func() {
 		require.Equal(t, api.PhaseWaiting, s.progress().Phase)
 		require.Zero(t, s.calls("services.Stop"))
 		require.Zero(t, s.calls("postgres.Fence"))
-		require.ErrorContains(t, update(s, api.UpdateApprove, api.Approval{System: "frend"}), `this is the recovery of "frende"`)
-		require.ErrorContains(t, update(s, api.UpdateApprove, map[string]string{"system": "frende", "stpe": "cut-over"}), "stpe")
-		require.NoError(t, update(s, api.UpdateApprove, api.Approval{System: "frende", By: "dba@frende.com"}))
-		require.ErrorContains(t, update(s, api.UpdateApprove, api.Approval{System: "frende"}), "approved already")
+		wrong = update(s, api.UpdateApprove, api.Approval{System: "frend"})
+		typo = update(s, api.UpdateApprove, map[string]string{"system": "frende", "stpe": "cut-over"})
 	}, 20*time.Minute)
+	s.RegisterDelayedCallback(func() {
+		require.Equal(t, api.PhaseWaiting, s.progress().Phase, "a refused approval opens nothing")
+		right = update(s, api.UpdateApprove, api.Approval{System: "frende", By: "dba@frende.com"})
+	}, 21*time.Minute)
 	_, err := s.recover(api.RecoverInput{})
 	require.NoError(t, err)
+	require.ErrorContains(t, wrong.rejected, `this is the recovery of "frende"`)
+	require.ErrorContains(t, typo.rejected, "stpe")
+	require.NoError(t, right.rejected)
 	require.Equal(t, 1, s.calls("postgres.CutOver"))
 	require.Equal(t, "dba@frende.com", s.filed[0].Approvals[0].By)
 }
@@ -241,7 +249,7 @@ func TestRecoverSystemWaitsForApprovalBeforeTouchingProduction(t *testing.T) {
 func TestAbortBeforeCutOverLeavesTheOldSystemAsItWas(t *testing.T) {
 	s := newStage(t)
 	s.RegisterDelayedCallback(func() {
-		require.NoError(t, update(s, api.UpdateAbort, api.Abort{By: "cto@frende.com", Reason: "it came back"}))
+		update(s, api.UpdateAbort, api.Abort{By: "cto@frende.com", Reason: "it came back"})
 	}, time.Minute)
 	_, err := s.recover(api.RecoverInput{})
 	require.True(t, fault.Has(err, fault.Aborted), "%v", err)
@@ -301,8 +309,11 @@ func TestBreachedObjectiveIsToldAndTheRecoveryGoesOn(t *testing.T) {
 	in := approved()
 	since := disaster.Add(-10 * time.Minute)
 	in.Since = &since
+	var again *answered
+	s.RegisterDelayedCallback(func() { again = update(s, api.UpdateApprove, api.Approval{System: "frende"}) }, 10*time.Second)
 	result, err := s.recover(in)
 	require.NoError(t, err)
+	require.ErrorContains(t, again.rejected, "approved already")
 	require.Contains(t, notices, "50 % of the recovery time objective of database/frende (15m) have passed")
 	require.Contains(t, notices, "80 % of the recovery time objective of database/frende (15m) have passed")
 	require.Contains(t, notices, "the recovery time objective of database/frende (15m) is breached; the recovery goes on")
@@ -332,13 +343,15 @@ func TestOneBackupCannotRecoverASystem(t *testing.T) {
 	require.Zero(t, s.calls("postgres.RestorePreflight"))
 }
 
-// update sends an update and returns its rejection, or nil.
-func update(s *stage, name string, argument any) error {
-	var rejected error
-	s.UpdateWorkflow(name, name+time.Now().String(), &testsuite.TestUpdateCallback{
-		OnReject:   func(err error) { rejected = err },
+// answered is what became of an update; it is known once the run has gone on.
+type answered struct{ rejected error }
+
+func update(s *stage, name string, argument any) *answered {
+	answer := &answered{}
+	s.UpdateWorkflow(name, fmt.Sprintf("%s-%p", name, answer), &testsuite.TestUpdateCallback{
+		OnReject:   func(err error) { answer.rejected = err },
 		OnAccept:   func() {},
 		OnComplete: func(any, error) {},
 	}, argument)
-	return rejected
+	return answer
 }

@@ -1,0 +1,56 @@
+package records
+
+import (
+	"context"
+	"strings"
+
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/client"
+
+	"github.com/frende/lifeboat/internal/temporal"
+)
+
+// Execution names a workflow; without a run ID its newest run.
+type Execution struct{ ID, RunID string }
+
+// StepID is an activity's ID.
+type StepID string
+
+// Attempts says how often an activity was tried, and why not once.
+type Attempts struct {
+	Count       int
+	LastFailure string // of the attempt before the last; "" when there was one only
+}
+
+// AttemptsFrom reads the attempts of activities from the histories of workflows.
+// Temporal writes them down when an activity ends.
+func AttemptsFrom(c client.Client) func(ctx context.Context, workflows []Execution) (map[StepID]Attempts, error) {
+	return func(ctx context.Context, workflows []Execution) (map[StepID]Attempts, error) {
+		found := map[StepID]Attempts{}
+		for _, w := range workflows {
+			if err := attemptsOf(ctx, c, w, found); err != nil {
+				return nil, err
+			}
+		}
+		return found, nil
+	}
+}
+
+func attemptsOf(ctx context.Context, c client.Client, w Execution, found map[StepID]Attempts) error {
+	names := map[int64]StepID{}
+	history := c.GetWorkflowHistory(ctx, w.ID, w.RunID, false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for history.HasNext() {
+		event, err := history.Next()
+		if err != nil {
+			return temporal.Named("read history of", w.ID, err)
+		}
+		if scheduled := event.GetActivityTaskScheduledEventAttributes(); scheduled != nil {
+			names[event.GetEventId()] = StepID(scheduled.GetActivityId())
+		}
+		if started := event.GetActivityTaskStartedEventAttributes(); started != nil {
+			failure, _, _ := strings.Cut(started.GetLastFailure().GetMessage(), "\n")
+			found[names[started.GetScheduledEventId()]] = Attempts{Count: int(started.GetAttempt()), LastFailure: failure}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,2 @@
+// Package vault is how whole backups are read back and copied to another region.
+package vault
