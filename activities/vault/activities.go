@@ -12,7 +12,7 @@ import (
 
 // Deps are what the activities need of their host.
 type Deps struct {
-	Vault  func(ctx context.Context, s system.System) (*vault.Vault, error)
+	Vault  func(ctx context.Context, s system.System, onFallback func(vault.Fallback)) (*vault.Vault, error)
 	Stores func(ctx context.Context, s system.System, from system.Store) (source, replica store.Store, err error)
 	Budget *vault.Budget
 }
@@ -26,7 +26,7 @@ func New(deps Deps) *Activities { return &Activities{deps: deps} }
 // Verify reads every byte of a backup and authenticates it: proof level L1. The
 // bytes come from the primary alone: what the replica holds proves nothing here.
 func (a *Activities) Verify(ctx context.Context, in VerifyInput) (VerifyResult, error) {
-	opened, err := a.deps.Vault(ctx, in.System)
+	opened, err := a.deps.Vault(ctx, in.System, nil)
 	if err != nil {
 		return VerifyResult{}, err
 	}

@@ -13,6 +13,8 @@ import (
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/keys"
+	"github.com/frende/lifeboat/internal/ledger"
+	"github.com/frende/lifeboat/internal/store"
 	"github.com/frende/lifeboat/internal/store/s3"
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/internal/vault"
@@ -36,8 +38,7 @@ type Assembly struct {
 	budget *vault.Budget
 
 	mu    sync.Mutex
-	known map[[sha256.Size]byte]*vault.Vault
-	rings map[[sha256.Size]byte]*keys.Ring
+	known map[[sha256.Size]byte]parts // kept: a passphrase costs time and memory to stretch
 }
 
 // New makes an Assembly that has opened nothing yet.
@@ -50,7 +51,7 @@ func New(c Config) *Assembly {
 	}
 	return &Assembly{
 		env: c.Env, now: c.Now, budget: vault.NewBudget(c.Memory),
-		known: map[[sha256.Size]byte]*vault.Vault{}, rings: map[[sha256.Size]byte]*keys.Ring{},
+		known: map[[sha256.Size]byte]parts{},
 	}
 }
 
@@ -62,11 +63,51 @@ func (a *Assembly) Secret(ref system.SecretRef) ([]byte, error) {
 	return ref.Resolve(a.env, os.ReadFile)
 }
 
+// parts are what every vault of a system shares.
+type parts struct {
+	primary, replica store.Store // replica is nil when there is none
+	ring             *keys.Ring
+}
+
 // Vault opens the vault over a system's primary store and its replica.
-func (a *Assembly) Vault(ctx context.Context, s system.System) (*vault.Vault, error) {
-	id, err := fingerprint(s.Name, s.Stores, s.Keys, s.Limits)
+// onFallback, when not nil, is told of each object that the replica had to give.
+func (a *Assembly) Vault(ctx context.Context, s system.System, onFallback func(vault.Fallback)) (*vault.Vault, error) {
+	p, err := a.parts(ctx, s)
 	if err != nil {
 		return nil, err
+	}
+	return vault.New(vault.Config{
+		System: s.Name, Store: p.primary, Replica: p.replica, Keys: p.ring, Budget: a.budget,
+		Parallel: s.Limits.Parallel, RestoreRate: int64(s.Limits.RestoreRate), Now: a.now, OnFallback: onFallback,
+	})
+}
+
+// Ledger opens the ledger in the system's primary store, to be written by writer.
+func (a *Assembly) Ledger(ctx context.Context, s system.System, writer string) (*ledger.Ledger, error) {
+	p, err := a.parts(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	return ledger.New(ledger.Config{Store: p.primary, Writer: writer, Keys: p.ring, Now: a.now})
+}
+
+// Stores opens a store and its replica, which it must have.
+func (a *Assembly) Stores(ctx context.Context, s system.System, from system.Store) (source, replica store.Store, err error) {
+	to, ok := s.ReplicaOf(from)
+	if !ok {
+		return nil, nil, fault.Newf(fault.ConfigInvalid, "find replica of", from.Name, "it names none")
+	}
+	if source, err = a.store(ctx, from); err != nil {
+		return nil, nil, err
+	}
+	replica, err = a.store(ctx, to)
+	return source, replica, err
+}
+
+func (a *Assembly) parts(ctx context.Context, s system.System) (parts, error) {
+	id, err := fingerprint(s.Name, s.Stores, s.Keys)
+	if err != nil {
+		return parts{}, err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -75,39 +116,33 @@ func (a *Assembly) Vault(ctx context.Context, s system.System) (*vault.Vault, er
 	}
 	opened, err := a.open(ctx, s)
 	if err != nil {
-		return nil, err
+		return parts{}, err
 	}
 	a.known[id] = opened
 	return opened, nil
 }
 
-func (a *Assembly) open(ctx context.Context, s system.System) (*vault.Vault, error) {
+func (a *Assembly) open(ctx context.Context, s system.System) (parts, error) {
 	primary, err := s.Primary()
 	if err != nil {
-		return nil, err
+		return parts{}, err
 	}
-	ring, err := a.ring(s)
-	if err != nil {
-		return nil, err
+	var p parts
+	if p.ring, err = a.ring(s); err != nil {
+		return parts{}, err
 	}
-	config := vault.Config{
-		System: s.Name, Keys: ring, Budget: a.budget, Parallel: s.Limits.Parallel,
-		RestoreRate: int64(s.Limits.RestoreRate), Now: a.now,
-	}
-	if config.Store, err = a.store(ctx, primary); err != nil {
-		return nil, err
+	if p.primary, err = a.store(ctx, primary); err != nil {
+		return parts{}, err
 	}
 	if replica, ok := s.ReplicaOf(primary); ok {
-		opened, err := a.store(ctx, replica)
-		if err != nil {
-			return nil, err
+		if p.replica, err = a.store(ctx, replica); err != nil {
+			return parts{}, err
 		}
-		config.Replica = opened
 	}
-	return vault.New(config)
+	return p, nil
 }
 
-func (a *Assembly) store(ctx context.Context, c system.Store) (*s3.Store, error) {
+func (a *Assembly) store(ctx context.Context, c system.Store) (store.Store, error) {
 	access, err := a.Secret(c.AccessKey)
 	if err != nil {
 		return nil, err
@@ -122,15 +157,7 @@ func (a *Assembly) store(ctx context.Context, c system.Store) (*s3.Store, error)
 	})
 }
 
-// ring is made once per process for one set of keys: a passphrase costs time and memory.
 func (a *Assembly) ring(s system.System) (*keys.Ring, error) {
-	id, err := fingerprint(s.Name, s.Keys)
-	if err != nil {
-		return nil, err
-	}
-	if known, ok := a.rings[id]; ok {
-		return known, nil
-	}
 	config := keys.Config{System: s.Name, Recipients: s.Keys.Recipients}
 	for _, ref := range s.Keys.Encryption {
 		secret, err := a.Secret(ref)
@@ -139,12 +166,7 @@ func (a *Assembly) ring(s system.System) (*keys.Ring, error) {
 		}
 		config.Secrets = append(config.Secrets, keys.NewSecret(secret))
 	}
-	ring, err := keys.NewRing(config)
-	if err != nil {
-		return nil, err
-	}
-	a.rings[id] = ring
-	return ring, nil
+	return keys.NewRing(config)
 }
 
 func fingerprint(parts ...any) ([sha256.Size]byte, error) {
