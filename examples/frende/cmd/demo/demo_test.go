@@ -1,0 +1,163 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/frende/lifeboat/internal/lab"
+)
+
+// TestDemoEndsAsWritten is the whole road at small size, calm and with each chaos.
+func TestDemoEndsAsWritten(t *testing.T) {
+	for _, told := range []struct {
+		chaos     chaos
+		recovered bool
+		says      []string
+	}{
+		{noChaos, true, []string{"; 0 of ", " writes before the recovery point lost; report "}},
+		{chaosWorker, true, []string{"kill -9 of worker", "attempt 2"}},
+		{chaosTemporal, true, []string{"kill -9 of temporal"}},
+		{chaosChunk, true, []string{"what came from the other region", "/chunk/"}},
+		{chaosChunks, false, []string{"/chunk/", "nothing of the old system was destroyed"}},
+	} {
+		name := string(told.chaos)
+		if told.chaos == noChaos {
+			name = "calm"
+		}
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(lab.Dir(t), "lab")
+			var out bytes.Buffer
+			recovered := tell(t.Context(), options{
+				dir: dir, seed: 7, megabytes: 20, photoCount: 100, keys: 500, settle: 2 * time.Second, spread: time.Second, chaos: told.chaos,
+			}, &out)
+			lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+			t.Log(out.String())
+			require.Equal(t, told.recovered, recovered)
+			prefix := "NOT RECOVERED frende: "
+			if told.recovered {
+				prefix = "RECOVERED frende in "
+			}
+			require.True(t, strings.HasPrefix(lines[len(lines)-1], prefix), lines[len(lines)-1])
+			for _, text := range told.says {
+				require.Contains(t, out.String(), text)
+			}
+			if told.recovered {
+				require.FileExists(t, filepath.Join(dir, "report.md"))
+			}
+			left, err := lab.Open(dir)
+			require.NoError(t, err)
+			services, err := left.Services()
+			require.NoError(t, err)
+			for _, service := range services {
+				running, err := service.Running()
+				require.NoError(t, err)
+				require.False(t, running, service.Name())
+			}
+			require.NoError(t, lab.Remove(t.Context(), dir))
+		})
+	}
+}
+
+func TestOptionsComeFromFlagsAndEnvironment(t *testing.T) {
+	env := map[string]string{"CHAOS": "chunk", "KEEP": "1"}
+	o, err := parse([]string{"-seed", "7", "-database", "5", "-settle", "3s"}, func(name string) string { return env[name] })
+	require.NoError(t, err)
+	require.Equal(t, chaosChunk, o.chaos)
+	require.True(t, o.keep)
+	require.EqualValues(t, 7, o.seed)
+	require.EqualValues(t, 5, o.megabytes)
+	require.Equal(t, 3*time.Second, o.settle)
+
+	env = map[string]string{"KEEP": "0"}
+	o, err = parse(nil, func(name string) string { return env[name] })
+	require.NoError(t, err)
+	require.False(t, o.keep)
+	require.GreaterOrEqual(t, o.settle, 60*time.Second, "nothing is forced in the minute before the disaster")
+
+	env = map[string]string{"CHAOS": "everything"}
+	_, err = parse(nil, func(name string) string { return env[name] })
+	require.ErrorContains(t, err, "not \"everything\"")
+}
+
+// recovered is a report and a verdict with which everything is well.
+func recovered(at time.Time) (runReport, verdict) {
+	gone := at.Add(-19 * time.Second)
+	return runReport{
+		Outcome: "succeeded", Disaster: at, Started: at.Add(time.Second), Finished: at.Add(40 * time.Second), Objective: "1h",
+		Points: []runPoint{{Component: "database/frende", Kind: "database", LSN: "0/3000148", Time: at.Add(-20 * time.Second)}},
+	}, verdict{Agreed: true, Required: 10, Rows: tally{FirstGone: &gone}}
+}
+
+func TestNothingShortOfAgreementIsRecovered(t *testing.T) {
+	at := time.Now()
+	for name, harm := range map[string]struct {
+		do     func(*runReport, *verdict)
+		reason string
+	}{
+		"the oracle disagrees": {func(_ *runReport, v *verdict) { v.Agreed, v.Lost, v.Problems = false, 1, []string{"row 1/7 is lost"} }, "1 of 10 writes before the recovery point lost; row 1/7 is lost"},
+		"the run failed":       {func(r *runReport, _ *verdict) { r.Outcome = "failed" }, `the report says "failed"`},
+		"another disaster":     {func(r *runReport, _ *verdict) { r.Disaster = at.Add(time.Second) }, "not from the first kill"},
+		"too old a point": {func(r *runReport, v *verdict) {
+			r.Points[0].Time = at.Add(-archiveTimeout - grace - time.Second)
+		}, "1m31s old, more than 1m30s"},
+		"too good a point": {func(r *runReport, _ *verdict) { r.Points[0].Time = at.Add(-18 * time.Second) }, "the report claims everything up to"},
+		"no point":         {func(r *runReport, _ *verdict) { r.Points = nil }, "no recovery point of kind database"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			report, answer := recovered(at)
+			harm.do(&report, &answer)
+			d := &demo{out: &bytes.Buffer{}}
+			require.ErrorContains(t, d.agree(report, at, answer), harm.reason)
+		})
+	}
+}
+
+func TestChaosHasToShowInTheReport(t *testing.T) {
+	report, _ := recovered(time.Now())
+	d := &demo{out: &bytes.Buffer{}, harmed: "database-backups/x.base/chunk/1/000002"}
+	require.NoError(t, d.evidence(report, struck{}))
+	d.chaos = chaosWorker
+	require.ErrorContains(t, d.evidence(report, struck{what: "worker"}), "no second attempt")
+	d.chaos = chaosChunk
+	require.ErrorContains(t, d.evidence(report, struck{}), "does not say")
+
+	report.Steps = []runStep{{ID: "database/frende/restore", Attempts: 2, Bytes: 100e6, Resumed: 40e6, Fallbacks: []fallback{{Object: d.harmed, Reason: "IntegrityError"}}}}
+	report.Fallbacks = report.Steps[0].Fallbacks
+	require.NoError(t, d.evidence(report, struck{}))
+	require.Len(t, report.fallbacks(), 1)
+	d.chaos = chaosWorker
+	require.NoError(t, d.evidence(report, struck{what: "worker", share: 0.42}))
+	require.Contains(t, d.out.(*bytes.Buffer).String(), "attempt 2, 40.0 of 100.0 MB resumed")
+}
+
+func TestReportIsReadAsItIsWritten(t *testing.T) {
+	var report runReport
+	require.NoError(t, json.Unmarshal([]byte(`{"outcome":"succeeded","disaster":"2024-01-15T02:10:00Z","finished":"2024-01-15T02:10:41Z","objective":"1h",
+		"points":[{"component":"database/frende","kind":"database","time":"2024-01-15T02:09:38Z","rpa":"22s"}]}`), &report))
+	point, err := report.point("database")
+	require.NoError(t, err)
+	require.Equal(t, 22*time.Second, report.rpa(point))
+	require.Equal(t, "22.0s", brief(report.rpa(point)))
+	require.Equal(t, "1m1s", brief(61*time.Second))
+}
+
+func TestBytesUnderCountsWhatIsOnDisk(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "base"), 0o755))
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "pg_wal"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "base", "1"), make([]byte, 8192), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "pg_wal", "1"), make([]byte, 8192), 0o644))
+	total, err := bytesUnder(dir, "pg_wal")
+	require.NoError(t, err)
+	require.EqualValues(t, 8192, total)
+	total, err = bytesUnder(filepath.Join(dir, "none"), "")
+	require.NoError(t, err)
+	require.Zero(t, total)
+}
