@@ -19,6 +19,7 @@ type Place struct {
 	Live    string `json:"live"`    // the directory that is recovered
 	Staging string `json:"staging"` // beside it: what is restored, until the cut-over
 	Aside   string `json:"aside"`   // beside it: the old directory, after the cut-over
+	Run     string `json:"run"`     // whose recovery it is
 	Journal string `json:"journal"` // progress of the restore
 }
 

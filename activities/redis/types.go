@@ -3,6 +3,7 @@ package redis
 import (
 	"time"
 
+	"github.com/frende/lifeboat/internal/redis"
 	"github.com/frende/lifeboat/internal/report"
 	"github.com/frende/lifeboat/internal/system"
 )
@@ -19,17 +20,11 @@ type Place struct {
 	Live    string `json:"live"`    // the server's data directory
 	Staging string `json:"staging"` // beside it: what is restored, until the cut-over
 	Aside   string `json:"aside"`   // beside it: the old directory, after the cut-over
+	Run     string `json:"run"`     // whose recovery it is
 }
 
-// Layout says how the server that will read the data directory is configured.
-type Layout struct {
-	AppendOnly     bool   `json:"append_only"`
-	DBFilename     string `json:"db_filename"`     // "dump.rdb"
-	AppendDirname  string `json:"append_dirname"`  // "appendonlydir"
-	AppendFilename string `json:"append_filename"` // "appendonly.aof"
-	Databases      int    `json:"databases"`
-	Source         string `json:"source"` // where it was read: "server", the file's path, or "backup"
-}
+// Layout is how the server that will read the data directory is configured.
+type Layout = redis.Layout
 
 // Facts are what a backup says of the server. The recovery point is Started:
 // the RDB holds the data set of one moment between Started and Forked.
@@ -38,10 +33,13 @@ type Facts struct {
 	RunID    string           `json:"run_id"` // of the server process
 	Role     string           `json:"role"`
 	Layout   Layout           `json:"layout"`
-	Keys     int64            `json:"keys"` // sum over databases, counted right after the fork
+	Keys     int64            `json:"keys"`  // sum over databases, counted right after the fork
+	Slack    int64            `json:"slack"` // most keys that may have come or gone between fork and count
 	KeysByDB map[string]int64 `json:"keys_by_db"`
 	Expires  int64            `json:"expires"`  // keys with an expiry
 	Bytes    int64            `json:"bytes"`    // of the RDB
+	Dir      redis.Owner      `json:"dir"`      // who owned the data directory
+	File     redis.Owner      `json:"file"`     // who owned the RDB
 	Started  time.Time        `json:"started"`  // before BGSAVE was sent
 	Forked   time.Time        `json:"forked"`   // when the server had forked
 	Finished time.Time        `json:"finished"` // when the RDB was complete

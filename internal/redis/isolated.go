@@ -38,7 +38,7 @@ type Isolated struct {
 // prepared directory as it was. What a killed worker left running is ended
 // first. The caller must Stop it.
 func StartIsolated(ctx context.Context, c IsolatedConfig) (*Isolated, error) {
-	i := &Isolated{scratch: c.Dir + ".lifeboat-check"}
+	i := &Isolated{scratch: scratchOf(c.Dir)}
 	if err := i.start(ctx, c); err != nil {
 		return nil, errors.Join(err, i.Stop())
 	}
@@ -46,8 +46,8 @@ func StartIsolated(ctx context.Context, c IsolatedConfig) (*Isolated, error) {
 }
 
 func (i *Isolated) start(ctx context.Context, c IsolatedConfig) error {
-	record := i.scratch + ".pid"
-	if _, err := command.EndLeftover(ctx, record, time.Second); err != nil {
+	record := recordOf(c.Dir)
+	if err := EndIsolated(ctx, c.Dir); err != nil {
 		return err
 	}
 	if err := linkData(c.Dir, i.scratch, c.Layout); err != nil {
@@ -73,6 +73,21 @@ func (i *Isolated) start(ctx context.Context, c IsolatedConfig) error {
 	}
 	i.server, err = i.connect(ctx, socket)
 	return err
+}
+
+func scratchOf(dir string) string { return dir + ".lifeboat-check" }
+func recordOf(dir string) string  { return scratchOf(dir) + ".pid" }
+
+// EndIsolated ends an isolated server of a prepared directory that a killed
+// worker left running, and removes what it worked in.
+func EndIsolated(ctx context.Context, dir string) error {
+	if _, err := command.EndLeftover(ctx, recordOf(dir), time.Second); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(scratchOf(dir)); err != nil {
+		return fault.New(fault.PathFailed, "remove", scratchOf(dir), err)
+	}
+	return nil
 }
 
 // connect waits until the server answers, or has ended.
