@@ -205,4 +205,3 @@ func hash(object []byte) string {
 	sum := sha256.Sum256(object)
 	return hex.EncodeToString(sum[:])
 }
-

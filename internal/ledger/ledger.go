@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"regexp"
+	"strings"
 	"sync"
 	"time"
 
@@ -106,6 +107,9 @@ func (l *Ledger) Append(ctx context.Context, r Record) (Entry, error) {
 	}
 	if r.Kind == "" || len(body) > maxBody {
 		return Entry{}, fault.Newf(fault.InputInvalid, "append to ledger", r.Subject, "it needs a kind and a body of at most %d bytes, not %d", maxBody, len(body))
+	}
+	for _, text := range []*string{&r.ID, &r.Kind, &r.Subject} {
+		*text = strings.ToValidUTF8(*text, "?") // or JSON would not give back what was put in
 	}
 	if r.ID == "" {
 		r.ID = rand.Text() // lets a try whose acknowledgement was lost be known again

@@ -1,0 +1,158 @@
+package wal
+
+import (
+	"context"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/postgres"
+)
+
+// Exit codes of restore_command. PostgreSQL takes 1 to 125 for "there is no such
+// file" and goes on, in the end by promoting; above 125 it stops (xlogarchive.c,
+// RestoreArchivedFile).
+const (
+	exitEnd  = 1
+	exitStop = 126
+)
+
+// ExitCode is the exit code of wal-fetch: 0 found, 1 past the pinned end, 126
+// anything else.
+func ExitCode(err error) int {
+	switch {
+	case err == nil:
+		return 0
+	case fault.Has(err, fault.WALEnd):
+		return exitEnd
+	}
+	return exitStop
+}
+
+// Fetch puts the file that a recovery under the pin asks for at dst, whole or
+// not at all. WALEnd when it lies past the pin; errors that may pass are tried
+// again for Config.Patience.
+func (a *Archive) Fetch(ctx context.Context, pin Pin, name, dst string) error {
+	if pin.Cluster != a.cfg.Cluster {
+		return fault.Newf(fault.ForeignCluster, "fetch WAL", name, "the pin is for cluster %s, the archive is that of %s", pin.Cluster, a.cfg.Cluster)
+	}
+	if err := checkSystemID("fetch WAL", pin.SystemID); err != nil {
+		return err
+	}
+	switch {
+	case postgres.IsHistory(name):
+		return a.fetchHistory(ctx, pin, name, dst)
+	case postgres.IsSegment(name):
+		return a.fetchSegment(ctx, pin, name, dst)
+	}
+	return fault.Newf(fault.InputInvalid, "fetch WAL", strconv.Quote(name), "recovery asks for segments and timeline histories only")
+}
+
+func (a *Archive) fetchSegment(ctx context.Context, pin Pin, name, dst string) error {
+	segment, err := postgres.ParseSegment(name, pin.SegmentSize)
+	if err != nil {
+		return err
+	}
+	last, err := pin.Last()
+	if err != nil {
+		return err
+	}
+	switch planned := pin.at(segment.Number); {
+	case segment.Number > last.Number:
+		return fault.Newf(fault.WALEnd, "fetch WAL", name, "the pin ends with %s", pin.End)
+	case segment.Timeline > planned.Timeline: // the server goes on to the one that is planned
+		return fault.Newf(fault.WALEnd, "fetch WAL", name, "the pin has %s in its place", planned.Name(pin.SegmentSize))
+	case segment.Timeline < planned.Timeline:
+		return fault.Newf(fault.InputInvalid, "fetch WAL", name, "the pin has %s in its place", planned.Name(pin.SegmentSize))
+	}
+	key := a.key(pin.SystemID, name)
+	body, err := a.patiently(ctx, key)
+	if fault.Has(err, fault.ObjectMissing) {
+		return fault.Newf(fault.WALGap, "fetch WAL", key, "it was there when the recovery was planned")
+	}
+	if err != nil {
+		return err
+	}
+	found, err := inspect(name, body)
+	if err != nil {
+		return fault.New(fault.IntegrityError, "fetch WAL", key, err)
+	}
+	if found.systemID != pin.SystemID {
+		return fault.Newf(fault.ForeignCluster, "fetch WAL", key, "it is of system %s", found.systemID)
+	}
+	return place(body, dst)
+}
+
+// fetchHistory gives histories of the timelines that the archive knew when it
+// was pinned: PostgreSQL asks for newer ones when it is promoted, to find a
+// number that is free.
+func (a *Archive) fetchHistory(ctx context.Context, pin Pin, name, dst string) error {
+	timeline, err := postgres.ParseHistoryName(name)
+	if err != nil {
+		return err
+	}
+	if timeline > pin.Newest {
+		return fault.Newf(fault.WALEnd, "fetch WAL", name, "the newest timeline is %d", pin.Newest)
+	}
+	key := a.key(pin.SystemID, name)
+	body, err := a.patiently(ctx, key)
+	if fault.Has(err, fault.ObjectMissing) {
+		if timeline > 1 && timeline == pin.Timeline {
+			return fault.Newf(fault.WALGap, "fetch WAL", key, "it was there when the recovery was planned")
+		}
+		return fault.Newf(fault.WALEnd, "fetch WAL", name, "the archive has none, and the pinned timeline does not need it")
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := parseHistory(timeline, body); err != nil {
+		return fault.New(fault.IntegrityError, "fetch WAL", key, err)
+	}
+	return place(body, dst)
+}
+
+// patiently reads an object, again and again while the error may pass and
+// patience lasts.
+func (a *Archive) patiently(ctx context.Context, key string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.cfg.Patience)
+	defer cancel()
+	var failed error // by the store; when the time is up, it says more than that
+	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		body, err := a.cfg.Vault.GetSealed(ctx, key)
+		if err == nil {
+			return body, nil
+		}
+		if ctx.Err() == nil || failed == nil {
+			failed = err
+		}
+		if !fault.Retryable(err) {
+			return nil, failed
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, named(failed, key)
+		}
+	}
+}
+
+// named makes sure that an error has a name.
+func named(err error, key string) error {
+	if fault.KindOf(err) == "" {
+		return fault.New(fault.StorageUnavailable, "fetch WAL", key, err)
+	}
+	return err
+}
+
+// place writes beside and renames. PostgreSQL itself makes what it keeps of it durable.
+func place(body []byte, dst string) error {
+	beside := dst + ".lifeboat" // always the same: a killed attempt leaves nothing for good
+	if err := os.WriteFile(beside, body, 0o600); err != nil {
+		return fault.New(fault.PathFailed, "write WAL", beside, err)
+	}
+	if err := os.Rename(beside, dst); err != nil {
+		return fault.New(fault.PathFailed, "write WAL", dst, err)
+	}
+	return nil
+}

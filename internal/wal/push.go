@@ -1,0 +1,114 @@
+package wal
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/postgres"
+	"github.com/frende/lifeboat/internal/vault"
+)
+
+// PushOptions say where a pushed file comes from.
+type PushOptions struct {
+	DataDir string // of the server; "" is the working directory, as in archive_command
+}
+
+// Push stores a WAL segment, .partial, .history or .backup file: what
+// archive_command is given as %p. A file that is there already, with the same
+// content, is success; with another it is WALConflict. ForeignCluster,
+// IntegrityError and WALHeld are raised before anything is sent.
+func (a *Archive) Push(ctx context.Context, path string, o PushOptions) error {
+	if o.DataDir == "" {
+		o.DataDir = "."
+	}
+	name := filepath.Base(path)
+	if !pushable(name) {
+		return fault.Newf(fault.InputInvalid, "push WAL", path, "its name is not that of a WAL file")
+	}
+	systemID, err := systemIDOf(o.DataDir)
+	if err != nil {
+		return err
+	}
+	body, err := readWAL(path)
+	if err != nil {
+		return err
+	}
+	if postgres.IsSegment(name) || postgres.IsPartial(name) {
+		found, err := inspect(name, body)
+		if err != nil {
+			return fault.New(fault.IntegrityError, "push WAL", path, err).WithHint("the file is not what its name says; nothing was sent")
+		}
+		if found.systemID != systemID {
+			return fault.Newf(fault.ForeignCluster, "push WAL", path, "it is of system %s, the data directory of %s", found.systemID, systemID)
+		}
+	}
+	if err := a.mayPush(ctx, systemID, o.DataDir); err != nil {
+		return err
+	}
+	return a.put(ctx, a.key(systemID, name), body)
+}
+
+// put stores the file once.
+func (a *Archive) put(ctx context.Context, key string, body []byte) error {
+	err := a.cfg.Vault.PutSealed(ctx, key, a.dayKey(), body, vault.SealedOptions{IfNoneMatch: true})
+	if !fault.Has(err, fault.ObjectExists) {
+		return err
+	}
+	same, err := a.cfg.Vault.SealedEqual(ctx, key, body)
+	if err != nil {
+		return err
+	}
+	if !same {
+		return fault.New(fault.WALConflict, "push WAL", key, nil)
+	}
+	return nil
+}
+
+func pushable(name string) bool {
+	return postgres.IsSegment(name) || postgres.IsPartial(name) || postgres.IsHistory(name) || postgres.IsBackupLabel(name)
+}
+
+func readWAL(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fault.New(fault.PathFailed, "read WAL", path, err)
+	}
+	if info.Size() > maxSegmentSize {
+		return nil, fault.Newf(fault.Unsupported, "push WAL", path, "it has %d bytes, at most %d can be archived", info.Size(), maxSegmentSize).
+			WithHint("make the cluster with initdb --wal-segsize=16 or 32")
+	}
+	body, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fault.New(fault.PathFailed, "read WAL", path, err)
+	}
+	return body, nil
+}
+
+// Salvage pushes what a server that no longer runs had completed and not
+// archived, by its own marks (pg_wal/archive_status/*.ready), in order. It stops
+// at the first that fails, as those behind it would only make a hole, and gives
+// the names of those that are in the archive now. Nothing in the directory is changed.
+func (a *Archive) Salvage(ctx context.Context, dataDir string) ([]string, error) {
+	folder := filepath.Join(dataDir, "pg_wal", "archive_status")
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return nil, fault.New(fault.PathFailed, "list", folder, err)
+	}
+	var names []string
+	for _, entry := range entries {
+		if name, ready := strings.CutSuffix(entry.Name(), ".ready"); ready && pushable(name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for i, name := range names {
+		if err := a.Push(ctx, filepath.Join(dataDir, "pg_wal", name), PushOptions{DataDir: dataDir}); err != nil {
+			return names[:i], err
+		}
+	}
+	return names, nil
+}
