@@ -170,12 +170,12 @@ func (j *job) locked(ctx context.Context, place Place, step func() error) (err e
 func (p Place) owner() (postgres.Account, error) { return postgres.OwnerOf(p.Live, p.OSUser) }
 
 // Files in the run directory.
-func (p Place) pin() string      { return filepath.Join(p.Run, "pin.json") }
-func (p Place) fence() string    { return filepath.Join(p.Run, "fence.json") }
-func (p Place) stopped() string  { return filepath.Join(p.Run, "stopped") }
-func (p Place) verified() string { return filepath.Join(p.Run, "verified.json") }
-func (p Place) manifest() string { return filepath.Join(p.Run, postgres.StreamManifest) }
-func (p Place) log() string      { return filepath.Join(p.Run, "postgresql.log") }
+func (p Place) pin() string       { return filepath.Join(p.Run, "pin.json") }
+func (p Place) fence() string     { return filepath.Join(p.Run, "fence.json") }
+func (p Place) stopped() string   { return filepath.Join(p.Run, "stopped") }
+func (p Place) verified() string  { return filepath.Join(p.Run, "verified.json") }
+func (p Place) manifest() string  { return filepath.Join(p.Run, postgres.StreamManifest) }
+func (p Place) verifyLog() string { return filepath.Join(p.Run, "pg_verifybackup.log") }
 
 // links are the tablespaces' places: staged, or live.
 func (p Place) links(location func(TablespacePlace) string) []postgres.Link {

@@ -237,6 +237,10 @@ type VerifyInput struct {
 type VerifyResult struct {
 	Tables []TableCount  `json:"tables,omitempty"`
 	Checks []CheckResult `json:"checks,omitempty"`
+
+	// Collations are the databases whose text sorts by another version of the
+	// library here: their indexes on text have to be rebuilt.
+	Collations []string `json:"collations,omitempty"`
 }
 
 // TableCount is how many rows a table has.

@@ -113,3 +113,26 @@ func LinkTablespaces(dataDir string, owner Account, links []Link) error {
 	}
 	return syncDir(filepath.Join(dataDir, "pg_tblspc"))
 }
+
+// MakeParents makes the directories above path that are missing, for the account.
+func (a Account) MakeParents(path string) error {
+	parent := filepath.Dir(filepath.Clean(path))
+	if info, err := os.Stat(parent); err == nil {
+		if !info.IsDir() {
+			return fault.Newf(fault.TargetRefused, "make directory", parent, "something else is there")
+		}
+		return nil
+	} else if !errors.Is(err, os.ErrNotExist) {
+		return pathFault("make directory", parent, err)
+	}
+	if err := a.MakeParents(parent); err != nil {
+		return err
+	}
+	if err := os.Mkdir(parent, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+		return pathFault("make directory", parent, err)
+	}
+	if err := a.own(parent); err != nil {
+		return pathFault("make directory", parent, err)
+	}
+	return syncDir(filepath.Dir(parent))
+}

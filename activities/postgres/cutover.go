@@ -1,0 +1,162 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/postgres"
+	"github.com/frende/lifeboat/internal/target"
+	"github.com/frende/lifeboat/internal/temporal"
+)
+
+// startTime is how long a server may take from its start to the position that
+// it had reached before: it repeats what came after its last restart point.
+const startTime = 10 * time.Minute
+
+// CutOver puts the staged directories in place of the live ones, which are kept
+// beside, lets the new one archive, and starts it through its service: still a
+// standby, under production's own settings, at the position that was verified.
+// From its first rename on the only way is forward; calling it again goes on.
+func (a *Activities) CutOver(ctx context.Context, in CutOverInput) (result CutOverResult, err error) {
+	j, err := a.resolve(in.Ref)
+	if err != nil {
+		return CutOverResult{}, err
+	}
+	archive, err := j.archive(ctx)
+	if err != nil {
+		return CutOverResult{}, err
+	}
+	err = j.locked(ctx, in.Place, func() error {
+		stop := temporal.Heartbeats(ctx, func() any { return Progress{} })
+		defer stop()
+		result, err = j.cutOver(ctx, archive, in)
+		return err
+	})
+	return result, err
+}
+
+func (j *job) cutOver(ctx context.Context, archive Archive, in CutOverInput) (CutOverResult, error) {
+	service, err := j.service()
+	if err != nil {
+		return CutOverResult{}, err
+	}
+	if err := j.handOver(ctx, in.Place, in.Facts); err != nil {
+		return CutOverResult{}, err
+	}
+	if !swapped(in.Place) {
+		if _, err := j.stop(ctx, in.Place); err != nil {
+			return CutOverResult{}, err
+		}
+	}
+
+	// ---- Below this line production changes. ----
+	result := CutOverResult{Live: in.Place.Live}
+	for _, space := range in.Place.Tablespaces {
+		moved, err := target.Swap(ctx, target.SwapRequest{Current: space.Live, Staged: space.Staging, Run: j.ref.RunID})
+		if err != nil {
+			return CutOverResult{}, err
+		}
+		result.keep(moved)
+	}
+	moved, err := target.Swap(ctx, target.SwapRequest{
+		Current: in.Place.Live, Staged: in.Place.Staging, Run: j.ref.RunID, Exclusive: true,
+	})
+	if err != nil {
+		return CutOverResult{}, err
+	}
+	result.keep(moved)
+	if err := archive.Claim(ctx, in.Facts.SystemID, in.Place.Live); err != nil {
+		return CutOverResult{}, err
+	}
+	// Outside of the data directory, client authentication is the new server's too.
+	if _, err := postgres.LowerFence(ctx, in.Place.fence()); err != nil {
+		return CutOverResult{}, err
+	}
+	if _, err := j.deps.Services.Start(ctx, service); err != nil {
+		return CutOverResult{}, err
+	}
+	facts, err := postgres.AwaitReplayed(ctx, j.login, in.LSN, startTime)
+	if err != nil {
+		return CutOverResult{}, err
+	}
+	return result, facts.CheckSystem(in.Facts.SystemID, j.login.String())
+}
+
+func (r *CutOverResult) keep(moved target.Swapped) {
+	if moved.Old != "" {
+		r.Old = append(r.Old, moved.Old)
+	}
+}
+
+// swapped says whether an earlier attempt has put the data directory in place.
+func swapped(place Place) bool {
+	_, err := os.Stat(place.Staging)
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+// handOver ends the staged server and makes its directory ready for the
+// service: recovery pinned to the same end, tablespaces where they will lie.
+func (j *job) handOver(ctx context.Context, place Place, facts Facts) error {
+	if swapped(place) {
+		return nil
+	}
+	if err := postgres.StopInstance(ctx, place.Staging, place.Socket); err != nil {
+		return err
+	}
+	control, err := postgres.ReadControl(ctx, place.BinDir, place.Staging)
+	if err != nil {
+		return err
+	}
+	if control.SystemID != facts.SystemID || control.Timeline != facts.Timeline {
+		return fault.Newf(fault.TargetRefused, "cut over", place.Staging, "it holds cluster %s on timeline %d, restored was %s on %d",
+			control.SystemID, control.Timeline, facts.SystemID, facts.Timeline)
+	}
+	owner, err := place.owner()
+	if err != nil {
+		return err
+	}
+	if err := postgres.LinkTablespaces(place.Staging, owner, place.links(live)); err != nil {
+		return err
+	}
+	return postgres.Handover(place.Staging, owner, facts.Timeline, j.deps.RestoreCommand(j.ref.System, j.database, place.pin()))
+}
+
+// Promote makes the server at the target a primary on a timeline of its own,
+// removes the recovery settings, and ends the run's hold on the target. The old
+// directories stay beside it.
+func (a *Activities) Promote(ctx context.Context, in PromoteInput) (PromoteResult, error) {
+	j, err := a.resolve(in.Ref)
+	if err != nil {
+		return PromoteResult{}, err
+	}
+	held, err := target.Lock(ctx, in.Place.Live, in.RunID)
+	if err != nil {
+		return PromoteResult{}, err
+	}
+	stop := temporal.Heartbeats(ctx, func() any { return Progress{} })
+	defer stop()
+	promoted, err := j.promote(ctx, in.Place)
+	if err != nil {
+		return PromoteResult{}, errors.Join(err, held.Close())
+	}
+	return PromoteResult{Timeline: promoted.Timeline, LSN: promoted.LSN}, held.Release()
+}
+
+func (j *job) promote(ctx context.Context, place Place) (postgres.Promoted, error) {
+	control, err := postgres.ReadControl(ctx, place.BinDir, place.Live)
+	if err != nil {
+		return postgres.Promoted{}, err
+	}
+	promoted, err := postgres.Promote(ctx, j.login, control.SystemID)
+	if err != nil {
+		return postgres.Promoted{}, err
+	}
+	if err := os.RemoveAll(place.Run); err != nil {
+		return promoted, fault.New(fault.PathFailed, "remove", place.Run, err)
+	}
+	return promoted, nil
+}

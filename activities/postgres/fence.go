@@ -1,0 +1,313 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/postgres"
+	"github.com/frende/lifeboat/internal/target"
+	"github.com/frende/lifeboat/internal/temporal"
+)
+
+// Times of the end of an old server.
+const (
+	fenceTime     = 30 * time.Second // until it refuses others
+	terminateTime = 30 * time.Second // until its sessions have ended
+	archiveTime   = time.Minute      // until it has archived its last segment; SalvageWAL takes what it has not
+)
+
+// Fence keeps everyone but Lifeboat out of the server at the target. A server
+// that is dead, or whose directory is gone, needs none, and the result says so.
+// It fails with ForeignCluster before it touches another cluster's server.
+func (a *Activities) Fence(ctx context.Context, in FenceInput) (result FenceResult, err error) {
+	j, err := a.resolve(in.Ref)
+	if err != nil {
+		return FenceResult{}, err
+	}
+	err = j.locked(ctx, in.Place, func() error {
+		result, err = j.fence(ctx, in)
+		return err
+	})
+	return result, err
+}
+
+func (j *job) fence(ctx context.Context, in FenceInput) (FenceResult, error) {
+	found, err := postgres.CheckDirectory(ctx, in.Place.BinDir, in.Place.Live, in.Facts.SystemID)
+	switch {
+	case err != nil:
+		return FenceResult{}, err
+	case !found:
+		return FenceResult{Live: LiveMissing, Note: "the old server has no data directory: nothing to fence"}, nil
+	case !postgres.Running(in.Place.Live):
+		return FenceResult{Live: LiveStopped, Note: "the old server does not run: nothing to fence"}, nil
+	}
+	server, err := postgres.Connect(ctx, j.login)
+	if fault.Has(err, fault.ServerUnavailable) {
+		return FenceResult{Live: LiveRunning, Note: "the old server runs and does not answer: it can't be fenced, and will be stopped"}, nil
+	}
+	if err != nil {
+		return FenceResult{}, err
+	}
+	defer server.Close(ctx)
+	if err := server.Facts().CheckSystem(in.Facts.SystemID, server.String()); err != nil {
+		return FenceResult{}, err
+	}
+	owner, err := in.Place.owner()
+	if err != nil {
+		return FenceResult{}, err
+	}
+	limited, cancel := context.WithTimeout(ctx, fenceTime)
+	defer cancel()
+	if err := postgres.RaiseFence(limited, server, owner, in.Place.fence()); err != nil {
+		return FenceResult{}, err
+	}
+	return FenceResult{Fenced: true, Live: LiveRunning, Note: fmt.Sprintf("only role %s may log in to %s", j.login.User(), server)}, nil
+}
+
+// TerminateConnections ends the old server's sessions, has it archive its last
+// WAL, and stops it through its service. A dead server is only kept stopped.
+func (a *Activities) TerminateConnections(ctx context.Context, in TerminateConnectionsInput) (result TerminateConnectionsResult, err error) {
+	j, err := a.resolve(in.Ref)
+	if err != nil {
+		return TerminateConnectionsResult{}, err
+	}
+	err = j.locked(ctx, in.Place, func() error {
+		stop := temporal.Heartbeats(ctx, func() any { return Progress{} })
+		defer stop()
+		if result, err = j.drain(ctx, in.Place); err != nil {
+			return err
+		}
+		stopped, err := j.stop(ctx, in.Place)
+		if stopped {
+			result.Note += "; it was stopped"
+		}
+		return err
+	})
+	return result, err
+}
+
+// drain ends sessions and gets the last WAL archived, where a server answers.
+func (j *job) drain(ctx context.Context, place Place) (TerminateConnectionsResult, error) {
+	dead := TerminateConnectionsResult{Note: "the old server does not answer"}
+	if !postgres.Running(place.Live) {
+		return dead, nil
+	}
+	server, err := postgres.Connect(ctx, j.login)
+	if fault.Has(err, fault.ServerUnavailable) {
+		return dead, nil
+	}
+	if err != nil {
+		return TerminateConnectionsResult{}, err
+	}
+	defer server.Close(ctx)
+	limited, cancel := context.WithTimeout(ctx, terminateTime)
+	defer cancel()
+	result := TerminateConnectionsResult{}
+	if result.Terminated, err = server.Terminate(limited); err != nil {
+		return result, err
+	}
+	if server.Facts().InRecovery {
+		result.Note = fmt.Sprintf("%d sessions ended; it was a standby", result.Terminated)
+		return result, nil
+	}
+	segment, lsn, err := server.SwitchWAL(ctx)
+	if err != nil {
+		return result, err
+	}
+	result.LSN, result.Segment = lsn, segment.Name(server.Facts().SegmentSize)
+	if result.Archived, err = server.AwaitArchived(ctx, segment, archiveTime); err != nil {
+		return result, err
+	}
+	result.Note = fmt.Sprintf("%d sessions ended; WAL to %s archived", result.Terminated, lsn)
+	if !result.Archived {
+		result.Note = fmt.Sprintf("%d sessions ended; WAL to %s was not archived within %s", result.Terminated, lsn, archiveTime)
+	}
+	return result, nil
+}
+
+// stop stops the old server for good, and remembers for Unfence that it did.
+func (j *job) stop(ctx context.Context, place Place) (bool, error) {
+	service, err := j.service()
+	if err != nil {
+		return false, err
+	}
+	owner, err := place.owner()
+	if err != nil {
+		return false, err
+	}
+	if postgres.Running(place.Live) {
+		if err := owner.PlaceFile(place.stopped(), nil); err != nil {
+			return false, err
+		}
+	}
+	changed, err := j.deps.Services.Stop(ctx, service)
+	if err != nil {
+		return changed, err
+	}
+	if postgres.Running(place.Live) {
+		return changed, fault.Newf(fault.ServiceFailed, "stop", service.Name, "the service is stopped, and a server still runs in %s", place.Live).
+			WithHint("another service, or a person, started it: stop it there")
+	}
+	return changed, nil
+}
+
+// SalvageWAL takes what the archive lacks out of the old data directory: whole
+// segments are archived, and everything readable is copied to where the staged
+// server finds it. The old server must have stopped.
+func (a *Activities) SalvageWAL(ctx context.Context, in SalvageWALInput) (result SalvageWALResult, err error) {
+	j, err := a.resolve(in.Ref)
+	if err != nil {
+		return SalvageWALResult{}, err
+	}
+	archive, err := j.archive(ctx)
+	if err != nil {
+		return SalvageWALResult{}, err
+	}
+	err = j.locked(ctx, in.Place, func() error {
+		stop := temporal.Heartbeats(ctx, func() any { return Progress{} })
+		defer stop()
+		result, err = j.salvage(ctx, archive, in)
+		return err
+	})
+	return result, err
+}
+
+func (j *job) salvage(ctx context.Context, archive Archive, in SalvageWALInput) (SalvageWALResult, error) {
+	found, err := postgres.CheckDirectory(ctx, in.Place.BinDir, in.Place.Live, in.Facts.SystemID)
+	if err != nil {
+		return SalvageWALResult{}, err
+	}
+	if !found {
+		return SalvageWALResult{Note: "there is no old data directory to salvage from"}, nil
+	}
+	if postgres.Running(in.Place.Live) {
+		return SalvageWALResult{}, fault.Newf(fault.TargetRefused, "salvage WAL of", in.Place.Live, "its server still runs")
+	}
+	ready, err := postgres.Unarchived(in.Place.Live)
+	if err != nil {
+		return SalvageWALResult{}, err
+	}
+	archived, unsaid := 0, ""
+	for _, name := range ready {
+		err := archive.Push(ctx, filepath.Join(in.Place.Live, "pg_wal", name), in.Place.Live)
+		if ctx.Err() != nil {
+			return SalvageWALResult{}, ctx.Err()
+		}
+		if err != nil {
+			// The copy below serves this recovery; that the archive lacks it is told.
+			unsaid = fmt.Sprintf("; %s could not be archived: %s", name, fault.KindOf(err))
+			break
+		}
+		archived++
+	}
+	pinned, err := pin(ctx, archive, in.Facts)
+	if err != nil {
+		return SalvageWALResult{}, err
+	}
+	owner, err := in.Place.owner()
+	if err != nil {
+		return SalvageWALResult{}, err
+	}
+	saved, err := postgres.Salvage(ctx, postgres.SalvageConfig{
+		From: pinned.Last.Next(), SegmentSize: in.Facts.SegmentSize, SystemID: in.Facts.SystemID,
+		DataDir: in.Place.Live, Staged: in.Place.Staging, Owner: owner,
+	})
+	return SalvageWALResult{Segments: saved, Note: fmt.Sprintf("%d segments archived, %d copied%s", archived, len(saved), unsaid)}, err
+}
+
+// Unfence undoes Fence and TerminateConnections: client authentication is put
+// back, and the old server started again if it was stopped here.
+func (a *Activities) Unfence(ctx context.Context, in UnfenceInput) (result UnfenceResult, err error) {
+	j, err := a.resolve(in.Ref)
+	if err != nil {
+		return UnfenceResult{}, err
+	}
+	err = j.locked(ctx, in.Place, func() error {
+		stop := temporal.Heartbeats(ctx, func() any { return Progress{} })
+		defer stop()
+		result, err = j.unfence(ctx, in.Place)
+		return err
+	})
+	return result, err
+}
+
+func (j *job) unfence(ctx context.Context, place Place) (UnfenceResult, error) {
+	var result UnfenceResult
+	var err error
+	if result.Restored, err = postgres.LowerFence(ctx, place.fence()); err != nil {
+		return result, err
+	}
+	_, err = os.Stat(place.stopped())
+	if errors.Is(err, os.ErrNotExist) {
+		result.Note = "the old server had not been stopped"
+		return result, nil
+	}
+	if err != nil {
+		return result, fault.New(fault.PathFailed, "look at", place.stopped(), err)
+	}
+	service, err := j.service()
+	if err != nil {
+		return result, err
+	}
+	if result.Started, err = j.deps.Services.Start(ctx, service); err != nil {
+		return result, err
+	}
+	if err := os.Remove(place.stopped()); err != nil {
+		return result, fault.New(fault.PathFailed, "remove", place.stopped(), err)
+	}
+	result.Note = "the old server runs again"
+	return result, nil
+}
+
+// Discard ends the staged server and removes all that the run has put beside
+// the live directories. It refuses with TargetRefused once the cut-over began.
+func (a *Activities) Discard(ctx context.Context, in DiscardInput) (result DiscardResult, err error) {
+	j, err := a.resolve(in.Ref)
+	if err != nil {
+		return DiscardResult{}, err
+	}
+	if _, err := os.Stat(filepath.Dir(in.Place.Live)); errors.Is(err, os.ErrNotExist) {
+		return DiscardResult{}, nil
+	}
+	held, err := target.Lock(ctx, in.Place.Live, in.RunID)
+	if err != nil {
+		return DiscardResult{}, err
+	}
+	stop := temporal.Heartbeats(ctx, func() any { return Progress{} })
+	defer stop()
+	if result.Removed, err = j.discard(ctx, in.Place); err != nil {
+		return result, errors.Join(err, held.Close())
+	}
+	return result, held.Release()
+}
+
+func (j *job) discard(ctx context.Context, place Place) (bool, error) {
+	if postgres.Fenced(place.fence()) {
+		if _, err := j.unfence(ctx, place); err != nil {
+			return false, err
+		}
+	}
+	if err := postgres.StopInstance(ctx, place.Staging, place.Socket); err != nil {
+		return false, err
+	}
+	_, err := os.Stat(place.Staging)
+	there := err == nil
+	dirs := []string{place.Live}
+	for _, space := range place.Tablespaces {
+		dirs = append(dirs, space.Live)
+	}
+	for _, dir := range dirs {
+		if err := target.Discard(ctx, dir, j.ref.RunID); err != nil {
+			return false, err
+		}
+	}
+	if err := os.RemoveAll(place.Run); err != nil {
+		return there, fault.New(fault.PathFailed, "remove", place.Run, err)
+	}
+	return there, nil
+}

@@ -1,0 +1,199 @@
+package postgres
+
+import (
+	"context"
+	"path/filepath"
+	"strconv"
+
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/postgres"
+	"github.com/frende/lifeboat/internal/target"
+	"github.com/frende/lifeboat/internal/vault"
+)
+
+// RestorePreflight finds the backup and checks all that can be known before
+// anything is written: its manifest and key, the programs of its version, whose
+// cluster is at the target, the WAL that makes it consistent, and the space and
+// place for it. It touches nothing.
+func (a *Activities) RestorePreflight(ctx context.Context, in RestorePreflightInput) (RestorePreflightResult, error) {
+	j, err := a.resolve(in.Ref)
+	if err != nil {
+		return RestorePreflightResult{}, err
+	}
+	if _, err := j.service(); err != nil {
+		return RestorePreflightResult{}, err
+	}
+	opened, err := j.vault(ctx)
+	if err != nil {
+		return RestorePreflightResult{}, err
+	}
+	manifest, err := j.choose(ctx, opened, in.Key)
+	if err != nil {
+		return RestorePreflightResult{}, err
+	}
+	result := RestorePreflightResult{Key: manifest.Key}
+	if err := manifest.Fact(FactsName, &result.Facts); err != nil {
+		return RestorePreflightResult{}, err
+	}
+	if result.Place, err = j.place(ctx, result.Facts); err != nil {
+		return RestorePreflightResult{}, err
+	}
+	if result.Live, err = j.look(ctx, result.Place, result.Facts.SystemID); err != nil {
+		return RestorePreflightResult{}, err
+	}
+	archive, err := j.deps.Archive(opened, j.database.Cluster)
+	if err != nil {
+		return RestorePreflightResult{}, err
+	}
+	pinned, err := pin(ctx, archive, result.Facts)
+	if err != nil {
+		return RestorePreflightResult{}, err
+	}
+	result.Span = pinned.span()
+	places, err := needs(manifest, result.Place)
+	if err != nil {
+		return RestorePreflightResult{}, err
+	}
+	for _, place := range places {
+		result.Bytes += int64(place.Need)
+	}
+	if err := target.Refuse(places...); err != nil {
+		return RestorePreflightResult{}, err
+	}
+	free, err := target.Space(result.Place.Live)
+	result.Free = int64(free)
+	return result, err
+}
+
+// choose opens the backup that is named, or the newest complete one.
+func (j *job) choose(ctx context.Context, opened *vault.Vault, key string) (*vault.Manifest, error) {
+	if key == "" {
+		latest, err := opened.Latest(ctx, vault.Filter{Folder: Folder, Component: j.database.Name})
+		if err != nil {
+			return nil, err
+		}
+		key = latest.Key
+	}
+	backup, err := opened.Open(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	manifest := backup.Manifest()
+	if manifest.Folder != Folder || manifest.Component != j.database.Name || manifest.Kind != kind {
+		return nil, fault.Newf(fault.InputInvalid, "restore", key, "it is no base backup of database %s", j.database.Name).
+			WithHint("list its backups with: lifeboat backups list")
+	}
+	return manifest, nil
+}
+
+// place decides where on this host the recovery happens.
+func (j *job) place(ctx context.Context, facts Facts) (Place, error) {
+	bin, err := postgres.FindBin(ctx, j.database.BinDir, postgres.Major(facts.Version))
+	if err != nil {
+		return Place{}, err
+	}
+	owner, err := postgres.OwnerOf(j.database.DataDir, j.database.OSUser)
+	if err != nil {
+		return Place{}, err
+	}
+	dir := filepath.Clean(j.database.DataDir)
+	staging := target.Staging(dir, j.ref.RunID)
+	place := Place{Live: dir, Staging: staging, Run: staging + ".run", Socket: socketDir(staging), BinDir: bin, OSUser: owner.Name}
+	for _, space := range facts.Tablespaces {
+		place.Tablespaces = append(place.Tablespaces, TablespacePlace{
+			OID: space.OID, Live: filepath.Clean(space.Location), Staging: target.Staging(space.Location, j.ref.RunID),
+		})
+	}
+	return place, nil
+}
+
+// look finds what is at the target now, and refuses what belongs to another
+// cluster: by the directory, and by the server that answers at the address.
+func (j *job) look(ctx context.Context, place Place, systemID string) (Live, error) {
+	found, err := postgres.CheckDirectory(ctx, place.BinDir, place.Live, systemID)
+	if err != nil {
+		if fault.Has(err, fault.VersionMismatch) || fault.Has(err, fault.CommandFailed) {
+			return "", foreignVersion(place, err)
+		}
+		return "", err
+	}
+	server, err := postgres.Connect(ctx, j.login)
+	switch {
+	case err == nil:
+		defer server.Close(ctx)
+		if err := server.Facts().CheckSystem(systemID, server.String()); err != nil {
+			return "", err
+		}
+		if !sameDir(server.Facts().DataDir, place.Live) {
+			return "", fault.Newf(fault.ConfigInvalid, "look at", server.String(), "its data directory is %s, data_dir says %s", server.Facts().DataDir, place.Live).
+				WithHint("correct connection or data_dir of database %s in lifeboat.yaml", j.database.Name)
+		}
+		return LiveRunning, nil
+	case !fault.Has(err, fault.ServerUnavailable):
+		return "", err // whoever answers there does not let us in: no fence could be raised
+	case postgres.Running(place.Live):
+		return LiveRunning, nil // hung: it will be stopped
+	case found:
+		return LiveStopped, nil
+	default:
+		return LiveMissing, nil
+	}
+}
+
+// foreignVersion names a directory of another major version, which pg_controldata can't read.
+func foreignVersion(place Place, cause error) error {
+	major, err := postgres.DirMajor(place.Live)
+	if err != nil {
+		return cause
+	}
+	return fault.Newf(fault.VersionMismatch, "look at", place.Live, "it holds a cluster of PostgreSQL %d", major).
+		WithHint("check data_dir: the backup is of another major version than what lies there")
+}
+
+// sameDir says whether two paths lead to one directory.
+func sameDir(a, b string) bool {
+	resolvedA, errA := filepath.EvalSymlinks(a)
+	resolvedB, errB := filepath.EvalSymlinks(b)
+	if errA != nil || errB != nil {
+		return filepath.Clean(a) == filepath.Clean(b)
+	}
+	return resolvedA == resolvedB
+}
+
+// pin finds the contiguous WAL from the backup on, and refuses when it does not
+// even reach the backup's end.
+func pin(ctx context.Context, archive Archive, facts Facts) (Pinned, error) {
+	pinned, err := archive.Pin(ctx, facts.SystemID, facts.Timeline, facts.StartLSN)
+	if err != nil {
+		return Pinned{}, err
+	}
+	needed := postgres.SegmentBefore(facts.Timeline, facts.StopLSN, facts.SegmentSize)
+	if pinned.Last.Number < needed.Number {
+		return Pinned{}, fault.Newf(fault.WALGap, "pin WAL of", facts.StopLSN.String(), "the archive ends with %s, the backup needs %s",
+			pinned.Last.Name(facts.SegmentSize), needed.Name(facts.SegmentSize)).
+			WithHint("choose another backup: this one can't be made consistent without that segment")
+	}
+	return pinned, nil
+}
+
+// needs lists what will be written beside each directory.
+func needs(manifest *vault.Manifest, place Place) ([]target.Place, error) {
+	base, err := manifest.Stream(postgres.StreamBase)
+	if err != nil {
+		return nil, err
+	}
+	places := []target.Place{{Dir: place.Live, Need: uint64(base.Bytes)}}
+	for _, space := range place.Tablespaces {
+		stream, err := manifest.Stream(streamOf(space))
+		if err != nil {
+			return nil, err
+		}
+		places = append(places, target.Place{Dir: space.Live, Need: uint64(stream.Bytes)})
+	}
+	return places, nil
+}
+
+// streamOf is the name of a tablespace's tar stream.
+func streamOf(space TablespacePlace) string {
+	return strconv.FormatUint(uint64(space.OID), 10) + ".tar"
+}

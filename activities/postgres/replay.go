@@ -1,0 +1,115 @@
+package postgres
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/postgres"
+	"github.com/frende/lifeboat/internal/temporal"
+)
+
+// Replay starts the staged server, alone and as a standby, and replays to the
+// end of the WAL that the archive holds now. The server is left running for the
+// steps that follow; Discard or CutOver ends it. It is never promoted here.
+func (a *Activities) Replay(ctx context.Context, in ReplayInput) (ReplayResult, error) {
+	return a.replay(ctx, in)
+}
+
+// ReplayFinal pins the archive anew, now that the old server can write no more,
+// and replays to that end and through what SalvageWAL has saved.
+func (a *Activities) ReplayFinal(ctx context.Context, in ReplayInput) (ReplayResult, error) {
+	return a.replay(ctx, in)
+}
+
+func (a *Activities) replay(ctx context.Context, in ReplayInput) (result ReplayResult, err error) {
+	j, err := a.resolve(in.Ref)
+	if err != nil {
+		return ReplayResult{}, err
+	}
+	archive, err := j.archive(ctx)
+	if err != nil {
+		return ReplayResult{}, err
+	}
+	err = j.locked(ctx, in.Place, func() error {
+		result, err = j.replayTo(ctx, archive, in)
+		return err
+	})
+	result.Fallbacks = j.fellBack()
+	return result, err
+}
+
+func (j *job) replayTo(ctx context.Context, archive Archive, in ReplayInput) (ReplayResult, error) {
+	pinned, err := pin(ctx, archive, in.Facts)
+	if err != nil {
+		return ReplayResult{}, err
+	}
+	owner, err := in.Place.owner()
+	if err != nil {
+		return ReplayResult{}, err
+	}
+	if err := owner.PlaceFile(in.Place.pin(), pinned.File); err != nil {
+		return ReplayResult{}, err
+	}
+	instance, err := j.instance(ctx, in.Place, in.Facts, pinned)
+	if err != nil {
+		return ReplayResult{}, err
+	}
+	defer instance.Close(ctx)
+
+	goal := max(in.Facts.StopLSN, pinned.Last.Start(in.Facts.SegmentSize))
+	var at atomic.Uint64
+	from := in.Facts.StartLSN
+	stop := temporal.Heartbeats(ctx, func() any {
+		lsn := postgres.LSN(at.Load())
+		return Progress{Done: int64(max(lsn, from) - from), Total: int64(pinned.span().End - from), LSN: lsn}
+	})
+	defer stop()
+	replayed, err := instance.WaitReplayed(ctx, goal, func(lsn postgres.LSN) { at.Store(uint64(lsn)) })
+	if err != nil {
+		return ReplayResult{}, j.diagnose(ctx, archive, pinned, instance, err)
+	}
+	return ReplayResult{
+		LSN: replayed.LSN, Timeline: in.Facts.Timeline, Committed: replayed.Committed, Span: pinned.span(), Restarts: instance.Restarts(),
+	}, nil
+}
+
+// instance starts the staged server, or finds it running.
+func (j *job) instance(ctx context.Context, place Place, facts Facts, pinned Pinned) (*postgres.Instance, error) {
+	owner, err := place.owner()
+	if err != nil {
+		return nil, err
+	}
+	if !postgres.Running(place.Staging) {
+		if err := postgres.Stage(postgres.StageConfig{DataDir: place.Staging, Owner: owner, Tablespaces: place.links(staged)}); err != nil {
+			return nil, err
+		}
+	}
+	return postgres.StartInstance(ctx, postgres.InstanceConfig{
+		DataDir: place.Staging, BinDir: place.BinDir, Owner: owner, RunDir: place.Run, SocketDir: place.Socket,
+		Superuser: facts.Superuser, Version: facts.Version, Timeline: facts.Timeline, Preload: facts.Preload,
+		RestoreCommand: j.deps.RestoreCommand(j.ref.System, j.database, place.pin()), Environment: j.deps.Environment,
+		Last: pinned.Last, SegmentSize: facts.SegmentSize,
+	})
+}
+
+// diagnose finds out why a replay stopped: the server knows only that
+// restore_command failed. The same file is fetched here, and its fault named.
+func (j *job) diagnose(ctx context.Context, archive Archive, pinned Pinned, instance *postgres.Instance, failed error) error {
+	asked := instance.Asked()
+	if !fault.Has(failed, fault.ServerFailed) || asked == "" || ctx.Err() != nil {
+		return failed
+	}
+	dir, err := os.MkdirTemp(j.deps.TempDir, "lifeboat-wal-")
+	if err != nil {
+		return failed
+	}
+	defer os.RemoveAll(dir)
+	err = archive.Fetch(ctx, pinned, asked, filepath.Join(dir, "segment"))
+	if err == nil || fault.Has(err, fault.WALEnd) {
+		return failed
+	}
+	return err
+}

@@ -1,0 +1,69 @@
+package postgres
+
+import (
+	"context"
+
+	"github.com/frende/lifeboat/internal/postgres"
+	"github.com/frende/lifeboat/internal/temporal"
+)
+
+// Verify counts the configured tables and runs the configured checks on the
+// staged server. It fails with VerificationFailed.
+func (a *Activities) Verify(ctx context.Context, in VerifyInput) (result VerifyResult, err error) {
+	j, err := a.resolve(in.Ref)
+	if err != nil {
+		return VerifyResult{}, err
+	}
+	archive, err := j.archive(ctx)
+	if err != nil {
+		return VerifyResult{}, err
+	}
+	err = j.locked(ctx, in.Place, func() error {
+		stop := temporal.Heartbeats(ctx, func() any { return Progress{} })
+		defer stop()
+		pinned, err := pin(ctx, archive, in.Facts)
+		if err != nil {
+			return err
+		}
+		instance, err := j.instance(ctx, in.Place, in.Facts, pinned)
+		if err != nil {
+			return err
+		}
+		defer instance.Close(ctx)
+		if err := instance.WaitConsistent(ctx); err != nil {
+			return err
+		}
+		result, err = j.verify(ctx, instance)
+		return err
+	})
+	return result, err
+}
+
+func (j *job) verify(ctx context.Context, instance *postgres.Instance) (VerifyResult, error) {
+	login, err := instance.Login(j.database.Database)
+	if err != nil {
+		return VerifyResult{}, err
+	}
+	server, err := postgres.Connect(ctx, login)
+	if err != nil {
+		return VerifyResult{}, err
+	}
+	defer server.Close(ctx)
+	var result VerifyResult
+	counts, err := server.CountRows(ctx, j.database.Tables)
+	if err != nil {
+		return VerifyResult{}, err
+	}
+	for i, table := range j.database.Tables {
+		result.Tables = append(result.Tables, TableCount{Table: table, Rows: counts[i]})
+	}
+	for _, check := range j.database.Verify {
+		answer, err := server.Check(ctx, check.SQL, check.Minimum)
+		if err != nil {
+			return VerifyResult{}, err
+		}
+		result.Checks = append(result.Checks, CheckResult{SQL: check.SQL, Answer: answer})
+	}
+	result.Collations, err = server.CollationChanges(ctx)
+	return result, err
+}
