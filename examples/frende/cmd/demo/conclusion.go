@@ -132,7 +132,7 @@ func (d *demo) conclude(ctx context.Context, at time.Time, hit struck) (string, 
 		points = append(points, label+" "+brief(report.rpa(p)))
 	}
 	return fmt.Sprintf("RECOVERED frende in %s (objective %s): %s; %d of %d writes before the recovery point lost; report %s",
-		brief(report.Finished.Sub(at)), report.Objective, strings.Join(points, ", "), answer.Lost, answer.Required, path), nil
+		brief(report.Finished.Sub(at)), inFull(report.Objective), strings.Join(points, ", "), answer.Lost, answer.Required, path), nil
 }
 
 // report reads the run's record from the ledger, and keeps it as text, too.
@@ -294,6 +294,15 @@ func (d *demo) concludeUnharmed(ctx context.Context, failure error) error {
 		return errors.Join(failure, fmt.Errorf("the old system was harmed: %w", err))
 	}
 	return fmt.Errorf("%w; nothing of the old system was destroyed: it holds all %d writes that it acknowledged", failure, answer.Required)
+}
+
+// inFull writes an objective such as "1h" as Go writes durations.
+func inFull(objective string) string {
+	parsed, err := time.ParseDuration(objective)
+	if err != nil {
+		return objective
+	}
+	return parsed.String()
 }
 
 // brief is a duration as a person says it.

@@ -146,6 +146,8 @@ func TestReportIsReadAsItIsWritten(t *testing.T) {
 	require.Equal(t, 22*time.Second, report.rpa(point))
 	require.Equal(t, "22.0s", brief(report.rpa(point)))
 	require.Equal(t, "1m1s", brief(61*time.Second))
+	require.Equal(t, "1h0m0s", inFull(report.Objective))
+	require.Equal(t, "1d", inFull("1d"))
 }
 
 func TestBytesUnderCountsWhatIsOnDisk(t *testing.T) {
