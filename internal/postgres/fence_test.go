@@ -1,0 +1,158 @@
+package postgres_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/postgres"
+)
+
+func TestFenceKeepsOthersOutAndComesDownAgain(t *testing.T) {
+	c := startCluster(t)
+	c.exec(t, "CREATE ROLE app LOGIN SUPERUSER PASSWORD 'app'", "CREATE TABLE t (id int)")
+	app := strings.Replace(c.DSN, "postgres:"+c.Password, "app:app", 1)
+	session, err := pgx.Connect(t.Context(), app)
+	require.NoError(t, err)
+	defer session.Close(context.Background())
+
+	hba := filepath.Join(c.DataDir, "pg_hba.conf")
+	original, err := os.ReadFile(hba)
+	require.NoError(t, err)
+	info, err := os.Stat(hba)
+	require.NoError(t, err)
+	journal := filepath.Join(filepath.Dir(c.DataDir), "fence.json")
+
+	server, err := postgres.Connect(t.Context(), c.login)
+	require.NoError(t, err)
+	defer server.Close(t.Context())
+	require.NoError(t, postgres.RaiseFence(t.Context(), server, c.owner, journal))
+	_, err = pgx.Connect(t.Context(), app)
+	require.ErrorContains(t, err, "pg_hba.conf")
+	_, err = session.Exec(t.Context(), "INSERT INTO t VALUES (1)")
+	require.NoError(t, err, "a session that exists goes on until it is terminated")
+
+	// A later process comes in, and finds the fence raised.
+	again, err := postgres.Connect(t.Context(), c.login)
+	require.NoError(t, err)
+	require.NoError(t, postgres.RaiseFence(t.Context(), again, c.owner, journal))
+	ended, err := again.Terminate(t.Context())
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, ended, 1)
+	_, err = session.Exec(t.Context(), "INSERT INTO t VALUES (2)")
+	require.Error(t, err)
+	again.Close(t.Context())
+
+	lowered, err := postgres.LowerFence(t.Context(), journal)
+	require.NoError(t, err)
+	require.True(t, lowered)
+	restored, err := os.ReadFile(hba)
+	require.NoError(t, err)
+	require.Equal(t, string(original), string(restored))
+	now, err := os.Stat(hba)
+	require.NoError(t, err)
+	require.Equal(t, info.Mode(), now.Mode())
+	require.Eventually(t, func() bool {
+		conn, err := pgx.Connect(t.Context(), app)
+		if err != nil {
+			return false
+		}
+		return conn.Close(t.Context()) == nil
+	}, 10*time.Second, 20*time.Millisecond)
+	lowered, err = postgres.LowerFence(t.Context(), journal)
+	require.NoError(t, err)
+	require.False(t, lowered, "there is no fence any more")
+	require.NoFileExists(t, hba+".lifeboat-original")
+}
+
+func TestFenceComesDownWhenItsServerIsDead(t *testing.T) {
+	c := startCluster(t)
+	journal := filepath.Join(filepath.Dir(c.DataDir), "fence.json")
+	hba := filepath.Join(c.DataDir, "pg_hba.conf")
+	original, err := os.ReadFile(hba)
+	require.NoError(t, err)
+	server, err := postgres.Connect(t.Context(), c.login)
+	require.NoError(t, err)
+	require.NoError(t, postgres.RaiseFence(t.Context(), server, c.owner, journal))
+	server.Close(t.Context())
+	require.NoError(t, c.Stop(t.Context()))
+	lowered, err := postgres.LowerFence(t.Context(), journal)
+	require.NoError(t, err)
+	require.True(t, lowered)
+	restored, err := os.ReadFile(hba)
+	require.NoError(t, err)
+	require.Equal(t, string(original), string(restored))
+}
+
+func TestSwitchedWALIsArchivedAndAStalledArchiverIsTold(t *testing.T) {
+	c := startCluster(t)
+	c.exec(t, "CREATE TABLE t (id int)")
+	segment, lsn := c.archived(t)
+	require.FileExists(t, filepath.Join(c.archive, segment.Name(postgres.DefaultSegmentSize)))
+	require.LessOrEqual(t, lsn, segment.End(postgres.DefaultSegmentSize))
+	same, _ := c.archived(t)
+	require.Equal(t, segment, same, "nothing was written since")
+
+	c.exec(t, "ALTER SYSTEM SET archive_command = 'false'", "SELECT pg_reload_conf()", "INSERT INTO t VALUES (1)")
+	server, err := postgres.Connect(t.Context(), c.login)
+	require.NoError(t, err)
+	defer server.Close(t.Context())
+	next, _, err := server.SwitchWAL(t.Context())
+	require.NoError(t, err)
+	done, err := server.AwaitArchived(t.Context(), next, 200*time.Millisecond)
+	require.NoError(t, err)
+	require.False(t, done)
+	require.NoError(t, c.Stop(t.Context()))
+	ready, err := postgres.Unarchived(c.DataDir)
+	require.NoError(t, err)
+	require.Contains(t, ready, next.Name(postgres.DefaultSegmentSize))
+}
+
+func TestSalvageTakesNothingThatIsNotOfThisCluster(t *testing.T) {
+	c := startCluster(t)
+	c.exec(t, "CREATE TABLE t (id int)")
+	segment, _ := c.archived(t)
+	facts := factsOf(t, c)
+	require.NoError(t, c.Stop(t.Context()))
+	staged := filepath.Join(filepath.Dir(c.DataDir), "staged")
+	require.NoError(t, os.MkdirAll(filepath.Join(staged, "pg_wal"), 0o700))
+	config := postgres.SalvageConfig{
+		From: segment.Next(), SegmentSize: postgres.DefaultSegmentSize, SystemID: facts.SystemID, DataDir: c.DataDir, Staged: staged, Owner: c.owner,
+	}
+	saved, err := postgres.Salvage(t.Context(), config)
+	require.NoError(t, err)
+	require.NotEmpty(t, saved)
+	for _, name := range saved {
+		require.FileExists(t, filepath.Join(staged, "pg_wal", name))
+	}
+	foreign, other, recycled := config, config, config
+	foreign.SystemID = "1"
+	other.From.Timeline = 2
+	recycled.From = segment.Next().Next()
+	for _, config := range []postgres.SalvageConfig{foreign, other, recycled} {
+		saved, err := postgres.Salvage(t.Context(), config)
+		require.NoError(t, err)
+		require.Empty(t, saved)
+	}
+	gone := config
+	gone.DataDir = filepath.Join(staged, "gone")
+	saved, err = postgres.Salvage(t.Context(), gone)
+	require.NoError(t, err)
+	require.Empty(t, saved)
+}
+
+func factsOf(t *testing.T, c cluster) postgres.Facts {
+	t.Helper()
+	server, err := postgres.Connect(t.Context(), c.login)
+	require.NoError(t, err)
+	defer server.Close(t.Context())
+	require.True(t, fault.Has(server.Facts().CheckSystem("1", "here"), fault.ForeignCluster))
+	return server.Facts()
+}
