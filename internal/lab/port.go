@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"context"
 	"math/rand/v2"
 	"net"
 	"strconv"
@@ -20,7 +21,7 @@ func FreePort() (int, error) {
 	var last error
 	for range 100 {
 		port := firstPort + rand.IntN(lastPort-firstPort)
-		listener, err := net.Listen("tcp", loopback(port))
+		listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", loopback(port))
 		if err != nil {
 			last = err
 			continue

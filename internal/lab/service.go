@@ -88,7 +88,7 @@ func (s *Service) Start(ctx context.Context) error {
 		return err
 	}
 	if !running {
-		if err := s.spawn(); err != nil {
+		if err := s.spawn(ctx); err != nil {
 			return fault.New(fault.ServerFailed, "start", s.Name(), err)
 		}
 	}
@@ -117,8 +117,8 @@ func (s *Service) AwaitReady(ctx context.Context) error {
 	return nil
 }
 
-// spawn starts the process and writes its record.
-func (s *Service) spawn() (err error) {
+// spawn starts the process, which outlives ctx, and writes its record.
+func (s *Service) spawn(ctx context.Context) (err error) {
 	log, err := os.OpenFile(s.LogFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
@@ -127,7 +127,7 @@ func (s *Service) spawn() (err error) {
 	if err := s.lab.Account.Own(s.LogFile()); err != nil {
 		return err
 	}
-	cmd := exec.Command(s.program.Args[0], s.program.Args[1:]...)
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), s.program.Args[0], s.program.Args[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Dir = s.program.Dir
 	if cmd.Dir == "" {
@@ -160,7 +160,7 @@ func (s *Service) spawn() (err error) {
 	}
 	// The kernel shows the new command line a moment after the program has been
 	// put in place, which is all that Start waits for.
-	shown, cancel := context.WithTimeout(context.Background(), probeTimeout)
+	shown, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
 	defer cancel()
 	if err := await(shown, func() (bool, error) { return found.alive(), nil }); err != nil {
 		return fmt.Errorf("its process ended at once: %s", s.tail())

@@ -20,18 +20,19 @@ import (
 	"github.com/frende/lifeboat/examples/frende/site"
 )
 
-var page = template.Must(template.New("page").Parse(`<!doctype html>
+const page = `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{{.Look.Title}}</title>
 <style>body{font-family:sans-serif;max-width:40em;margin:4em auto}dt{float:left;width:8em}</style></head>
 <body><h1>{{.Look.Title}}</h1><p>{{.Look.Welcome}}</p>
 <dl><dt>People</dt><dd>{{.Counts.Users}}</dd><dt>Matches</dt><dd>{{.Counts.Matches}}</dd>
 <dt>Messages</dt><dd>{{.Counts.Messages}}</dd><dt>Signed in</dt><dd>{{.Counts.Sessions}}</dd></dl>
 </body></html>
-`))
+`
 
 // frontend shares requests out over the back ends, and shows a page.
 type frontend struct {
 	look   site.Look
+	page   *template.Template
 	client *http.Client
 	log    *slog.Logger
 }
@@ -42,7 +43,7 @@ func newFrontend(places site.Network, words site.Look, log *slog.Logger) *fronte
 	for _, name := range names {
 		addresses = append(addresses, places.Backends[name])
 	}
-	return &frontend{look: words, log: log, client: &http.Client{
+	return &frontend{look: words, page: template.Must(template.New("page").Parse(page)), log: log, client: &http.Client{
 		Transport: &rotation{addresses: addresses, base: &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute}},
 		Timeout:   30 * time.Second,
 	}}
@@ -77,7 +78,7 @@ func (f *frontend) showPage(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	if err := page.Execute(w, shown); err != nil {
+	if err := f.page.Execute(w, shown); err != nil {
 		f.log.Error("page", "error", err)
 	}
 }

@@ -116,7 +116,7 @@ func (d *demo) conclude(ctx context.Context, at time.Time, hit struck) (string, 
 	if err != nil {
 		return "", err
 	}
-	if err := d.agree(report, at, answer); err != nil {
+	if err := d.agree(ctx, report, at, answer); err != nil {
 		return "", err
 	}
 	var points []string
@@ -228,7 +228,7 @@ func (d *demo) ask(ctx context.Context, lsn, cache, files string) (verdict, erro
 }
 
 // agree says why the recovery does not count, if it does not.
-func (d *demo) agree(report runReport, at time.Time, answer verdict) error {
+func (d *demo) agree(ctx context.Context, report runReport, at time.Time, answer verdict) error {
 	database, err := report.point("database")
 	if err != nil {
 		return err
@@ -252,12 +252,16 @@ func (d *demo) agree(report runReport, at time.Time, answer verdict) error {
 			return fmt.Errorf("a row acknowledged at %s is gone, and the report claims everything up to %s", gone.Format(time.RFC3339Nano), database.Time.Format(time.RFC3339Nano))
 		}
 	}
-	return d.servesAgain()
+	return d.servesAgain(ctx)
 }
 
 // servesAgain asks the application for its page, as a visitor would.
-func (d *demo) servesAgain() error {
-	response, err := (&http.Client{Timeout: 10 * time.Second}).Get("http://" + d.frontend + "/")
+func (d *demo) servesAgain(ctx context.Context) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+d.frontend+"/", nil)
+	if err != nil {
+		return err
+	}
+	response, err := (&http.Client{Timeout: 10 * time.Second}).Do(request)
 	if err != nil {
 		return err
 	}

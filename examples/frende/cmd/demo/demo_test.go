@@ -114,7 +114,7 @@ func TestNothingShortOfAgreementIsRecovered(t *testing.T) {
 			report, answer := recovered(at)
 			harm.do(&report, &answer)
 			d := &demo{out: &bytes.Buffer{}}
-			require.ErrorContains(t, d.agree(report, at, answer), harm.reason)
+			require.ErrorContains(t, d.agree(t.Context(), report, at, answer), harm.reason)
 		})
 	}
 }

@@ -25,25 +25,33 @@ const (
 	sessionLife     = 30 * 24 * time.Hour
 )
 
-// words make text that compresses about as well as what people write.
-var words = strings.Fields(`the a of and to in is you that it he was for on are as with his they at be this have from
+// vocabulary makes text that compresses about as well as what people write.
+const vocabulary = `the a of and to in is you that it he was for on are as with his they at be this have from
 	coffee evening weekend together mountain river museum concert walking laughing remember tomorrow picture
-	guitar kitchen garden harbour train window letter summer winter story morning breakfast cinema friend`)
+	guitar kitchen garden harbour train window letter summer winter story morning breakfast cinema friend`
 
-func text(r *rand.Rand, length int) string {
+// author writes one part of the data.
+type author struct {
+	*rand.Rand
+	words []string
+}
+
+// source gives the author of one part; the same seed and part write the same.
+func source(seed, part uint64) *author {
+	return &author{Rand: rand.New(rand.NewPCG(seed, part)), words: strings.Fields(vocabulary)}
+}
+
+func (a *author) text(length int) string {
 	var b strings.Builder
 	for b.Len() < length {
-		b.WriteString(words[r.IntN(len(words))])
-		if r.IntN(4) == 0 {
-			fmt.Fprintf(&b, " %x", r.Uint32()) // names, places, links
+		b.WriteString(a.words[a.IntN(len(a.words))])
+		if a.IntN(4) == 0 {
+			fmt.Fprintf(&b, " %x", a.Uint32()) // names, places, links
 		}
 		b.WriteByte(' ')
 	}
 	return b.String()[:length]
 }
-
-// source gives the random numbers of one part of the data.
-func source(seed, part uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, part)) }
 
 // fillDatabase copies rows in and says how many. It refuses a database that has people.
 func fillDatabase(ctx context.Context, dsn string, bytes int64, seed uint64) (int64, error) {
@@ -63,7 +71,7 @@ func fillDatabase(ctx context.Context, dsn string, bytes int64, seed uint64) (in
 	users := max(2, messages/messagesPerUser)
 	r := source(seed, 1)
 	_, err = conn.CopyFrom(ctx, pgx.Identifier{"users"}, []string{"name", "email"}, pgx.CopyFromSlice(int(users), func(i int) ([]any, error) {
-		return []any{text(r, 12), fmt.Sprintf("person-%d@frende.example", i+1)}, nil
+		return []any{r.text(12), fmt.Sprintf("person-%d@frende.example", i+1)}, nil
 	}))
 	if err != nil {
 		return 0, err
@@ -77,7 +85,7 @@ func fillDatabase(ctx context.Context, dsn string, bytes int64, seed uint64) (in
 	}
 	_, err = conn.CopyFrom(ctx, pgx.Identifier{"messages"}, []string{"match_id", "author_id", "key", "body"}, pgx.CopyFromSlice(int(messages), func(i int) ([]any, error) {
 		match := r.Int64N(users) + 1
-		return []any{match, match, fmt.Sprintf("loaded-%d", i), text(r, 400+r.IntN(400))}, nil
+		return []any{match, match, fmt.Sprintf("loaded-%d", i), r.text(400 + r.IntN(400))}, nil
 	}))
 	if err != nil {
 		return 0, err
@@ -98,13 +106,13 @@ func fillRedis(ctx context.Context, at site.Redis, keys int, seed uint64) (err e
 			done++
 			switch done % 10 {
 			case 0:
-				pipe.HSet(ctx, fmt.Sprintf("profile:%d", done), "name", text(r, 12), "about", text(r, 80))
+				pipe.HSet(ctx, fmt.Sprintf("profile:%d", done), "name", r.text(12), "about", r.text(80))
 			case 1:
-				pipe.RPush(ctx, fmt.Sprintf("feed:%d", done), text(r, 20), text(r, 20), text(r, 20))
+				pipe.RPush(ctx, fmt.Sprintf("feed:%d", done), r.text(20), r.text(20), r.text(20))
 			case 2:
-				pipe.ZAdd(ctx, fmt.Sprintf("nearby:%d", done), redis.Z{Score: r.Float64(), Member: text(r, 12)}, redis.Z{Score: r.Float64(), Member: text(r, 12)})
+				pipe.ZAdd(ctx, fmt.Sprintf("nearby:%d", done), redis.Z{Score: r.Float64(), Member: r.text(12)}, redis.Z{Score: r.Float64(), Member: r.text(12)})
 			default:
-				pipe.Set(ctx, fmt.Sprintf("session:loaded-%d", done), fmt.Sprintf(`{"user":%d,"device":%q}`, done, text(r, 120)), sessionLife)
+				pipe.Set(ctx, fmt.Sprintf("session:loaded-%d", done), fmt.Sprintf(`{"user":%d,"device":%q}`, done, r.text(120)), sessionLife)
 			}
 		}
 		if _, err := pipe.Exec(ctx); err != nil {
