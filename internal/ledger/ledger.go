@@ -146,7 +146,7 @@ func (l *Ledger) put(ctx context.Context, r Record, body []byte) (Entry, error) 
 		return Entry{}, err
 	}
 	entry.Hash = hash(object)
-	l.tail.add(entry)
+	l.tail.add(entry, true)
 	l.saw(entry)
 	return entry, nil
 }

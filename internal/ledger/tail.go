@@ -16,11 +16,14 @@ type tail struct {
 	read    bool             // the lookback has been read
 }
 
-func (t *tail) add(e Entry) {
+// add takes in an entry, and its id if it may come again.
+func (t *tail) add(e Entry, recent bool) {
 	if t.numbers == nil {
 		t.numbers = map[string]int64{}
 	}
-	t.numbers[e.ID] = e.Sequence
+	if recent && e.ID != "" {
+		t.numbers[e.ID] = e.Sequence
+	}
 	if e.Sequence > t.last {
 		t.last, t.hash = e.Sequence, e.Hash
 	}
@@ -48,11 +51,14 @@ func (l *Ledger) catchUp(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		done := false
 		for _, e := range entries {
-			l.tail.add(e)
 			l.saw(e)
+			past := !e.Time.IsZero() && e.Time.Before(oldest) // a damaged one has no time
+			l.tail.add(e, !past)
+			done = done || past
 		}
-		if first := entries[0]; !first.Time.IsZero() && first.Time.Before(oldest) {
+		if done {
 			break
 		}
 	}

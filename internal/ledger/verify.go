@@ -24,7 +24,7 @@ func (l *Ledger) Verify(ctx context.Context, kept ...Head) error {
 	}
 	for _, head := range heads {
 		if head.Sequence > 0 && !slices.Contains(writers, head.Writer) {
-			return broken(key(head.Writer, head.Sequence), "the whole chain is gone")
+			return broken(key(head.Writer, 1), "the whole chain is gone")
 		}
 	}
 	for _, writer := range writers {
@@ -40,13 +40,17 @@ func (l *Ledger) verifyChain(ctx context.Context, writer string, heads []Head) e
 	if err != nil {
 		return err
 	}
+	last := int64(0)
+	if len(numbers) > 0 {
+		last = numbers[len(numbers)-1]
+	}
 	expected := map[int64]string{}
 	for _, head := range heads {
 		if head.Writer != writer || head.Sequence == 0 {
 			continue
 		}
-		if head.Sequence > int64(len(numbers)) {
-			return broken(key(writer, int64(len(numbers))+1), fmt.Sprintf("the chain ends before it, but reached %d once", head.Sequence))
+		if head.Sequence > last {
+			return broken(key(writer, last+1), fmt.Sprintf("the chain ends before it, but reached %d once", head.Sequence))
 		}
 		expected[head.Sequence] = head.Hash
 	}
