@@ -13,6 +13,7 @@ import (
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/internal/target"
 	"github.com/frende/lifeboat/internal/vault"
+	"github.com/frende/lifeboat/internal/wal"
 )
 
 // Deps are what the activities need of their host.
@@ -20,9 +21,6 @@ type Deps struct {
 	// Vault opens the system's stores. onFallback is told of each object that
 	// the replica had to give, maybe concurrently.
 	Vault func(ctx context.Context, s system.System, onFallback func(vault.Fallback)) (*vault.Vault, error)
-
-	// Archive is the WAL archive of a cluster in that vault.
-	Archive func(v *vault.Vault, cluster string) (Archive, error)
 
 	// Secret resolves a reference on this host.
 	Secret func(system.SecretRef) ([]byte, error)
@@ -37,41 +35,13 @@ type Deps struct {
 	// Environment is what that command needs, as "NAME=value".
 	Environment []string
 
-	TempDir string // for WAL that is read back; empty: the system's
+	TempDir string // for WAL that is looked at; empty: the system's
 }
 
 // Services is internal/service.Control as it is used here.
 type Services interface {
 	Start(ctx context.Context, s system.Service) (changed bool, err error)
 	Stop(ctx context.Context, s system.Service) (changed bool, err error)
-}
-
-// Archive is the WAL archive of one cluster as it is used here.
-type Archive interface {
-	// Pin finds the segments that follow each other in the archive, from the one
-	// that holds the position on. WALGap: a hole lies before a later segment, or
-	// the first is missing.
-	Pin(ctx context.Context, systemID string, timeline uint32, from postgres.LSN) (Pinned, error)
-	// Fetch reads one file that a pin allows, authenticated, into dst.
-	Fetch(ctx context.Context, pin Pinned, name, dst string) error
-	// Push archives a segment out of a data directory.
-	Push(ctx context.Context, path, dataDir string) error
-	// Claim lets the data directory archive from now on, and no other.
-	Claim(ctx context.Context, systemID, dataDir string) error
-}
-
-// Pinned is the contiguous WAL that a recovery is pinned to.
-type Pinned struct {
-	First, Last postgres.Segment
-	SegmentSize int64
-	File        []byte // content of the pin file that wal-fetch reads
-}
-
-// span is the pin as a result tells it.
-func (p Pinned) span() Span {
-	return Span{
-		Timeline: p.Last.Timeline, First: p.First.Name(p.SegmentSize), Last: p.Last.Name(p.SegmentSize), End: p.Last.End(p.SegmentSize),
-	}
 }
 
 // Activities back up and recover PostgreSQL clusters.
@@ -135,12 +105,12 @@ func (j *job) fellBack() []Fallback {
 }
 
 // archive opens the WAL archive of the cluster.
-func (j *job) archive(ctx context.Context) (Archive, error) {
+func (j *job) archive(ctx context.Context) (*wal.Archive, error) {
 	opened, err := j.vault(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return j.deps.Archive(opened, j.database.Cluster)
+	return wal.New(wal.Config{Vault: opened, Cluster: j.database.Cluster})
 }
 
 // service finds the service that starts and stops the server.

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"io"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -19,6 +17,7 @@ import (
 	"github.com/frende/lifeboat/internal/temporal"
 	"github.com/frende/lifeboat/internal/tree"
 	"github.com/frende/lifeboat/internal/vault"
+	"github.com/frende/lifeboat/internal/wal"
 )
 
 // kind is the end of a base backup's name.
@@ -27,11 +26,9 @@ const kind = "base"
 // tableSuffix names the stream that says what a tar stream holds.
 const tableSuffix = ".table"
 
-// Times of the wait for the WAL that a backup needs.
-const (
-	archivePoll  = time.Second
-	archiveStall = 5 * time.Minute // without a new segment in the archive
-)
+// archiveTime is how long the server may take to archive the WAL that a base
+// backup needs. The backup is worth the wait: it is whole but for that.
+const archiveTime = 30 * time.Minute
 
 // BackupPreflight asks the server whether a base backup can be taken, and
 // whether its WAL is archived. It changes nothing.
@@ -97,11 +94,7 @@ func (a *Activities) BaseBackup(ctx context.Context, in BaseBackupInput) (_ Base
 			return BaseBackupResult{}, err
 		}
 	}
-	archive, err := j.deps.Archive(opened, j.database.Cluster)
-	if err != nil {
-		return BaseBackupResult{}, err
-	}
-	if err := j.readBackWAL(ctx, archive, taken, facts.SegmentSize); err != nil {
+	if err := j.readBackWAL(ctx, opened, taken, facts.SegmentSize); err != nil {
 		return BaseBackupResult{}, err
 	}
 	encoded, err := json.Marshal(factsOf(taken, facts))
@@ -157,56 +150,14 @@ func label(run string) string {
 }
 
 // readBackWAL waits until the archive has the WAL that makes the backup
-// consistent, and reads each segment of it back: a backup without it is none.
-func (j *job) readBackWAL(ctx context.Context, archive Archive, taken *postgres.BackupResult, segmentSize int64) error {
-	needed := postgres.SegmentBefore(taken.Timeline, taken.StopLSN, segmentSize)
-	pinned, err := awaitArchive(ctx, archive, taken, needed)
+// consistent, and reads it back: a backup without it is none.
+func (j *job) readBackWAL(ctx context.Context, opened *vault.Vault, taken *postgres.BackupResult, segmentSize int64) error {
+	archive, err := wal.New(wal.Config{Vault: opened, Cluster: j.database.Cluster})
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp(j.deps.TempDir, "lifeboat-wal-")
-	if err != nil {
-		return fault.New(fault.PathFailed, "make directory in", j.deps.TempDir, err)
-	}
-	defer os.RemoveAll(dir)
-	for segment := pinned.First; segment.Number <= needed.Number; segment = segment.Next() {
-		into := filepath.Join(dir, "segment")
-		if err := archive.Fetch(ctx, pinned, segment.Name(segmentSize), into); err != nil {
-			return err
-		}
-		if err := os.Remove(into); err != nil {
-			return fault.New(fault.PathFailed, "remove", into, err)
-		}
-	}
-	return nil
-}
-
-// awaitArchive waits for a segment as long as the archive grows.
-func awaitArchive(ctx context.Context, archive Archive, taken *postgres.BackupResult, needed postgres.Segment) (Pinned, error) {
-	poll := time.NewTicker(archivePoll)
-	defer poll.Stop()
-	stall := time.NewTimer(archiveStall)
-	defer stall.Stop()
-	var newest postgres.Segment
-	for {
-		pinned, err := archive.Pin(ctx, taken.SystemID, taken.Timeline, taken.StartLSN)
-		if err != nil && !fault.Has(err, fault.WALGap) {
-			return Pinned{}, err
-		}
-		if err == nil && pinned.Last.Number >= needed.Number {
-			return pinned, nil
-		}
-		if err == nil && pinned.Last != newest {
-			newest = pinned.Last
-			stall.Reset(archiveStall)
-		}
-		select {
-		case <-ctx.Done():
-			return Pinned{}, ctx.Err()
-		case <-stall.C:
-			return Pinned{}, fault.Newf(fault.ServerFailed, "wait for WAL of", taken.StopLSN.String(), "nothing new reached the archive for %s", archiveStall).
-				WithHint("archive_command fails or does not run: read the server's log, and pg_stat_archiver")
-		case <-poll.C:
-		}
-	}
+	limited, cancel := context.WithTimeout(ctx, archiveTime)
+	defer cancel()
+	start := wal.Point{SystemID: taken.SystemID, Timeline: taken.Timeline, LSN: taken.StartLSN, SegmentSize: segmentSize}
+	return archive.Await(limited, start, taken.StopLSN)
 }

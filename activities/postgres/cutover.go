@@ -11,6 +11,7 @@ import (
 	"github.com/frende/lifeboat/internal/postgres"
 	"github.com/frende/lifeboat/internal/target"
 	"github.com/frende/lifeboat/internal/temporal"
+	"github.com/frende/lifeboat/internal/wal"
 )
 
 // startTime is how long a server may take from its start to the position that
@@ -39,7 +40,7 @@ func (a *Activities) CutOver(ctx context.Context, in CutOverInput) (result CutOv
 	return result, err
 }
 
-func (j *job) cutOver(ctx context.Context, archive Archive, in CutOverInput) (CutOverResult, error) {
+func (j *job) cutOver(ctx context.Context, archive *wal.Archive, in CutOverInput) (CutOverResult, error) {
 	service, err := j.service()
 	if err != nil {
 		return CutOverResult{}, err
@@ -111,9 +112,12 @@ func (j *job) handOver(ctx context.Context, place Place, facts Facts) error {
 	if err != nil {
 		return err
 	}
-	if control.SystemID != facts.SystemID || control.Timeline != facts.Timeline {
-		return fault.Newf(fault.TargetRefused, "cut over", place.Staging, "it holds cluster %s on timeline %d, restored was %s on %d",
-			control.SystemID, control.Timeline, facts.SystemID, facts.Timeline)
+	if control.SystemID != facts.SystemID {
+		return fault.Newf(fault.ForeignCluster, "cut over", place.Staging, "it holds cluster %s, restored was %s", control.SystemID, facts.SystemID)
+	}
+	pinned, err := wal.ReadPin(place.pin())
+	if err != nil {
+		return err
 	}
 	owner, err := place.owner()
 	if err != nil {
@@ -122,7 +126,7 @@ func (j *job) handOver(ctx context.Context, place Place, facts Facts) error {
 	if err := postgres.LinkTablespaces(place.Staging, owner, place.links(live)); err != nil {
 		return err
 	}
-	return postgres.Handover(place.Staging, owner, facts.Timeline, j.deps.RestoreCommand(j.ref.System, j.database, place.pin()))
+	return postgres.Handover(place.Staging, owner, pinned.Timeline, j.deps.RestoreCommand(j.ref.System, j.database, place.pin()))
 }
 
 // Promote makes the server at the target a primary on a timeline of its own,

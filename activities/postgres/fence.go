@@ -12,13 +12,14 @@ import (
 	"github.com/frende/lifeboat/internal/postgres"
 	"github.com/frende/lifeboat/internal/target"
 	"github.com/frende/lifeboat/internal/temporal"
+	"github.com/frende/lifeboat/internal/wal"
 )
 
 // Times of the end of an old server.
 const (
 	fenceTime     = 30 * time.Second // until it refuses others
 	terminateTime = 30 * time.Second // until its sessions have ended
-	archiveTime   = time.Minute      // until it has archived its last segment; SalvageWAL takes what it has not
+	switchTime    = time.Minute      // until it has archived its last segment; SalvageWAL takes what it has not
 )
 
 // Fence keeps everyone but Lifeboat out of the server at the target. A server
@@ -120,12 +121,12 @@ func (j *job) drain(ctx context.Context, place Place) (TerminateConnectionsResul
 		return result, err
 	}
 	result.LSN, result.Segment = lsn, segment.Name(server.Facts().SegmentSize)
-	if result.Archived, err = server.AwaitArchived(ctx, segment, archiveTime); err != nil {
+	if result.Archived, err = server.AwaitArchived(ctx, segment, switchTime); err != nil {
 		return result, err
 	}
 	result.Note = fmt.Sprintf("%d sessions ended; WAL to %s archived", result.Terminated, lsn)
 	if !result.Archived {
-		result.Note = fmt.Sprintf("%d sessions ended; WAL to %s was not archived within %s", result.Terminated, lsn, archiveTime)
+		result.Note = fmt.Sprintf("%d sessions ended; WAL to %s was not archived within %s", result.Terminated, lsn, switchTime)
 	}
 	return result, nil
 }
@@ -177,7 +178,7 @@ func (a *Activities) SalvageWAL(ctx context.Context, in SalvageWALInput) (result
 	return result, err
 }
 
-func (j *job) salvage(ctx context.Context, archive Archive, in SalvageWALInput) (SalvageWALResult, error) {
+func (j *job) salvage(ctx context.Context, archive *wal.Archive, in SalvageWALInput) (SalvageWALResult, error) {
 	found, err := postgres.CheckDirectory(ctx, in.Place.BinDir, in.Place.Live, in.Facts.SystemID)
 	if err != nil {
 		return SalvageWALResult{}, err
@@ -188,24 +189,20 @@ func (j *job) salvage(ctx context.Context, archive Archive, in SalvageWALInput) 
 	if postgres.Running(in.Place.Live) {
 		return SalvageWALResult{}, fault.Newf(fault.TargetRefused, "salvage WAL of", in.Place.Live, "its server still runs")
 	}
-	ready, err := postgres.Unarchived(in.Place.Live)
+	archived, err := archive.Salvage(ctx, in.Place.Live)
+	unsaid := ""
+	if ctx.Err() != nil {
+		return SalvageWALResult{}, ctx.Err()
+	}
+	if err != nil {
+		// The copies below serve this recovery; that the archive lacks them is told.
+		unsaid = fmt.Sprintf("; not all could be archived: %s", fault.KindOf(err))
+	}
+	pinned, err := pin(ctx, archive, in.Facts)
 	if err != nil {
 		return SalvageWALResult{}, err
 	}
-	archived, unsaid := 0, ""
-	for _, name := range ready {
-		err := archive.Push(ctx, filepath.Join(in.Place.Live, "pg_wal", name), in.Place.Live)
-		if ctx.Err() != nil {
-			return SalvageWALResult{}, ctx.Err()
-		}
-		if err != nil {
-			// The copy below serves this recovery; that the archive lacks it is told.
-			unsaid = fmt.Sprintf("; %s could not be archived: %s", name, fault.KindOf(err))
-			break
-		}
-		archived++
-	}
-	pinned, err := pin(ctx, archive, in.Facts)
+	last, err := pinned.Last()
 	if err != nil {
 		return SalvageWALResult{}, err
 	}
@@ -214,10 +211,10 @@ func (j *job) salvage(ctx context.Context, archive Archive, in SalvageWALInput) 
 		return SalvageWALResult{}, err
 	}
 	saved, err := postgres.Salvage(ctx, postgres.SalvageConfig{
-		From: pinned.Last.Next(), SegmentSize: in.Facts.SegmentSize, SystemID: in.Facts.SystemID,
+		From: last.Next(), SegmentSize: in.Facts.SegmentSize, SystemID: in.Facts.SystemID,
 		DataDir: in.Place.Live, Staged: in.Place.Staging, Owner: owner,
 	})
-	return SalvageWALResult{Segments: saved, Note: fmt.Sprintf("%d segments archived, %d copied%s", archived, len(saved), unsaid)}, err
+	return SalvageWALResult{Segments: saved, Note: fmt.Sprintf("%d segments archived, %d copied%s", len(archived), len(saved), unsaid)}, err
 }
 
 // Unfence undoes Fence and TerminateConnections: client authentication is put

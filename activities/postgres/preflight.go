@@ -9,6 +9,7 @@ import (
 	"github.com/frende/lifeboat/internal/postgres"
 	"github.com/frende/lifeboat/internal/target"
 	"github.com/frende/lifeboat/internal/vault"
+	"github.com/frende/lifeboat/internal/wal"
 )
 
 // RestorePreflight finds the backup and checks all that can be known before
@@ -41,7 +42,7 @@ func (a *Activities) RestorePreflight(ctx context.Context, in RestorePreflightIn
 	if result.Live, err = j.look(ctx, result.Place, result.Facts.SystemID); err != nil {
 		return RestorePreflightResult{}, err
 	}
-	archive, err := j.deps.Archive(opened, j.database.Cluster)
+	archive, err := wal.New(wal.Config{Vault: opened, Cluster: j.database.Cluster})
 	if err != nil {
 		return RestorePreflightResult{}, err
 	}
@@ -49,7 +50,9 @@ func (a *Activities) RestorePreflight(ctx context.Context, in RestorePreflightIn
 	if err != nil {
 		return RestorePreflightResult{}, err
 	}
-	result.Span = pinned.span()
+	if result.Span, err = span(pinned); err != nil {
+		return RestorePreflightResult{}, err
+	}
 	places, err := needs(manifest, result.Place)
 	if err != nil {
 		return RestorePreflightResult{}, err
@@ -162,18 +165,20 @@ func sameDir(a, b string) bool {
 
 // pin finds the contiguous WAL from the backup on, and refuses when it does not
 // even reach the backup's end.
-func pin(ctx context.Context, archive Archive, facts Facts) (Pinned, error) {
-	pinned, err := archive.Pin(ctx, facts.SystemID, facts.Timeline, facts.StartLSN)
+func pin(ctx context.Context, archive *wal.Archive, facts Facts) (wal.Pin, error) {
+	pinned, err := archive.Pin(ctx, wal.Point{
+		SystemID: facts.SystemID, Timeline: facts.Timeline, LSN: facts.StartLSN, SegmentSize: facts.SegmentSize,
+	})
 	if err != nil {
-		return Pinned{}, err
+		return wal.Pin{}, err
 	}
-	needed := postgres.SegmentBefore(facts.Timeline, facts.StopLSN, facts.SegmentSize)
-	if pinned.Last.Number < needed.Number {
-		return Pinned{}, fault.Newf(fault.WALGap, "pin WAL of", facts.StopLSN.String(), "the archive ends with %s, the backup needs %s",
-			pinned.Last.Name(facts.SegmentSize), needed.Name(facts.SegmentSize)).
-			WithHint("choose another backup: this one can't be made consistent without that segment")
-	}
-	return pinned, nil
+	return pinned, pinned.Reaches(facts.StopLSN)
+}
+
+// span is the pin as a result tells it.
+func span(pinned wal.Pin) (Span, error) {
+	end, err := pinned.EndLSN()
+	return Span{Timeline: pinned.Timeline, First: pinned.Start, Last: pinned.End, End: end}, err
 }
 
 // needs lists what will be written beside each directory.

@@ -9,6 +9,7 @@ import (
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/postgres"
 	"github.com/frende/lifeboat/internal/temporal"
+	"github.com/frende/lifeboat/internal/wal"
 )
 
 // Replay starts the staged server, alone and as a standby, and replays to the
@@ -41,16 +42,20 @@ func (a *Activities) replay(ctx context.Context, in ReplayInput) (result ReplayR
 	return result, err
 }
 
-func (j *job) replayTo(ctx context.Context, archive Archive, in ReplayInput) (ReplayResult, error) {
+func (j *job) replayTo(ctx context.Context, archive *wal.Archive, in ReplayInput) (ReplayResult, error) {
 	pinned, err := pin(ctx, archive, in.Facts)
 	if err != nil {
 		return ReplayResult{}, err
 	}
-	owner, err := in.Place.owner()
+	if err := pinned.Write(in.Place.pin()); err != nil {
+		return ReplayResult{}, err
+	}
+	last, err := pinned.Last()
 	if err != nil {
 		return ReplayResult{}, err
 	}
-	if err := owner.PlaceFile(in.Place.pin(), pinned.File); err != nil {
+	to, err := span(pinned)
+	if err != nil {
 		return ReplayResult{}, err
 	}
 	instance, err := j.instance(ctx, in.Place, in.Facts, pinned)
@@ -59,12 +64,12 @@ func (j *job) replayTo(ctx context.Context, archive Archive, in ReplayInput) (Re
 	}
 	defer instance.Close(ctx)
 
-	goal := max(in.Facts.StopLSN, pinned.Last.Start(in.Facts.SegmentSize))
+	goal := max(in.Facts.StopLSN, last.Start(in.Facts.SegmentSize))
 	var at atomic.Uint64
 	from := in.Facts.StartLSN
 	stop := temporal.Heartbeats(ctx, func() any {
 		lsn := postgres.LSN(at.Load())
-		return Progress{Done: int64(max(lsn, from) - from), Total: int64(pinned.span().End - from), LSN: lsn}
+		return Progress{Done: int64(max(lsn, from) - from), Total: int64(to.End - from), LSN: lsn}
 	})
 	defer stop()
 	replayed, err := instance.WaitReplayed(ctx, goal, func(lsn postgres.LSN) { at.Store(uint64(lsn)) })
@@ -72,13 +77,17 @@ func (j *job) replayTo(ctx context.Context, archive Archive, in ReplayInput) (Re
 		return ReplayResult{}, j.diagnose(ctx, archive, pinned, instance, err)
 	}
 	return ReplayResult{
-		LSN: replayed.LSN, Timeline: in.Facts.Timeline, Committed: replayed.Committed, Span: pinned.span(), Restarts: instance.Restarts(),
+		LSN: replayed.LSN, Timeline: pinned.Timeline, Committed: replayed.Committed, Span: to, Restarts: instance.Restarts(),
 	}, nil
 }
 
 // instance starts the staged server, or finds it running.
-func (j *job) instance(ctx context.Context, place Place, facts Facts, pinned Pinned) (*postgres.Instance, error) {
+func (j *job) instance(ctx context.Context, place Place, facts Facts, pinned wal.Pin) (*postgres.Instance, error) {
 	owner, err := place.owner()
+	if err != nil {
+		return nil, err
+	}
+	last, err := pinned.Last()
 	if err != nil {
 		return nil, err
 	}
@@ -89,15 +98,15 @@ func (j *job) instance(ctx context.Context, place Place, facts Facts, pinned Pin
 	}
 	return postgres.StartInstance(ctx, postgres.InstanceConfig{
 		DataDir: place.Staging, BinDir: place.BinDir, Owner: owner, RunDir: place.Run, SocketDir: place.Socket,
-		Superuser: facts.Superuser, Version: facts.Version, Timeline: facts.Timeline, Preload: facts.Preload,
+		Superuser: facts.Superuser, Version: facts.Version, Timeline: pinned.Timeline, Preload: facts.Preload,
 		RestoreCommand: j.deps.RestoreCommand(j.ref.System, j.database, place.pin()), Environment: j.deps.Environment,
-		Last: pinned.Last, SegmentSize: facts.SegmentSize,
+		Last: last, SegmentSize: facts.SegmentSize,
 	})
 }
 
 // diagnose finds out why a replay stopped: the server knows only that
 // restore_command failed. The same file is fetched here, and its fault named.
-func (j *job) diagnose(ctx context.Context, archive Archive, pinned Pinned, instance *postgres.Instance, failed error) error {
+func (j *job) diagnose(ctx context.Context, archive *wal.Archive, pinned wal.Pin, instance *postgres.Instance, failed error) error {
 	asked := instance.Asked()
 	if !fault.Has(failed, fault.ServerFailed) || asked == "" || ctx.Err() != nil {
 		return failed

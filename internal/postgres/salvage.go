@@ -47,26 +47,6 @@ func Salvage(ctx context.Context, c SalvageConfig) ([]string, error) {
 	}
 }
 
-// Unarchived lists the segments in pg_wal that the old server had completed but
-// not archived, by its own marks (archive_status/*.ready).
-func Unarchived(dataDir string) ([]string, error) {
-	entries, err := os.ReadDir(filepath.Join(dataDir, "pg_wal", "archive_status"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, pathFault("list", dataDir, err)
-	}
-	var ready []string
-	for _, entry := range entries {
-		name := entry.Name()
-		if filepath.Ext(name) == ".ready" && IsSegment(name[:len(name)-len(".ready")]) {
-			ready = append(ready, name[:len(name)-len(".ready")])
-		}
-	}
-	return ready, nil
-}
-
 // Offsets in the long header of a segment's first page (xlog_internal.h,
 // XLogLongPageHeaderData). They are in the byte order of the host.
 const (
