@@ -84,59 +84,93 @@ func digestRows(ctx context.Context, dsn string) (digest, error) {
 	return d, err
 }
 
+// keysAtOnce is how many keys are asked for in one round trip.
+const keysAtOnce = 1000
+
 func digestKeys(ctx context.Context, at site.Redis) (d digest, err error) {
 	db := redis.NewClient(&redis.Options{Addr: at.Address, Password: at.Password})
 	defer func() { err = errors.Join(err, db.Close()) }()
-	var sum adder
-	keys := db.Scan(ctx, 0, "*", 1000).Iterator()
-	seen := map[string]bool{} // a scan may give a key twice
+	var names []string
+	keys := db.Scan(ctx, 0, "*", keysAtOnce).Iterator()
 	for keys.Next(ctx) {
-		name := keys.Val()
-		if seen[name] {
-			continue
-		}
-		seen[name] = true
-		kindOf, err := db.Type(ctx, name).Result()
-		if err != nil {
-			return d, err
-		}
-		value, err := valueOf(ctx, db, name, kindOf)
-		if err != nil {
-			return d, err
-		}
-		if kindOf == "string" && isOracleSession(value) {
-			continue
-		}
-		sum.add(name, kindOf, value)
+		names = append(names, keys.Val())
 	}
-	return sum.digest(), keys.Err()
+	if err := keys.Err(); err != nil {
+		return d, err
+	}
+	slices.Sort(names)
+	names = slices.Compact(names) // a scan may give a key twice
+	var sum adder
+	for group := range slices.Chunk(names, keysAtOnce) {
+		if err := addKeys(ctx, db, group, &sum); err != nil {
+			return d, err
+		}
+	}
+	return sum.digest(), nil
 }
 
-// valueOf writes a value down so that equal values give equal text, however
-// the server stores them.
-func valueOf(ctx context.Context, db *redis.Client, name, kindOf string) (string, error) {
-	var value any
-	var err error
+// addKeys asks for the types of some keys, then for their values, each in one
+// round trip, and adds them up. The oracle's own sessions are left out.
+func addKeys(ctx context.Context, db *redis.Client, names []string, sum *adder) error {
+	kinds := make([]*redis.StatusCmd, len(names))
+	_, err := db.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		for i, name := range names {
+			kinds[i] = pipe.Type(ctx, name)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	values := make([]func() (string, error), len(names))
+	_, err = db.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		for i, name := range names {
+			var err error
+			if values[i], err = valueOf(ctx, pipe, name, kinds[i].Val()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for i, name := range names {
+		value, err := values[i]()
+		if err != nil {
+			return err
+		}
+		if kinds[i].Val() != "string" || !isOracleSession(value) {
+			sum.add(name, kinds[i].Val(), value)
+		}
+	}
+	return nil
+}
+
+// valueOf asks for a value, and gives what writes the answer down so that equal
+// values give equal text, however the server stores them.
+func valueOf(ctx context.Context, pipe redis.Pipeliner, name, kindOf string) (func() (string, error), error) {
 	switch kindOf {
 	case "string":
-		return db.Get(ctx, name).Result()
+		answer := pipe.Get(ctx, name)
+		return answer.Result, nil
 	case "hash":
-		value, err = db.HGetAll(ctx, name).Result() // JSON sorts its keys
+		answer := pipe.HGetAll(ctx, name)
+		return func() (string, error) { return asJSON(answer.Val()) }, nil // its keys are sorted
 	case "list":
-		value, err = db.LRange(ctx, name, 0, -1).Result()
+		answer := pipe.LRange(ctx, name, 0, -1)
+		return func() (string, error) { return asJSON(answer.Val()) }, nil
 	case "zset":
-		value, err = db.ZRangeWithScores(ctx, name, 0, -1).Result()
+		answer := pipe.ZRangeWithScores(ctx, name, 0, -1)
+		return func() (string, error) { return asJSON(answer.Val()) }, nil
 	case "set":
-		var members []string
-		members, err = db.SMembers(ctx, name).Result()
-		slices.Sort(members)
-		value = members
-	default:
-		return "", fmt.Errorf("%s is a %s, which is not known here", name, kindOf)
+		answer := pipe.SMembers(ctx, name)
+		return func() (string, error) { return asJSON(slices.Sorted(slices.Values(answer.Val()))) }, nil
 	}
-	if err != nil {
-		return "", err
-	}
+	return nil, fmt.Errorf("%s is a %s, which is not known here", name, kindOf)
+}
+
+func asJSON(value any) (string, error) {
 	text, err := json.Marshal(value)
 	return string(text), err
 }
