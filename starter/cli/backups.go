@@ -11,20 +11,24 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/frende/lifeboat/internal/assembly"
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/internal/vault"
 )
 
-// vault opens the store of the configured system; Temporal is not needed to look at backups.
+// vault opens the stores of the configured system; Temporal is not needed to look at backups.
 func (a *app) vault(ctx context.Context) (*system.System, *vault.Vault, error) {
-	configured, err := a.system()
+	s, opened, err := a.storage()
 	if err != nil {
 		return nil, nil, err
 	}
-	opened, err := assembly.New(assembly.Config{Env: a.Env, Memory: int64(configured.Limits.Memory), Now: a.Now}).Vault(ctx, *configured)
-	return configured, opened, err
+	v, err := opened.Vault(ctx, *s, a.fellBack)
+	return s, v, err
+}
+
+// fellBack says that the replica had to give what the primary store could not.
+func (a *app) fellBack(f vault.Fallback) {
+	fmt.Fprintf(a.Stderr, "lifeboat: %s was read from %s: %v\n", f.Key, f.To, f.Reason)
 }
 
 // listed is one line of "backups list".

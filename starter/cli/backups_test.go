@@ -52,7 +52,7 @@ func openShop(t *testing.T) shopStore {
 	require.NoError(t, os.WriteFile(s.config, fmt.Appendf(nil, shop, server.Endpoint), 0o600))
 	configured, err := system.Load(s.config, s.lookup)
 	require.NoError(t, err)
-	s.vault, err = assembly.New(assembly.Config{Env: s.lookup}).Vault(t.Context(), *configured)
+	s.vault, err = assembly.New(assembly.Config{Env: s.lookup}).Vault(t.Context(), *configured, nil)
 	require.NoError(t, err)
 	return s
 }

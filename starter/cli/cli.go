@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/frende/lifeboat/internal/assembly"
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/system"
 )
@@ -27,6 +28,9 @@ type Process struct {
 // Run carries out one command line and gives the exit code.
 func Run(ctx context.Context, p Process) int {
 	a := &app{Process: p}
+	if fetches(p.Args) {
+		return a.runFetch(ctx)
+	}
 	err := a.execute(ctx)
 	a.explain(err)
 	return fault.ExitCode(err)
@@ -103,7 +107,8 @@ func (a *app) root() *cobra.Command {
 		a.backup(),
 		group("backups", "Look at the backups in the store", a.backupsList(), a.backupsShow()),
 		a.recover(),
-		a.approve(), a.abort(), a.watch(),
+		a.approve(), a.abort(), a.watch(), a.report(),
+		a.walPush(), a.walFetch(),
 	)
 	return root
 }
@@ -145,6 +150,11 @@ func (a *app) system() (*system.System, error) {
 		return nil, err
 	}
 	return system.Load(path, a.Env)
+}
+
+// assembly opens stores, vaults and ledgers of this process.
+func (a *app) assembly(s *system.System) *assembly.Assembly {
+	return assembly.New(assembly.Config{Env: a.Env, Memory: int64(s.Limits.Memory), Now: a.Now})
 }
 
 func (a *app) printJSON(value any) error {

@@ -1,0 +1,122 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/frende/lifeboat/internal/assembly"
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/system"
+	"github.com/frende/lifeboat/internal/wal"
+)
+
+const (
+	walFetch = "wal-fetch"
+	// exitStop makes PostgreSQL stop a recovery. Up to 125, a failed
+	// restore_command looks like the end of the archive, and a truncated cluster
+	// would be promoted (PostgreSQL documentation, "Recovering Using a
+	// Continuous Archive Backup").
+	exitStop = 126
+)
+
+// fetches says whether the command line is one of restore_command's, wherever the global flags stand.
+func fetches(args []string) bool { return slices.Contains(args, walFetch) }
+
+// runFetch is Run under PostgreSQL's contract for restore_command: whatever goes
+// wrong, a bad configuration or a defect of Lifeboat included, is not the end of the archive.
+func (a *app) runFetch(ctx context.Context) (code int) {
+	defer func() {
+		if defect := recover(); defect != nil {
+			fmt.Fprintf(a.Stderr, "lifeboat: fetch WAL: internal error: %v\nHINT: report this with the server's log; the recovery was stopped, not shortened\n", defect)
+			code = exitStop
+		}
+	}()
+	err := a.execute(ctx)
+	if !fault.Has(err, fault.WALEnd) { // the normal end of every replay is no news in the server's log
+		a.explain(err)
+	}
+	return wal.ExitCode(err)
+}
+
+func (a *app) walPush() *cobra.Command {
+	var database string
+	c := &cobra.Command{
+		Use:   "wal-push PATH",
+		Short: "Archive a WAL segment; for PostgreSQL's archive_command",
+		Long: "Archive a WAL segment. Exit code 0 only when it is in the store.\n" +
+			"Its working directory is the server's data directory, as PostgreSQL calls it.",
+		Example: "  archive_command = 'lifeboat wal-push %p'",
+		Args:    cobra.ExactArgs(1),
+		RunE: a.run(func(ctx context.Context, args []string) error {
+			storage, opened, err := a.storage()
+			if err != nil {
+				return err
+			}
+			protected, err := storage.Database(database)
+			if err != nil {
+				return err
+			}
+			archive, err := a.archive(ctx, storage, opened, protected.Cluster)
+			if err != nil {
+				return err
+			}
+			return archive.Push(ctx, args[0], wal.PushOptions{})
+		}),
+	}
+	c.Flags().StringVar(&database, "database", "", "`NAME` of the database; needed when several are configured")
+	return c
+}
+
+func (a *app) walFetch() *cobra.Command {
+	var pinned string
+	c := &cobra.Command{
+		Use:   walFetch + " NAME PATH --pin FILE",
+		Short: "Fetch a WAL segment; for PostgreSQL's restore_command",
+		Long: "Fetch a WAL segment of a recovery, up to the end that its pin fixed.\n" +
+			"Exit codes: 0 found, 1 past the pinned end, 126 anything else: PostgreSQL then stops.",
+		Example: "  restore_command = 'lifeboat wal-fetch %f %p --pin /srv/recovery/pin.json'",
+		Args:    cobra.ExactArgs(2),
+		RunE: a.run(func(ctx context.Context, args []string) error {
+			pin, err := wal.ReadPin(pinned)
+			if err != nil {
+				return err
+			}
+			storage, opened, err := a.storage()
+			if err != nil {
+				return err
+			}
+			archive, err := a.archive(ctx, storage, opened, pin.Cluster)
+			if err != nil {
+				return err
+			}
+			return archive.Fetch(ctx, pin, args[0], args[1])
+		}),
+	}
+	c.Flags().StringVar(&pinned, "pin", "", "`FILE` that fixes timeline and end of the archive")
+	return c
+}
+
+// storage reads what reaching the stores needs, and no more: archiving must go
+// on while another part of the configuration is being edited.
+func (a *app) storage() (*system.System, *assembly.Assembly, error) {
+	path, err := system.Find(a.config, a.Env)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := system.LoadStorage(path, a.Env)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s, a.assembly(s), nil
+}
+
+func (a *app) archive(ctx context.Context, s *system.System, opened *assembly.Assembly, cluster string) (*wal.Archive, error) {
+	v, err := opened.Vault(ctx, *s, nil)
+	if err != nil {
+		return nil, err
+	}
+	return wal.New(wal.Config{Vault: v, Cluster: cluster, Now: a.Now})
+}
