@@ -131,7 +131,9 @@ func Remove(ctx context.Context, dir string) error {
 	return nil
 }
 
-// End kills every service of the lab that runs.
+// End kills every service of the lab that runs, and what an earlier kill of one
+// left behind: the account's processes that both work and were started inside
+// the lab's directory.
 func (l *Lab) End(ctx context.Context) error {
 	services, err := l.Services()
 	if err != nil {
@@ -141,6 +143,11 @@ func (l *Lab) End(ctx context.Context) error {
 	for _, service := range services {
 		_, err := service.Kill(ctx)
 		errs = append(errs, err)
+	}
+	strays, err := straysOf(l.Dir, l.Account.UID)
+	errs = append(errs, err)
+	for _, stray := range strays {
+		errs = append(errs, stray.kill(), await(ctx, func() (bool, error) { return !stray.alive(), nil }))
 	}
 	return errors.Join(errs...)
 }

@@ -193,6 +193,31 @@ func TestKillLeavesAProcessThatOnlyHasTheNumber(t *testing.T) {
 	require.True(t, running)
 }
 
+func TestEndTakesWhatAKilledServiceLeft(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	// A parent that starts a child inside the lab and is killed alone.
+	left := l.Path("left")
+	require.NoError(t, l.Write(l.Path("parent.sh"), []byte("/usr/bin/tail -f "+l.Path("lab.json")+" & echo $! >"+left+"; wait\n"), 0o644))
+	service, err := l.Define(lab.Program{Name: "parent", Args: []string{"/bin/sh", l.Path("parent.sh")}})
+	require.NoError(t, err)
+	require.NoError(t, service.Start(t.Context()))
+	var pid string
+	require.Eventually(t, func() bool {
+		raw, err := os.ReadFile(left)
+		pid = strings.TrimSpace(string(raw))
+		return err == nil && pid != ""
+	}, 10*time.Second, 10*time.Millisecond)
+	_, err = service.KillAlone(t.Context())
+	require.NoError(t, err)
+	require.FileExists(t, "/proc/"+pid+"/stat", "the child outlives its parent")
+	require.NoError(t, l.End(t.Context()))
+	require.Eventually(t, func() bool {
+		state, err := os.ReadFile("/proc/" + pid + "/stat")
+		return err != nil || strings.Contains(string(state), ") Z ")
+	}, 10*time.Second, 10*time.Millisecond)
+}
+
 func TestServicesRunAsAnOrdinaryUser(t *testing.T) {
 	t.Parallel()
 	l := lab.New(t)

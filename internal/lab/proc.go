@@ -75,11 +75,8 @@ func (r record) alive() bool {
 	if err != nil || boot != r.Boot {
 		return false
 	}
-	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", r.PID))
-	if err != nil {
-		return false
-	}
-	return slices.Equal(strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00"), r.Args)
+	args, err := commandLine(r.PID)
+	return err == nil && slices.Equal(args, r.Args)
 }
 
 func (r record) signal(sig syscall.Signal) error {
@@ -121,6 +118,50 @@ func (r record) kill() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// straysOf finds the processes of an account whose working directory lies in
+// dir and whose command line names a path in it: servers on data of that
+// directory. A person's shell or editor there is no such process.
+func straysOf(dir string, uid int) ([]record, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
+	inside := dir + "/"
+	var strays []record
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		info, err := entry.Info()
+		if err != nil {
+			continue // ended meanwhile
+		}
+		if owner, ok := info.Sys().(*syscall.Stat_t); !ok || int(owner.Uid) != uid {
+			continue
+		}
+		working, err := os.Readlink("/proc/" + entry.Name() + "/cwd")
+		if err != nil || !strings.HasPrefix(working+"/", inside) {
+			continue
+		}
+		args, err := commandLine(pid)
+		if err != nil || !slices.ContainsFunc(args, func(arg string) bool { return strings.HasPrefix(arg, inside) }) {
+			continue
+		}
+		found, err := recordOf(pid, args)
+		if err != nil {
+			continue // ended meanwhile
+		}
+		strays = append(strays, found)
+	}
+	return strays, nil
+}
+
+func commandLine(pid int) ([]string, error) {
+	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00"), err
 }
 
 func childrenOf(parent int) ([]stat, error) {

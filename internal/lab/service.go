@@ -212,6 +212,13 @@ func (s *Service) Kill(ctx context.Context) (time.Time, error) {
 	return at, s.Wait(ctx)
 }
 
+// KillAlone ends the service's own process with SIGKILL, as the kernel does when
+// memory runs out, and leaves what it has started. It returns when it is gone.
+func (s *Service) KillAlone(ctx context.Context) (time.Time, error) {
+	at := time.Now()
+	return at, s.stop(ctx, syscall.SIGKILL)
+}
+
 // Wait returns when the service's process has ended.
 func (s *Service) Wait(ctx context.Context) error {
 	err := await(ctx, func() (bool, error) {

@@ -121,7 +121,8 @@ func (d *demo) strikeAgain(ctx context.Context, whole int64, victim *lab.Service
 	if err != nil {
 		return hit, fmt.Errorf("the recovery ended, or never came to %.0f %% of the database: %w", due*100, err)
 	}
-	if _, err := victim.Kill(ctx); err != nil {
+	// The process alone: whatever it has started is left for its successor.
+	if _, err := victim.KillAlone(ctx); err != nil {
 		return hit, err
 	}
 	if hit.share < chaosEarliest || hit.share > chaosLast {
