@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"os"
+	"strings"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/interceptor"
+	"go.temporal.io/sdk/worker"
+	"go.uber.org/zap"
+
+	"github.com/frende/lifeboat/activities/checks"
+	"github.com/frende/lifeboat/activities/files"
+	"github.com/frende/lifeboat/activities/postgres"
+	"github.com/frende/lifeboat/activities/records"
+	"github.com/frende/lifeboat/activities/redis"
+	"github.com/frende/lifeboat/activities/services"
+	"github.com/frende/lifeboat/activities/vault"
+	"github.com/frende/lifeboat/internal/assembly"
+	"github.com/frende/lifeboat/internal/ledger"
+	"github.com/frende/lifeboat/internal/service"
+	"github.com/frende/lifeboat/internal/system"
+	"github.com/frende/lifeboat/internal/temporal"
+	"github.com/frende/lifeboat/workflows"
+)
+
+// stopTimeout is what running steps get when the worker is asked to stop.
+const stopTimeout = 20 * time.Second
+
+// connection is the client of the Temporal server.
+type connection = client.Client
+
+// assemble builds the worker: every workflow and every activity with what it needs of this host.
+func assemble(connected connection, logger *zap.Logger, configured *system.System, configPath string, f flags) (worker.Worker, error) {
+	host, err := hostName()
+	if err != nil {
+		return nil, err
+	}
+	parts := assembly.New(assembly.Config{Env: os.LookupEnv, Memory: int64(configured.Limits.Memory)})
+	control := service.New(service.Config{})
+
+	w := worker.New(connected, f.queue, worker.Options{
+		Identity:                    "lifeboat-worker@" + host,
+		DisableRegistrationAliasing: true,
+		WorkerStopTimeout:           stopTimeout,
+		Interceptors:                []interceptor.WorkerInterceptor{temporal.FaultInterceptor(logger)},
+	})
+	workflows.Register(w)
+	for name, activities := range map[string]any{
+		"postgres.": postgres.New(postgres.Deps{
+			Vault: parts.Vault, Secret: parts.Secret, Services: control,
+			RestoreCommand: restoreCommand(f.lifeboat, configPath), Environment: environment(configured),
+		}),
+		"redis.":    redis.New(redis.Deps{Vault: parts.Vault, Secret: parts.Secret, Services: control}),
+		"files.":    files.New(files.Deps{Vault: parts.Vault}),
+		"services.": services.New(services.Deps{Control: control, Secret: parts.Secret}),
+		"checks.":   checks.New(checks.Deps{Secret: parts.Secret}),
+		"vault.":    vault.New(vault.Deps{Vault: parts.Vault, Stores: parts.Stores, Budget: parts.Budget()}),
+		"records.": records.New(records.Deps{
+			Load:     func() (system.System, error) { return load(configPath) },
+			File:     filer(parts, host),
+			Attempts: records.AttemptsFrom(connected),
+			Logger:   logger,
+		}),
+	} {
+		w.RegisterActivityWithOptions(activities, activity.RegisterOptions{Name: name})
+	}
+	return w, nil
+}
+
+// load reads the configuration anew, so that a run begins with what the file says then.
+func load(path string) (system.System, error) {
+	configured, err := system.Load(path, os.LookupEnv)
+	if err != nil {
+		return system.System{}, err
+	}
+	return *configured, nil
+}
+
+// filer appends to this host's chain of the ledger.
+func filer(parts *assembly.Assembly, host string) func(ctx context.Context, s system.System, r records.Record) error {
+	return func(ctx context.Context, s system.System, r records.Record) error {
+		opened, err := parts.Ledger(ctx, s, host)
+		if err != nil {
+			return err
+		}
+		_, err = opened.Append(ctx, ledger.Record{ID: r.ID, Kind: r.Kind, Subject: r.Subject, Body: r.Body})
+		return err
+	}
+}
+
+// restoreCommand is PostgreSQL's setting of that name, for one pinned recovery.
+func restoreCommand(lifeboat, configPath string) func(system.System, system.Database, string) string {
+	return func(_ system.System, _ system.Database, pinFile string) string {
+		return quoted(lifeboat) + " --config " + quoted(configPath) + " wal-fetch --pin " + quoted(pinFile) + " %f %p"
+	}
+}
+
+// quoted is text as one word of the shell that PostgreSQL runs the command
+// with, its per cent signs kept from PostgreSQL itself.
+func quoted(text string) string {
+	return "'" + strings.NewReplacer("'", `'\''`, "%", "%%").Replace(text) + "'"
+}
+
+// environment is what the lifeboat command needs of this worker's: the variables
+// that secrets are read from, and the SDK's.
+func environment(s *system.System) []string {
+	wanted := map[string]bool{"PATH": true, "HOME": true, "BACKUP_ENCRYPTION_KEY": true}
+	refs := append([]system.SecretRef{}, s.Keys.Encryption...)
+	for _, store := range s.Stores {
+		refs = append(refs, store.AccessKey, store.SecretKey)
+	}
+	for _, database := range s.Databases {
+		refs = append(refs, database.Connection)
+	}
+	for _, cache := range s.Caches {
+		refs = append(refs, cache.Password)
+	}
+	for _, ref := range refs {
+		if name, ok := strings.CutPrefix(string(ref), "env:"); ok {
+			wanted[name] = true
+		}
+	}
+	var kept []string
+	for _, variable := range os.Environ() {
+		name, _, _ := strings.Cut(variable, "=")
+		if wanted[name] || strings.HasPrefix(name, "AWS_") || strings.HasPrefix(name, "DB_BACKUP_") {
+			kept = append(kept, variable)
+		}
+	}
+	return kept
+}

@@ -1,0 +1,122 @@
+// Command lifeboat-worker runs Lifeboat's workflows and activities on the
+// machine whose components it backs up and recovers.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/system"
+	"github.com/frende/lifeboat/internal/temporal"
+	"github.com/frende/lifeboat/workflows/api"
+)
+
+// flags are the command line.
+type flags struct {
+	config   string
+	queue    string
+	lifeboat string
+}
+
+func main() {
+	var f flags
+	flag.StringVar(&f.config, "config", "", "configuration `FILE` (default: $LIFEBOAT_CONFIG, ./lifeboat.yaml, /etc/lifeboat/lifeboat.yaml)")
+	flag.StringVar(&f.queue, "queue", api.Queue, "task `QUEUE` to serve")
+	flag.StringVar(&f.lifeboat, "lifeboat", "", "`PATH` of the lifeboat command, for restore_command (default: beside this program)")
+	flag.Parse()
+	if err := serve(f); err != nil {
+		fmt.Fprintln(os.Stderr, "lifeboat-worker:", err)
+		if hint := fault.HintOf(err); hint != "" {
+			fmt.Fprintln(os.Stderr, "HINT:", hint)
+		}
+		os.Exit(fault.ExitCode(err))
+	}
+}
+
+func serve(f flags) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	logger, err := zap.NewProduction()
+	if err != nil {
+		return fault.New(fault.Unsupported, "open log", "stderr", err)
+	}
+	path, err := system.Find(f.config, os.LookupEnv)
+	if err != nil {
+		return err
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return fault.New(fault.ConfigInvalid, "find configuration", path, err)
+	}
+	configured, err := system.Load(path, os.LookupEnv)
+	if err != nil {
+		return err
+	}
+	if f.lifeboat, err = besideThis(f.lifeboat); err != nil {
+		return err
+	}
+	connected, err := dial(ctx, logger)
+	if err != nil {
+		return err
+	}
+	defer connected.Close()
+	w, err := assemble(connected, logger, configured, path, f)
+	if err != nil {
+		return err
+	}
+	logger.Info("serving", zap.String("system", configured.Name), zap.String("queue", f.queue), zap.String("config", path))
+	if err := w.Start(); err != nil {
+		return fault.New(fault.TemporalUnavailable, "start worker on queue", f.queue, err)
+	}
+	<-ctx.Done()
+	logger.Info("stopping: running steps are given time to end", zap.Duration("at most", stopTimeout))
+	w.Stop()
+	return nil
+}
+
+// dial connects to Temporal and keeps trying: after a power cut the worker may
+// be up first.
+func dial(ctx context.Context, logger *zap.Logger) (connection, error) {
+	for {
+		connected, err := temporal.Dial(ctx, logger)
+		if !fault.Has(err, fault.TemporalUnavailable) {
+			return connected, err
+		}
+		logger.Warn("waiting for Temporal", zap.Error(err))
+		select {
+		case <-time.After(2 * time.Second):
+		case <-ctx.Done():
+			return nil, errors.Join(err, ctx.Err())
+		}
+	}
+}
+
+// besideThis finds the lifeboat command that restore_command calls.
+func besideThis(given string) (string, error) {
+	path := given
+	if path == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return "", fault.New(fault.PathFailed, "find", "lifeboat", err)
+		}
+		path = filepath.Join(filepath.Dir(self), "lifeboat")
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", fault.New(fault.PathFailed, "find", path, err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		return "", fault.New(fault.ConfigInvalid, "find the lifeboat command at", path, err).
+			WithHint("install it beside lifeboat-worker, or say where it is with -lifeboat")
+	}
+	return path, nil
+}
