@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"time"
@@ -15,6 +16,9 @@ import (
 
 // lockPoll is how often a lock that another attempt of the same run holds is tried again.
 const lockPoll = 50 * time.Millisecond
+
+// longestRecord is more than a record can be.
+const longestRecord = 64 << 10
 
 // holder is what a lock file says.
 type holder struct {
@@ -132,16 +136,16 @@ func (h *Held) Release() error {
 // readHolder reads the record; an empty or torn one is nobody's, since it is
 // written before anything is done under the lock.
 func readHolder(file *os.File) (holder, error) {
-	body := make([]byte, 4096)
+	body := make([]byte, longestRecord)
 	n, err := file.ReadAt(body, 0)
-	if n == 0 || err == nil {
-		return holder{}, nil
+	if err != nil && !errors.Is(err, io.EOF) {
+		return holder{}, err
 	}
 	var owner holder
-	if json.Unmarshal(body[:n], &owner) != nil {
+	if !json.Valid(body[:n]) {
 		return holder{}, nil
 	}
-	return owner, nil
+	return owner, json.Unmarshal(body[:n], &owner)
 }
 
 func writeHolder(file *os.File, owner holder) error {

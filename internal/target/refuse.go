@@ -60,12 +60,12 @@ func swappable(dir string) error {
 	if err != nil {
 		return err
 	}
-	for _, mount := range mounts {
-		if mount == filepath.Clean(dir) {
-			return fault.Newf(fault.TargetRefused, "prepare target", dir, "it is a mount point").
-				WithHint("a mount point can't be renamed: move the data into a directory inside the mount and point the server there")
-		}
-		return refuse("%s is mounted inside it", mount)
+	if slices.Contains(mounts, filepath.Clean(dir)) {
+		return fault.Newf(fault.TargetRefused, "prepare target", dir, "it is a mount point").
+			WithHint("a mount point can't be renamed: move the data into a directory inside the mount and point the server there")
+	}
+	if len(mounts) > 0 {
+		return refuse("%s is mounted inside it", mounts[0])
 	}
 	here, err := inodeOf(dir)
 	if err != nil {
