@@ -51,13 +51,13 @@ func (v *verification) run(ctx context.Context, entries []tree.Entry) error {
 	if err := v.strangers(ctx, entries); err != nil {
 		return err
 	}
-	group, ctx := errgroup.WithContext(ctx)
+	group, each := errgroup.WithContext(ctx)
 	group.SetLimit(2 * runtime.GOMAXPROCS(0))
 	for _, entry := range entries {
-		if ctx.Err() != nil {
+		if each.Err() != nil {
 			break
 		}
-		group.Go(func() error { return v.compare(ctx, entry) })
+		group.Go(func() error { return v.compare(each, entry) })
 	}
 	if err := group.Wait(); err != nil {
 		return err

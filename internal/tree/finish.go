@@ -219,7 +219,9 @@ func (x *Extraction) completeDir(entry Entry) error {
 }
 
 // sync brings everything to the disk, the staging directory's own name included.
-// One syncfs does in one journal commit what an fsync per file does in many.
+// One syncfs does in one journal commit what an fsync per file does in many:
+// 5,000 files of 40 KiB took 0.2 to 0.3 s, and 0.4 to 0.9 s with 8 to 32 fsyncs
+// at once (ext4).
 func (x *Extraction) sync() error {
 	if err := syncFileSystem(x.dir); err != nil {
 		return writeFault("sync", x.c.Root, err)

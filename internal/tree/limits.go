@@ -10,12 +10,12 @@ import (
 type Limits struct {
 	Entries int   // most entries; default 20 million
 	Bytes   int64 // most bytes to write; default: no bound, for the caller's preflight knows the disk
-	Ratio   int64 // most bytes of files per stored byte, once files pass 1 GiB; default 100,000
+	Ratio   int64 // most bytes of files per stored byte, once files pass 1 TiB; default 100,000
 }
 
-// ratioFrom is the size of all files below which Ratio does not count: a small
-// image with one block in it is no bomb.
-const ratioFrom = 1 << 30
+// ratioFrom is the size of all files below which Ratio does not count: holes
+// take no space, and a disk image with one block in it is no bomb.
+const ratioFrom = 1 << 40
 
 func (l Limits) withDefaults() Limits {
 	if l.Entries == 0 {

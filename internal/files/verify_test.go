@@ -1,0 +1,103 @@
+package files_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/files"
+	"github.com/frende/lifeboat/internal/system"
+)
+
+func TestEveryDifferenceFailsTheVerification(t *testing.T) {
+	for name, change := range map[string]func(root string) error{
+		"missing file":   func(root string) error { return os.Remove(filepath.Join(root, "d/b")) },
+		"strange file":   func(root string) error { return os.WriteFile(filepath.Join(root, "d/stranger"), nil, 0o600) },
+		"other content":  func(root string) error { return rewrite(filepath.Join(root, "d/b"), "D/b") },
+		"longer content": func(root string) error { return rewrite(filepath.Join(root, "d/b"), "d/b+") },
+		"other mode":     func(root string) error { return os.Chmod(filepath.Join(root, "a"), 0o640) },
+		"other time": func(root string) error {
+			return os.Chtimes(filepath.Join(root, "a"), time.Time{}, time.Unix(1, 0))
+		},
+		"other link": func(root string) error {
+			return cmpErr(os.Remove(filepath.Join(root, "link")), os.Symlink("b", filepath.Join(root, "link")))
+		},
+		"link become file": func(root string) error {
+			return cmpErr(os.Remove(filepath.Join(root, "link")), os.WriteFile(filepath.Join(root, "link"), nil, 0o600))
+		},
+		"hard link become copy": func(root string) error {
+			return cmpErr(os.Remove(filepath.Join(root, "too")), os.WriteFile(filepath.Join(root, "too"), []byte("a"), 0o600))
+		},
+		"file become directory": func(root string) error {
+			return cmpErr(os.Remove(filepath.Join(root, "d/b")), os.Mkdir(filepath.Join(root, "d/b"), 0o600))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			write(t, root, "a", "d/b")
+			require.NoError(t, os.Symlink("a", filepath.Join(root, "link")))
+			require.NoError(t, os.Link(filepath.Join(root, "a"), filepath.Join(root, "too")))
+			entries, _, stream := capture(t, system.FileSet{Name: "uploads", Root: root})
+			restored := extract(t, entries, stream)
+			_, err := files.Verify(t.Context(), restored, entries, nil)
+			require.NoError(t, err)
+			require.NoError(t, change(restored))
+			_, err = files.Verify(t.Context(), restored, entries, nil)
+			require.ErrorIs(t, err, fault.VerificationFailed.Err())
+		})
+	}
+}
+
+// rewrite changes a file's content and nothing else that can be seen.
+func rewrite(name, content string) error {
+	info, err := os.Stat(name)
+	if err != nil {
+		return err
+	}
+	return cmpErr(os.WriteFile(name, []byte(content), 0o600), os.Chtimes(name, time.Time{}, info.ModTime()))
+}
+
+func TestWhatASetLeavesOutIsCarried(t *testing.T) {
+	set := system.FileSet{Name: "uploads", Include: []string{"*.jpg"}, Exclude: []string{"cache"}}
+	live, staged := t.TempDir(), t.TempDir()
+	write(t, live, "a.jpg", "new.jpg", "notes.txt", "deep/er/b.txt", "deep/c.jpg", "cache/d.jpg")
+	require.NoError(t, os.Symlink("a.jpg", filepath.Join(live, "latest")))
+	require.NoError(t, os.Chmod(filepath.Join(live, "deep"), 0o751))
+	write(t, staged, "a.jpg", "old.jpg")
+
+	carried, err := files.Carry(t.Context(), set, live, staged)
+	require.NoError(t, err)
+	require.Positive(t, carried)
+	for _, name := range []string{"a.jpg", "old.jpg", "notes.txt", "deep/er/b.txt", "cache/d.jpg"} {
+		require.FileExists(t, filepath.Join(staged, name))
+	}
+	for _, name := range []string{"new.jpg", "deep/c.jpg"} {
+		require.NoFileExists(t, filepath.Join(staged, name), "the backup speaks for what the set takes")
+	}
+	target, err := os.Readlink(filepath.Join(staged, "latest"))
+	require.NoError(t, err)
+	require.Equal(t, "a.jpg", target)
+	info, err := os.Stat(filepath.Join(staged, "deep"))
+	require.NoError(t, err)
+	require.EqualValues(t, 0o751, info.Mode().Perm())
+
+	again, err := files.Carry(t.Context(), set, live, staged)
+	require.NoError(t, err)
+	require.Zero(t, again)
+}
+
+func TestASetOfEverythingCarriesNothing(t *testing.T) {
+	live, staged := t.TempDir(), t.TempDir()
+	write(t, live, "a")
+	carried, err := files.Carry(t.Context(), system.FileSet{Name: "uploads"}, live, staged)
+	require.NoError(t, err)
+	require.Zero(t, carried)
+	require.NoFileExists(t, filepath.Join(staged, "a"))
+	carried, err = files.Carry(t.Context(), system.FileSet{Name: "uploads", Include: []string{"*.jpg"}}, filepath.Join(live, "gone"), staged)
+	require.NoError(t, err)
+	require.Zero(t, carried)
+}
