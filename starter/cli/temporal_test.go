@@ -66,6 +66,17 @@ func recovery(ctx workflow.Context, in api.Input[api.RecoverInput]) (api.Recover
 	return api.RecoverResult{System: input.System, Met: true, Objective: system.Duration(time.Hour), RTA: system.Duration(time.Second)}, nil
 }
 
+// uploads stands for BackupFiles.
+func uploads(_ workflow.Context, in api.Input[api.BackupInput]) (api.BackupResult, error) {
+	input, err := in.Checked(api.BackupFiles)
+	if err != nil {
+		return api.BackupResult{}, temporalfault.ToTemporal(err)
+	}
+	return api.BackupResult{System: input.System, Started: noon, Finished: noon.Add(2 * time.Second), Backups: []api.BackupMade{
+		{Component: "files/" + input.Component, Key: "file-backups/k", Bytes: 2 << 20, Stored: 1 << 20, Proof: "L1"},
+	}}, nil
+}
+
 // buffer can be read while a command writes to it.
 type buffer struct {
 	mu sync.Mutex
@@ -129,6 +140,7 @@ func TestOperatorsOfARecovery(t *testing.T) {
 
 	w := worker.New(c, api.Queue, worker.Options{DisableRegistrationAliasing: true})
 	w.RegisterWorkflowWithOptions(recovery, workflow.RegisterOptions{Name: api.RecoverSystem})
+	w.RegisterWorkflowWithOptions(uploads, workflow.RegisterOptions{Name: api.BackupFiles})
 	require.NoError(t, w.Start())
 	t.Cleanup(w.Stop)
 	require.Eventually(t, func() bool { return strings.Contains(first.stdout.String(), "approve it") }, 20*time.Second, 50*time.Millisecond)
@@ -170,6 +182,11 @@ func TestOperatorsOfARecovery(t *testing.T) {
 	var decoded api.RecoverResult
 	require.NoError(t, json.Unmarshal([]byte(result.stdout.String()), &decoded))
 	require.True(t, decoded.Met)
+
+	// A backup tells what it made.
+	made := command(t, "backup", "files", "uploads").wait(t)
+	require.Equal(t, 0, made.code, made.stderr.String())
+	require.Contains(t, made.stdout.String(), "files/uploads  1.0 MiB of 2.0 MiB  proven L1  file-backups/k\nBACKED UP frende in 2.0s: 1 backup\n")
 
 	// A run that does not exist.
 	for _, args := range [][]string{{"watch", "recover/nobody"}, {"abort", "recover/nobody"}} {
