@@ -56,7 +56,9 @@ func (a *Archive) mayPush(ctx context.Context, systemID, dataDir string) error {
 
 // holds compares the directory's marker with the newest incarnation.
 func (a *Archive) holds(newest incarnation, systemID, dataDir string) error {
-	held := func(format string, args ...any) error { return fault.Newf(fault.WALHeld, "push WAL from", dataDir, format, args...) }
+	held := func(format string, args ...any) error {
+		return fault.Newf(fault.WALHeld, "push WAL from", dataDir, format, args...)
+	}
 	mine, err := readMarker(dataDir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return held("it has no %s, and incarnation %d archives here", MarkerName, newest.Number)
