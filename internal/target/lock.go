@@ -111,7 +111,7 @@ func tryLock(dir, run string) (*Held, error) {
 
 func busy(dir string, owner holder) error {
 	return fault.Newf(fault.TargetBusy, "lock", dir, "run %s holds it since %s", owner.Run, owner.Since.Format(time.RFC3339)).
-		WithHint("watch that run with: lifeboat watch %s, and wait for its end or abort it; if it no longer exists, remove %s", owner.Run, lockPath(dir))
+		WithHint("wait for that run to end, or abort it; if it no longer exists in Temporal, remove %s", lockPath(dir))
 }
 
 // Close leaves the lock to the run's next attempt: the process lets go of it,

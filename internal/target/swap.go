@@ -145,7 +145,7 @@ func (m mover) forward(j journal) error {
 	if err != nil {
 		return err
 	}
-	if at.current == j.New && at.old == j.Former {
+	if at.current == j.New && at.old == j.Former && at.staged == (inode{}) {
 		return m.settle(j)
 	}
 	if at.current != (inode{}) && at.current == j.Former && at.staged == j.New && at.old == (inode{}) {
@@ -153,6 +153,10 @@ func (m mover) forward(j journal) error {
 			return err
 		}
 		at.current, at.old = inode{}, j.Former
+	}
+	if at.current == j.New && at.staged != (inode{}) {
+		return fault.Newf(fault.TargetRefused, "swap", j.Current, "run %s has put its directory in place already, and %s exists again", j.Run, j.Staged).
+			WithHint("each recovery needs a run of its own")
 	}
 	if at.current != (inode{}) || at.old != j.Former || at.staged != j.New {
 		return j.disturbed("swap")

@@ -224,6 +224,17 @@ func TestUndoIsRefusedAfterAnotherRunHasSwapped(t *testing.T) {
 	holds(t, current, "old")
 }
 
+func TestARunSwapsOnce(t *testing.T) {
+	current := fixture(t, false)
+	_, err := Swap(t.Context(), SwapRequest{Current: current, Run: run})
+	require.NoError(t, err)
+	fill(t, Staging(current, run), "newer")
+	_, err = Swap(t.Context(), SwapRequest{Current: current, Run: run})
+	require.True(t, fault.Has(err, fault.TargetRefused), "a second directory is not taken for the first: %v", err)
+	holds(t, current, "new")
+	holds(t, Staging(current, run), "newer")
+}
+
 func TestSwapWithNothingStagedTouchesNothing(t *testing.T) {
 	current := filepath.Join(t.TempDir(), "data")
 	fill(t, current, "old")
