@@ -27,11 +27,17 @@ const (
 	size   = 1 << 20 // bytes of a made-up segment
 )
 
+func makeVault(primary, replica store.Store) (*vault.Vault, error) {
+	ring, err := keys.NewRing(keys.Config{Secrets: []keys.Secret{keys.NewSecret([]byte(strings.Repeat("ab", 32)))}})
+	if err != nil {
+		return nil, err
+	}
+	return vault.New(vault.Config{Store: primary, Replica: replica, Keys: ring, Budget: vault.NewBudget(256 << 20)})
+}
+
 func newVault(t *testing.T, primary, replica store.Store) *vault.Vault {
 	t.Helper()
-	ring, err := keys.NewRing(keys.Config{Secrets: []keys.Secret{keys.NewSecret([]byte(strings.Repeat("ab", 32)))}})
-	require.NoError(t, err)
-	v, err := vault.New(vault.Config{Store: primary, Replica: replica, Keys: ring, Budget: vault.NewBudget(256 << 20)})
+	v, err := makeVault(primary, replica)
 	require.NoError(t, err)
 	return v
 }

@@ -113,36 +113,28 @@ func (a *Archive) fetchHistory(ctx context.Context, pin Pin, name, dst string) e
 }
 
 // patiently reads an object, again and again while the error may pass and
-// patience lasts.
+// patience lasts. A try that has begun may end: a slow network is no fault.
 func (a *Archive) patiently(ctx context.Context, key string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, a.cfg.Patience)
-	defer cancel()
-	var failed error // by the store; when the time is up, it says more than that
+	enough := time.After(a.cfg.Patience)
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
 		body, err := a.cfg.Vault.GetSealed(ctx, key)
 		if err == nil {
 			return body, nil
 		}
-		if ctx.Err() == nil || failed == nil {
-			failed = err
+		if ctx.Err() != nil {
+			return nil, fault.New(fault.StorageUnavailable, "fetch WAL", key, context.Cause(ctx))
 		}
 		if !fault.Retryable(err) {
-			return nil, failed
+			return nil, err
 		}
 		select {
 		case <-time.After(pause):
+		case <-enough:
+			return nil, err
 		case <-ctx.Done():
-			return nil, named(failed, key)
+			return nil, err
 		}
 	}
-}
-
-// named makes sure that an error has a name.
-func named(err error, key string) error {
-	if fault.KindOf(err) == "" {
-		return fault.New(fault.StorageUnavailable, "fetch WAL", key, err)
-	}
-	return err
 }
 
 // place writes beside and renames. PostgreSQL itself makes what it keeps of it durable.
