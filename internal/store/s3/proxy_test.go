@@ -57,6 +57,13 @@ func (p *proxy) strike(method string, faults ...func(*proxy, http.ResponseWriter
 	}
 }
 
+// count is how many requests have come.
+func (p *proxy) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.requests
+}
+
 // forget drops what is left of the queue.
 func (p *proxy) forget() {
 	p.mu.Lock()
