@@ -170,6 +170,16 @@ func (r *Ring) open(keyID string, slots []Slot) (*DataKey, error) {
 	}
 }
 
+// Recipients are the public halves of the ring's identities, as writers are
+// configured with them.
+func (r *Ring) Recipients() []string {
+	out := make([]string, 0, len(r.identities))
+	for _, i := range r.identities {
+		out = append(out, encode32(i.private.PublicKey().Bytes()))
+	}
+	return out
+}
+
 func (r *Ring) unwrap(body slotBody) (payload []byte, mine bool, err error) {
 	for _, s := range r.secrets {
 		if s.kind == body.Kind {

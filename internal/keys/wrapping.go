@@ -28,10 +28,10 @@ type symmetric struct {
 	kind       string
 	passphrase []byte
 
-	mu       sync.Mutex
-	stretch  argon2Parameters             // what this ring writes with; passphrases only
+	mu        sync.Mutex
+	stretch   argon2Parameters             // what this ring writes with; passphrases only
 	stretched map[argon2Fingerprint][]byte // W by its parameters: Argon2id runs once for each
-	raw      []byte
+	raw       []byte
 }
 
 // argon2Parameters stand in the slots that a passphrase wraps. Memory is in KiB.

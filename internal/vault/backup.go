@@ -2,6 +2,7 @@ package vault
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 
 	"github.com/frende/lifeboat/internal/fault"
@@ -82,9 +83,16 @@ func (v *Vault) readManifest(ctx context.Context, key string) (*Manifest, error)
 	return m, v.moveIn(ctx, m)
 }
 
+// isTombstone says whether the manifest's place was taken to end the backup.
 func (v *Vault) isTombstone(ctx context.Context, object string) bool {
-	info, err := v.cfg.Store.Head(ctx, object)
-	return err == nil && info.Size < tombstoneBelow
+	raw, err := readSmall(ctx, v.cfg.Store, object)
+	if err != nil || len(raw) >= tombstoneBelow {
+		return false
+	}
+	var found struct {
+		Tombstone bool `json:"tombstone"`
+	}
+	return json.Unmarshal(raw, &found) == nil && found.Tombstone
 }
 
 // readWhole reads a whole object into memory of its own. The budget is held

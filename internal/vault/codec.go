@@ -110,7 +110,9 @@ func (c *codecs) compress(with codec, scratch, plain []byte) (out []byte, ok boo
 func (c *codecs) decompress(with codec, dst, packed []byte) error {
 	switch with {
 	case codecZstd:
-		out, err := c.decoder.DecodeAll(packed, dst[:0:len(dst)])
+		// With room behind dst the decoder takes its faster path, and may write a
+		// few bytes there; frames are decoded in order, so the next one covers them.
+		out, err := c.decoder.DecodeAll(packed, dst[:0])
 		if err != nil {
 			return err
 		}

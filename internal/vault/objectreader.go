@@ -185,6 +185,9 @@ func (r *objectReader) readHeader() error {
 		return errForeign
 	}
 	key, err := r.v.readKey(r.ctx, h.KeyID)
+	if fault.Has(err, fault.InputInvalid) { // no key has such an id
+		return errHeader
+	}
 	if err != nil {
 		r.final = true // all stores were asked for it
 		return err

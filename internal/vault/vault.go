@@ -12,7 +12,9 @@ import (
 )
 
 // Sizes. A frame is what is compressed and sealed at once and the least that is
-// read; a chunk is what is put at once. See docs/adr for the measurements.
+// read; a chunk is what is put at once. Frames of 256 KiB, 512 KiB and 1 MiB store
+// a PostgreSQL cluster at 0.348, 0.347 and 0.347 of its size and cost the same
+// time, so the size is chosen for fine ranges and little memory.
 const (
 	DefaultChunkSize = 16 << 20
 	MaxChunkSize     = 32 << 20

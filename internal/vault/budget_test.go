@@ -1,0 +1,168 @@
+package vault
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/frende/lifeboat/internal/fault"
+)
+
+// TestNothingWaitsForEverHoweverLittleMemoryThereIs has four backups write
+// twelve streams each from one goroutine, interleaved, while readers in order
+// feed further backups and chunks are read in parallel: all in one budget in
+// which their chunks would not fit at once.
+func TestNothingWaitsForEverHoweverLittleMemoryThereIs(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	budget := NewBudget(1200 << 10)
+	v := small(t, func(c *Config) { c.Budget, c.ChunkSize, c.FrameSize = budget, 64<<10, 1<<10 })
+	sources := map[string][]byte{}
+	for i := range 6 {
+		sources[fmt.Sprint("s", i)] = noise(uint64(i), 400_000)
+	}
+	m := backUp(t, v, testIntent("none"), sources)
+	b := open(t, v, m.Key)
+
+	group, ctx := errgroup.WithContext(ctx)
+	for run := range 4 {
+		group.Go(func() error { return interleaved(ctx, v, run) })
+		group.Go(func() error { return copied(ctx, v, b, 10+run) })
+		group.Go(func() error {
+			return b.ReadChunks(ctx, fmt.Sprint("s", run), nil, func(_ context.Context, c Chunk) error {
+				if !bytes.Equal(sources[fmt.Sprint("s", run)][c.Offset:][:len(c.Data)], c.Data) {
+					return io.ErrUnexpectedEOF
+				}
+				return nil
+			})
+		})
+		group.Go(func() error { return b.Verify(ctx, nil) })
+	}
+	require.NoError(t, group.Wait())
+	require.Zero(t, budget.Used())
+	require.LessOrEqual(t, budget.Peak(), budget.Limit())
+	require.Greater(t, budget.Peak(), budget.Limit()/2)
+	for run := range 4 {
+		copied := open(t, v, runIntent(10+run).Key())
+		for name, data := range sources {
+			got, err := readStream(t.Context(), copied, name)
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(data, got))
+		}
+	}
+}
+
+func runIntent(run int) Intent {
+	in := testIntent("none")
+	in.RunID, in.At = fmt.Sprint("run/", run), in.At.Add(time.Duration(run)*time.Hour)
+	return in
+}
+
+// interleaved writes to twelve open streams in turn.
+func interleaved(ctx context.Context, v *Vault, run int) error {
+	w, err := v.Begin(ctx, runIntent(run+1))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = w.Close() }()
+	var streams []*StreamWriter
+	for i := range 12 {
+		s, err := w.Create(ctx, fmt.Sprint(i))
+		if err != nil {
+			return err
+		}
+		streams = append(streams, s)
+	}
+	piece := noise(1, 9_999)
+	for range 30 {
+		for _, s := range streams {
+			if _, err := s.Write(piece); err != nil {
+				return err
+			}
+		}
+	}
+	for _, s := range streams {
+		if err := s.Close(); err != nil {
+			return err
+		}
+	}
+	_, err = w.Commit(ctx, nil)
+	return err
+}
+
+// copied reads six streams that are open at once into a new backup.
+func copied(ctx context.Context, v *Vault, from *Backup, run int) error {
+	w, err := v.Begin(ctx, runIntent(run))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = w.Close() }()
+	var readers []io.ReadCloser
+	for _, s := range from.Manifest().Streams {
+		r, err := from.Open(ctx, s.Name)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = r.Close() }()
+		if _, err := r.Read(make([]byte, 0)); err != nil {
+			return err
+		}
+		readers = append(readers, r)
+	}
+	for i, s := range from.Manifest().Streams {
+		out, err := w.Create(ctx, s.Name)
+		if err != nil {
+			return err
+		}
+		if _, err := io.Copy(out, readers[i]); err != nil {
+			return err
+		}
+		if err := out.Close(); err != nil {
+			return err
+		}
+	}
+	_, err = w.Commit(ctx, nil)
+	return err
+}
+
+func TestMoreThanTheWholeBudgetIsRefusedAtOnce(t *testing.T) {
+	b := NewBudget(100)
+	requireFault(t, b.Acquire(t.Context(), 101), fault.ConfigInvalid, "101 bytes")
+	require.NoError(t, b.Acquire(t.Context(), 100))
+	require.EqualValues(t, 100, b.Used())
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, b.Acquire(ctx, 1), context.Canceled)
+	b.Release(100)
+	require.Zero(t, b.Used())
+}
+
+func TestExtrasLeaveTheLastQuarterToFloors(t *testing.T) {
+	b := NewBudget(100)
+	require.True(t, b.tryExtra(75))
+	require.False(t, b.tryExtra(1))
+	require.NoError(t, b.Acquire(t.Context(), 25))
+	b.Release(25)
+	b.releaseExtra(75)
+	require.True(t, b.tryExtra(75))
+}
+
+func TestReadingKeepsToItsRate(t *testing.T) {
+	l := newLimiter(1 << 20)
+	start := time.Now()
+	for range 5 {
+		require.NoError(t, l.wait(t.Context(), 20<<10))
+	}
+	require.GreaterOrEqual(t, time.Since(start), 75*time.Millisecond) // the last 20 KiB are not waited for
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.NoError(t, l.wait(t.Context(), 1<<30))
+	require.ErrorIs(t, l.wait(ctx, 1), context.Canceled)
+	require.NoError(t, newLimiter(0).wait(t.Context(), 1<<40))
+}
