@@ -47,8 +47,11 @@ const (
 )
 
 // RecoveryID is the workflow ID of a recovery that lifeboat starts: of a whole
-// system when kind is "", else of all or one component of a kind.
-func RecoveryID(system, kind, name string) string { return joined("recover", system, kind, name) }
+// system when kind is "", else of one or all components of a kind. target is ""
+// for production.
+func RecoveryID(system, target, kind string) string {
+	return ComponentRecoveryID(system, target, kind, "")
+}
 
 // ComponentRecoveryID is the fixed ID of the child that recovers one component
 // of one target. kind and name are those of the component; target is "" for production.

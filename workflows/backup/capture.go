@@ -28,7 +28,7 @@ func (b *backing) capture(ctx workflow.Context, component system.Component) (api
 	if err := b.Do(ctx, b.step(component, "read-back", fmt.Sprintf("read back every byte of %s", made.Key), run.Long), vaultActivities.Verify,
 		vault.VerifyInput{System: b.system, Key: made.Key}, &verified,
 		func() string {
-			return fmt.Sprintf("L1: %s in %d objects", system.Bytes(verified.Bytes), verified.Objects)
+			return fmt.Sprintf("L1: %s in %d objects", system.Bytes(verified.Bytes).Human(), verified.Objects)
 		}); err != nil {
 		return made, err
 	}
@@ -63,11 +63,11 @@ func (b *backing) database(ctx workflow.Context, component system.Component) (ap
 	ref := postgres.Ref{System: b.system, Component: component.Name, RunID: b.runID()}
 	var ready postgres.BackupPreflightResult
 	if err := b.Do(ctx, b.step(component, "preflight", "check server, rights and archiving of "+component.Name, run.Quick), activities.BackupPreflight,
-		postgres.BackupPreflightInput{Ref: ref}, &ready, func() string { return system.Bytes(ready.Bytes).String() }); err != nil {
+		postgres.BackupPreflightInput{Ref: ref}, &ready, func() string { return system.Bytes(ready.Bytes).Human() }); err != nil {
 		return api.BackupMade{}, err
 	}
 	var taken postgres.BaseBackupResult
-	if err := b.Do(ctx, b.step(component, "base-backup", fmt.Sprintf("base backup of %s (%s)", component.Name, system.Bytes(ready.Bytes)), run.Long), activities.BaseBackup,
+	if err := b.Do(ctx, b.step(component, "base-backup", fmt.Sprintf("base backup of %s (%s)", component.Name, system.Bytes(ready.Bytes).Human()), run.Long), activities.BaseBackup,
 		postgres.BaseBackupInput{Ref: ref, By: b.in.By, At: b.Progress.Started}, &taken, func() string { return taken.Key }); err != nil {
 		return api.BackupMade{}, err
 	}
@@ -110,7 +110,7 @@ func (b *backing) fileSet(ctx workflow.Context, component system.Component) (api
 	if err := b.Do(ctx, b.step(component, "capture", "capture "+set.Root, run.Long), activities.Backup,
 		files.BackupInput{System: b.system, Set: set, Folder: folder, RunID: b.runID(), By: b.in.By, At: b.Progress.Started}, &taken,
 		func() string {
-			return fmt.Sprintf("%s: %d files, %s", taken.Key, taken.Facts.Files, system.Bytes(taken.Facts.Bytes))
+			return fmt.Sprintf("%s: %d files, %s", taken.Key, taken.Facts.Files, system.Bytes(taken.Facts.Bytes).Human())
 		}); err != nil {
 		return api.BackupMade{}, err
 	}

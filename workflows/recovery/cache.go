@@ -20,7 +20,6 @@ func Cache(ctx workflow.Context, in ComponentInput) (api.ComponentOutcome, error
 	if err := c.recoverCache(ctx); err != nil {
 		return c.outcome, c.finish(ctx, err)
 	}
-	c.Finish(ctx, api.PhaseRecovered)
 	return c.outcome, nil
 }
 
@@ -48,7 +47,7 @@ func (c *component) recoverCache(ctx workflow.Context) error {
 
 	// Step 2. The bytes, beside the living directory.
 	var restored redis.RestoreResult
-	title := fmt.Sprintf("restore %s from %s (%s)", cache.Name, found.Facts.Started.UTC().Format("2006-01-02 15:04"), system.Bytes(found.Facts.Bytes))
+	title := fmt.Sprintf("restore %s from %s (%s)", cache.Name, found.Facts.Started.UTC().Format("2006-01-02 15:04"), system.Bytes(found.Facts.Bytes).Human())
 	if err := c.Do(ctx, c.step("restore", title, run.Long), activities.Restore,
 		redis.RestoreInput{System: c.in.System, Cache: cache, Key: found.Key, Place: found.Place, Layout: found.Layout},
 		&restored, func() string { return moved(restored.Bytes, restored.Resumed) }); err != nil {

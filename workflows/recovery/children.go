@@ -115,19 +115,29 @@ func (c *coordinator) follow(ctx workflow.Context) {
 	}
 }
 
-// openGate lets every child pass to a gate and waits until all have reached it.
-func (c *coordinator) openGate(ctx workflow.Context, gate api.Gate) error {
+// openGate lets every child that is chosen pass to a gate and waits until they have reached it.
+func (c *coordinator) openGate(ctx workflow.Context, gate api.Gate, chosen func(*child) bool) error {
 	for _, one := range c.children {
+		if !chosen(one) {
+			continue
+		}
 		if err := one.future.SignalChildWorkflow(ctx, api.SignalProceed, Proceed{Gate: gate}).Get(ctx, nil); err != nil && !one.closed {
 			return err
 		}
 	}
-	return c.awaitGate(ctx, gate)
+	return c.awaitGate(ctx, gate, chosen)
 }
 
-// awaitGate waits until every child has reached a gate. It ends early when one
-// of them fails or, before the cut-over, when an operator calls the run off.
-func (c *coordinator) awaitGate(ctx workflow.Context, gate api.Gate) error {
+func everyChild(*child) bool { return true }
+
+// A server may read its settings from a configuration set, so those are in
+// place before it starts.
+func configurations(one *child) bool { return one.component.Kind == system.KindConfiguration }
+func theOthers(one *child) bool      { return !configurations(one) }
+
+// awaitGate waits until every chosen child has reached a gate. It ends early when
+// any child fails or, before the cut-over, when an operator calls the run off.
+func (c *coordinator) awaitGate(ctx workflow.Context, gate api.Gate, chosen func(*child) bool) error {
 	failed := func() error {
 		for _, one := range c.children {
 			if one.closed && one.err != nil {
@@ -138,6 +148,9 @@ func (c *coordinator) awaitGate(ctx workflow.Context, gate api.Gate) error {
 	}
 	reached := func() bool {
 		for _, one := range c.children {
+			if !chosen(one) {
+				continue
+			}
 			if order(one.gate) < order(gate) || (gate == api.GateDone && !one.closed) {
 				return false
 			}
@@ -146,7 +159,7 @@ func (c *coordinator) awaitGate(ctx workflow.Context, gate api.Gate) error {
 	}
 	ended := func() bool {
 		if c.committed {
-			return c.allClosed() // the others go on to their end, whatever became of one
+			return c.allClosed(chosen) // the others go on to their end, whatever became of one
 		}
 		return failed() != nil || c.abort != nil
 	}
@@ -161,9 +174,9 @@ func (c *coordinator) awaitGate(ctx workflow.Context, gate api.Gate) error {
 	return failed()
 }
 
-func (c *coordinator) allClosed() bool {
+func (c *coordinator) allClosed(chosen func(*child) bool) bool {
 	for _, one := range c.children {
-		if !one.closed {
+		if chosen(one) && !one.closed {
 			return false
 		}
 	}
@@ -181,20 +194,24 @@ func (c *coordinator) calledOff(ctx workflow.Context) error {
 // recallChildren cancels every child that still works and waits until each has
 // taken back what it did.
 func (c *coordinator) recallChildren(ctx workflow.Context) error {
+	var recalled []*child
 	for _, one := range c.children {
+		if !one.closed {
+			recalled = append(recalled, one)
+		}
 		one.cancel()
 	}
-	if err := workflow.Await(ctx, c.allClosed); err != nil {
+	if err := workflow.Await(ctx, func() bool { return c.allClosed(everyChild) }); err != nil {
 		return err
 	}
 	var left []string
-	for _, one := range c.children {
+	for _, one := range recalled {
 		if one.err != nil && !temporal.IsCanceledError(one.err) {
 			left = append(left, one.component.ID+": "+run.Reason(one.err))
 		}
 	}
 	if len(left) > 0 {
-		c.Progress.Waiting = strings.Join(left, "; ")
+		return fault.Newf(fault.ServerFailed, "take back the recovery of", c.system.Name, "%s", strings.Join(left, "; "))
 	}
 	return nil
 }

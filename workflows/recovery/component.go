@@ -16,7 +16,8 @@ type component struct {
 	in      ComponentInput
 	parent  workflow.Execution
 	outcome api.ComponentOutcome
-	undo    []undoing // newest last
+	told    []workflow.Future // signals on their way to the coordinator
+	undo    []undoing         // newest last
 }
 
 // undoing takes one thing back, after a failure or an abort before the cut-over.
@@ -46,11 +47,21 @@ func beginComponent(ctx workflow.Context, in ComponentInput) (*component, error)
 	return c, nil
 }
 
-// tell signals the coordinator and does not wait for the delivery. A signal that
-// can't be delivered means that the coordinator is gone; the child then hears of
-// it by being cancelled.
+// tell signals the coordinator and does not wait for the delivery.
 func (c *component) tell(ctx workflow.Context, report Report) {
-	workflow.SignalExternalWorkflow(ctx, c.parent.ID, c.parent.RunID, api.SignalReport, report)
+	c.told = append(c.told, workflow.SignalExternalWorkflow(ctx, c.parent.ID, c.parent.RunID, api.SignalReport, report))
+}
+
+// settle waits until the coordinator has everything that it was told, so that
+// it knows each step's end before it learns of the child's. A signal that can't be
+// delivered means that the coordinator is gone: nobody is left to tell.
+func (c *component) settle(ctx workflow.Context) {
+	for _, signal := range c.told {
+		if err := signal.Get(ctx, nil); err != nil {
+			workflow.GetLogger(ctx).Warn("the coordinator did not hear of a step", "error", err)
+		}
+	}
+	c.told = nil
 }
 
 // step names one of this component's steps.
@@ -118,6 +129,7 @@ func (c *component) finish(ctx workflow.Context, cause error) error {
 	disconnected, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
 	c.Fail(disconnected, phase, reason)
+	c.settle(disconnected)
 	if undoErr != nil && phase == api.PhaseAborted {
 		return run.Failure(undoErr) // the operator must hear that the old system is not as it was
 	}

@@ -98,7 +98,7 @@ func (c *coordinator) recover(ctx workflow.Context) (api.RecoverResult, error) {
 	if err := c.startChildren(ctx); err != nil {
 		return api.RecoverResult{}, err
 	}
-	if err := c.awaitGate(ctx, api.GatePrepared); err != nil {
+	if err := c.awaitGate(ctx, api.GatePrepared, everyChild); err != nil {
 		return api.RecoverResult{}, err
 	}
 
@@ -113,7 +113,7 @@ func (c *coordinator) recover(ctx workflow.Context) (api.RecoverResult, error) {
 		return api.RecoverResult{}, err
 	}
 	c.Enter(ctx, api.PhaseFencing)
-	if err := c.openGate(ctx, api.GateReady); err != nil {
+	if err := c.openGate(ctx, api.GateReady, everyChild); err != nil {
 		return api.RecoverResult{}, err
 	}
 	if err := c.recordPoints(ctx); err != nil {
@@ -128,10 +128,12 @@ func (c *coordinator) recover(ctx workflow.Context) (api.RecoverResult, error) {
 	ctx, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
 
-	// Step 5. All components take their places together.
+	// Step 5. All components take their places together, settings before the servers that read them.
 	c.Enter(ctx, api.PhaseCuttingOver)
-	if err := c.openGate(ctx, api.GateDone); err != nil {
-		return api.RecoverResult{}, err
+	for _, chosen := range []func(*child) bool{configurations, theOthers} {
+		if err := c.openGate(ctx, api.GateDone, chosen); err != nil {
+			return api.RecoverResult{}, err
+		}
 	}
 
 	// Step 6. The application comes back and answers.

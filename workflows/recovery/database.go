@@ -33,7 +33,6 @@ func Database(ctx workflow.Context, in ComponentInput) (api.ComponentOutcome, er
 		return c.outcome, c.finish(ctx, err)
 	}
 	c.done(ctx)
-	c.Finish(ctx, api.PhaseRecovered)
 	return c.outcome, nil
 }
 
@@ -63,11 +62,11 @@ func (d *database) prepare(ctx workflow.Context) error {
 
 	// Step 2. The bytes, beside the living directory.
 	var restored postgres.RestoreResult
-	title := fmt.Sprintf("restore %s from %s (%s)", name, facts.Started.UTC().Format("2006-01-02 15:04"), system.Bytes(d.found.Bytes))
+	title := fmt.Sprintf("restore %s from %s (%s)", name, facts.Started.UTC().Format("2006-01-02 15:04"), system.Bytes(d.found.Bytes).Human())
 	if err := d.Do(ctx, d.step("restore", title, run.Long), d.activities.Restore,
 		postgres.RestoreInput{Ref: d.ref, Key: d.found.Key, Place: place, Facts: facts}, &restored,
 		func() string {
-			return fmt.Sprintf("%s, %s/s", moved(restored.Bytes, restored.Resumed), system.Bytes(restored.Rate))
+			return fmt.Sprintf("%s, %s/s", moved(restored.Bytes, restored.Resumed), system.Bytes(restored.Rate).Human())
 		}); err != nil {
 		return err
 	}

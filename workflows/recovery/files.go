@@ -20,7 +20,6 @@ func Files(ctx workflow.Context, in ComponentInput) (api.ComponentOutcome, error
 	if err := c.recoverFiles(ctx); err != nil {
 		return c.outcome, c.finish(ctx, err)
 	}
-	c.Finish(ctx, api.PhaseRecovered)
 	return c.outcome, nil
 }
 
@@ -44,7 +43,7 @@ func (c *component) recoverFiles(ctx workflow.Context) error {
 
 	// Step 2. The bytes, beside the living directory.
 	var restored files.RestoreResult
-	title := fmt.Sprintf("restore %s from %s (%s)", set.Name, found.Facts.Started.Format("2006-01-02 15:04"), system.Bytes(found.Facts.Bytes))
+	title := fmt.Sprintf("restore %s from %s (%s)", set.Name, found.Facts.Started.Format("2006-01-02 15:04"), system.Bytes(found.Facts.Bytes).Human())
 	if err := c.Do(ctx, c.step("restore", title, run.Long), activities.Restore,
 		files.RestoreInput{System: c.in.System, Set: set, Key: found.Key, Place: found.Place},
 		&restored, func() string {

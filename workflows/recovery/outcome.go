@@ -10,11 +10,13 @@ import (
 	"github.com/frende/lifeboat/workflows/api"
 )
 
-// done tells the coordinator that the component is back.
+// done tells the coordinator that the component is back, and ends the child.
 func (c *component) done(ctx workflow.Context) {
 	c.outcome.RTA = system.Duration(c.Elapsed(ctx))
 	known := c.outcome
 	c.tell(ctx, Report{Component: c.in.Component.ID, Gate: api.GateDone, Outcome: &known})
+	c.Finish(ctx, api.PhaseRecovered)
+	c.settle(ctx)
 }
 
 // keepUndo remembers an old directory that was kept; "" is none.
@@ -27,9 +29,9 @@ func (c *component) keepUndo(old string) {
 // moved says how many bytes were restored, and how many of them by an earlier attempt.
 func moved(bytes, resumed int64) string {
 	if resumed == 0 {
-		return system.Bytes(bytes).String()
+		return system.Bytes(bytes).Human()
 	}
-	return fmt.Sprintf("%s, of which %s were there from an attempt that was cut off", system.Bytes(bytes), system.Bytes(resumed))
+	return fmt.Sprintf("%s, of which %s were there from an attempt that was cut off", system.Bytes(bytes).Human(), system.Bytes(resumed).Human())
 }
 
 func kept(old string) string {

@@ -47,7 +47,7 @@ func replicate(ctx workflow.Context, r *run.Run, in api.Input[api.ReplicateInput
 	err = r.Do(ctx, run.Step{ID: "copy", Title: "copy what the replica lacks", Class: run.Long}, activities.Replicate,
 		vault.ReplicateInput{System: loaded.System, Store: given.Store}, &copied,
 		func() string {
-			return fmt.Sprintf("%d objects (%s) copied, %d were there", copied.Objects, system.Bytes(copied.Bytes), copied.Present)
+			return fmt.Sprintf("%d objects (%s) copied, %d were there", copied.Objects, system.Bytes(copied.Bytes).Human(), copied.Present)
 		})
 	return api.ReplicateResult(copied), err
 }

@@ -4,6 +4,7 @@
 package temporalfault
 
 import (
+	"context"
 	"errors"
 
 	"go.temporal.io/sdk/temporal"
@@ -23,8 +24,11 @@ type details struct {
 const longestCause = 1500
 
 // ToTemporal turns a fault anywhere in err's chain into an ApplicationError;
-// every other error, nil and Temporal's own among them, is returned as it is.
+// every other error, nil, Temporal's own and a cancellation among them, is returned as it is.
 func ToTemporal(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return err // the SDK must see that the activity obeyed its cancellation
+	}
 	found, ok := errors.AsType[*fault.Error](err)
 	if !ok {
 		return err
