@@ -244,7 +244,8 @@ func TestWhatIsNotTheSegmentItsNameSaysIsNotSent(t *testing.T) {
 		require.Equal(t, c.kind, fault.KindOf(err), "%s: %v", what, err)
 		require.LessOrEqual(t, fault.ExitCode(err), 125)
 	}
-	for info := range s.List(t.Context(), "", store.ListOptions{}) {
+	for info, err := range s.List(t.Context(), "", store.ListOptions{}) {
+		require.NoError(t, err)
 		require.Fail(t, "something was sent", info.Key)
 	}
 	require.Error(t, a.Push(t.Context(), filepath.Join(dir, "pg_wal", name(1, 20)), wal.PushOptions{DataDir: dir}))
