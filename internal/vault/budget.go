@@ -94,6 +94,9 @@ func (b *Budget) took(n int64) {
 	}
 }
 
+// rounded is n up to the next 64 KiB, so that buffers come in few sizes.
+func rounded(n int64) int64 { return (n + 64<<10 - 1) &^ (64<<10 - 1) }
+
 // buffer gives a buffer of size bytes with any content. Its memory must have
 // been taken from the budget before.
 func (b *Budget) buffer(size int) *[]byte {

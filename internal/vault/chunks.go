@@ -27,6 +27,7 @@ func (b *Backup) ReadChunks(ctx context.Context, stream string, skip func(index 
 		size = max(size, e.Bytes)
 		packed = max(packed, b.object(e).packedCost())
 	}
+	size = rounded(size)
 	need := size + packed
 	part, err := newShare(ctx, b.v.cfg.Budget, need, b.v.cfg.Parallel)
 	if err != nil {

@@ -51,6 +51,7 @@ type damage struct {
 	v        *Vault
 	store    *tampered
 	manifest *Manifest
+	backup   *Backup
 	data     []byte
 	trials   int
 }
@@ -63,14 +64,21 @@ func newDamage(t *testing.T, codec string) *damage {
 	m := backUp(t, v, testIntent(codec), map[string][]byte{"base.tar": data, "other": content(6, 10_000)})
 	require.NoError(t, v.PutSealed(t.Context(), single, "wal-main-20240115", content(8, 3000), SealedOptions{Codec: codec}))
 	s := &tampered{Store: v.Store()}
-	return &damage{v: v.WithStores(s, nil), store: s, manifest: m, data: data}
+	v = v.WithStores(s, nil)
+	return &damage{v: v, store: s, manifest: m, data: data, backup: open(t, v, m.Key)}
 }
 
-// read reads all that depends on an object.
+// read reads what depends on an object: the stream of a chunk, or everything.
 func (d *damage) read(ctx context.Context, key string) error {
 	if key == single {
 		_, err := d.v.GetSealed(ctx, key)
 		return err
+	}
+	for _, o := range d.manifest.Objects {
+		if o.Key == key {
+			_, err := readStream(ctx, d.backup, o.Stream)
+			return err
+		}
 	}
 	b, err := d.v.Open(ctx, d.manifest.Key)
 	if err != nil {
@@ -117,6 +125,10 @@ func TestEveryFlippedBitIsNamed(t *testing.T) {
 			h, err := parseHeader(whole[:binary.BigEndian.Uint16(whole[8:])])
 			require.NoError(t, err)
 			head, foot := h.size(), len(whole)-h.footerSize()
+			bits := 8
+			if codec != "zstd" {
+				bits = 1 // the same code with other lengths
+			}
 			flip := func(at, bit int) {
 				damaged := bytes.Clone(whole)
 				damaged[at] ^= 1 << bit
@@ -125,10 +137,10 @@ func TestEveryFlippedBitIsNamed(t *testing.T) {
 			for at := range whole {
 				switch {
 				case at < head || at >= foot:
-					for bit := range 8 {
-						flip(at, bit)
+					for bit := range bits {
+						flip(at, (bit+at)%8)
 					}
-				case h.Kind == kindManifest || source.IntN(8) == 0 || at < head+frameHeader:
+				case (h.Kind == kindManifest && codec == "zstd") || source.IntN(8) == 0 || at < head+frameHeader:
 					flip(at, source.IntN(8))
 				}
 			}

@@ -95,6 +95,7 @@ func (r *objectReader) head() (*header, error) {
 	if err := r.persist(r.readHeader); err != nil {
 		return nil, err
 	}
+	r.v.report(r.key, r.sources[0], r.failed)
 	return r.h, nil
 }
 

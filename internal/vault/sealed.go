@@ -37,12 +37,12 @@ func (v *Vault) PutSealed(ctx context.Context, key, keyID string, plain []byte, 
 		return err
 	}
 	room := boundFor(with, v.cfg.FrameSize, len(plain))
-	whole := room + scratchSize(with, v.cfg.FrameSize)
-	if err := v.cfg.Budget.Acquire(ctx, int64(whole)); err != nil {
+	whole := rounded(int64(room + scratchSize(with, v.cfg.FrameSize)))
+	if err := v.cfg.Budget.Acquire(ctx, whole); err != nil {
 		return err
 	}
-	defer v.cfg.Budget.Release(int64(whole))
-	buffer := v.cfg.Budget.buffer(whole)
+	defer v.cfg.Budget.Release(whole)
+	buffer := v.cfg.Budget.buffer(int(whole))
 	defer v.cfg.Budget.recycle(buffer)
 	mac := dataKey.MAC(plainMACDomain, plain)
 	s := sealing{codecs: v.codecs, key: dataKey, header: header{Kind: kindSingle, Codec: with, KeyID: keyID, Key: key,

@@ -89,6 +89,7 @@ func (b *Backup) open(ctx context.Context, extents []Extent, skip, n int64) (io.
 		o := b.object(e)
 		frame, packed, size = max(frame, int64(o.FrameSize)), max(packed, o.packedCost()), max(size, e.Bytes)
 	}
+	size = rounded(size)
 	part, err := newShare(ctx, b.v.cfg.Budget, frame+packed, b.v.cfg.Parallel+1)
 	if err != nil {
 		return nil, err
