@@ -20,11 +20,13 @@ import (
 	"github.com/frende/lifeboat/activities/services"
 	"github.com/frende/lifeboat/activities/vault"
 	"github.com/frende/lifeboat/internal/assembly"
+	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/ledger"
 	"github.com/frende/lifeboat/internal/service"
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/internal/temporal"
 	"github.com/frende/lifeboat/workflows"
+	"github.com/frende/lifeboat/workflows/api"
 )
 
 // stopTimeout is what running steps get when the worker is asked to stop.
@@ -62,6 +64,7 @@ func assemble(connected connection, logger *zap.Logger, configured *system.Syste
 		"records.": records.New(records.Deps{
 			Load:     func() (system.System, error) { return load(configPath) },
 			File:     filer(parts, host),
+			Proof:    prover(parts, host),
 			Attempts: records.AttemptsFrom(connected),
 			Logger:   logger,
 		}),
@@ -89,6 +92,26 @@ func filer(parts *assembly.Assembly, host string) func(ctx context.Context, s sy
 		}
 		_, err = opened.Append(ctx, ledger.Record{ID: r.ID, Kind: r.Kind, Subject: r.Subject, Body: r.Body})
 		return err
+	}
+}
+
+// prover finds the proof level of a backup on the ledger.
+func prover(parts *assembly.Assembly, host string) func(ctx context.Context, s system.System, key string) (string, error) {
+	return func(ctx context.Context, s system.System, key string) (string, error) {
+		opened, err := parts.Ledger(ctx, s, host)
+		if err != nil {
+			return "", err
+		}
+		entry, err := opened.Find(ctx, records.KindBackup, key)
+		if fault.Has(err, fault.RunUnknown) {
+			return "", nil
+		}
+		if err != nil {
+			return "", err
+		}
+		var made api.BackupMade
+		err = entry.Decode(&made)
+		return made.Proof, err
 	}
 }
 

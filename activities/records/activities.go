@@ -31,6 +31,7 @@ type Record struct {
 type Deps struct {
 	Load     func() (system.System, error) // reads the worker's configuration anew
 	File     func(ctx context.Context, s system.System, r Record) error
+	Proof    func(ctx context.Context, s system.System, key string) (string, error) // highest level on the ledger; "" for none
 	Attempts func(ctx context.Context, workflows []Execution) (map[StepID]Attempts, error)
 	Logger   *zap.Logger
 }
@@ -62,9 +63,17 @@ func (a *Activities) Notice(ctx context.Context, in NoticeInput) error {
 	return a.file(ctx, in.System, KindNotice, in.Run, in.Text)
 }
 
-// RecordPoints puts the recovery point of a run on the ledger.
-func (a *Activities) RecordPoints(ctx context.Context, in PointsInput) error {
-	return a.file(ctx, in.System, KindPoint, in.Run, in.Points)
+// RecordPoints puts the recovery point of a run on the ledger, with the proof
+// level that each backup has there, and returns the points as recorded.
+func (a *Activities) RecordPoints(ctx context.Context, in PointsInput) (PointsResult, error) {
+	for i := range in.Points {
+		level, err := a.deps.Proof(ctx, in.System, in.Points[i].Backup)
+		if err != nil {
+			return PointsResult{}, err
+		}
+		in.Points[i].Proof = level
+	}
+	return PointsResult{Points: in.Points}, a.file(ctx, in.System, KindPoint, in.Run, in.Points)
 }
 
 // RecordBackup puts a backup that was made and read back on the ledger.

@@ -32,6 +32,11 @@ type PointsInput struct {
 	Points []report.Point `json:"points"`
 }
 
+// PointsResult is the recovery point with what the ledger knows of the backups.
+type PointsResult struct {
+	Points []report.Point `json:"points"`
+}
+
 // ReportInput is the record of a run that ended.
 type ReportInput struct {
 	System   system.System `json:"system"`

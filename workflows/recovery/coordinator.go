@@ -8,6 +8,7 @@ import (
 
 	"github.com/frende/lifeboat/activities/records"
 	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/fault/temporalfault"
 	"github.com/frende/lifeboat/internal/plan"
 	"github.com/frende/lifeboat/internal/report"
 	"github.com/frende/lifeboat/internal/system"
@@ -51,11 +52,12 @@ type coordinator struct {
 	children []*child
 	clocks   *run.Clocks
 
-	approval  *report.Approval // set when the gate before production is open
-	abort     *report.Approval // set when an operator called it off
-	committed bool             // the cut-over has begun; the only way is forward
-	stopped   bool             // this run stops the services …
-	running   []string         // … of which these were running
+	approval  *report.Approval  // set when the gate before production is open
+	abort     *report.Approval  // set when an operator called it off
+	committed bool              // the cut-over has begun; the only way is forward
+	stopped   bool              // this run stops the services …
+	running   []string          // … of which these were running
+	proofs    map[string]string // proof level by backup key, as the ledger has it
 	notices   int
 	checks    []report.Check
 }
@@ -116,7 +118,7 @@ func (c *coordinator) recover(ctx workflow.Context) (api.RecoverResult, error) {
 	if err := c.openGate(ctx, api.GateReady, everyChild); err != nil {
 		return api.RecoverResult{}, err
 	}
-	if err := c.recordPoints(ctx); err != nil {
+	if err := c.recordPoints(ctx); !canWait(err) {
 		return api.RecoverResult{}, err
 	}
 
@@ -142,15 +144,36 @@ func (c *coordinator) recover(ctx workflow.Context) (api.RecoverResult, error) {
 	}
 
 	// Step 7. The clocks have stopped: tell, record, and protect the new timeline.
+	// The system is back; what fails from here on is told and changes nothing of that.
 	for _, clock := range c.Progress.Clocks {
 		c.clocks.Stop(ctx, clock.Name)
 	}
 	c.Finish(ctx, api.PhaseRecovered)
 	result := c.result()
 	if err := c.file(ctx, report.Succeeded, nil); err != nil {
-		return result, err
+		c.remark(ctx, "the report could not be filed: "+run.Reason(err))
+		result.Report = ""
 	}
-	return result, c.startNewBackup(ctx)
+	if err := c.startNewBackup(ctx); err != nil {
+		c.remark(ctx, "the first backup of the new timeline was not started, start one: "+run.Reason(err))
+	}
+	return result, nil
+}
+
+// canWait says whether a record that could not be made may be missing: a
+// recovery does not stand still because the store of its ledger is lost, too.
+func canWait(err error) bool {
+	kind := fault.KindOf(temporalfault.FromTemporal(err))
+	return err == nil || kind == fault.StorageUnavailable || kind == fault.StorageDenied || kind == fault.StorageMissing
+}
+
+// remark adds what people should know to the progress.
+func (c *coordinator) remark(ctx workflow.Context, text string) {
+	if c.Progress.Failure != "" {
+		text = c.Progress.Failure + "; " + text
+	}
+	c.Progress.Failure = text
+	c.Show(ctx)
 }
 
 // pin loads the configuration once; everything after works on this copy.

@@ -48,8 +48,14 @@ func (c *coordinator) notice(ctx workflow.Context, text string) {
 // before anything is cut over, and before anybody looks at what came back.
 func (c *coordinator) recordPoints(ctx workflow.Context) error {
 	var activities *records.Activities
-	return c.Do(ctx, run.Step{ID: "record-recovery-point", Title: "record the recovery point", Class: run.Quick}, activities.RecordPoints,
-		records.PointsInput{System: c.system, Run: c.Progress.ID + "@" + c.Progress.RunID, Points: c.points()}, nil, nil)
+	var recorded records.PointsResult
+	err := c.Do(ctx, run.Step{ID: "record-recovery-point", Title: "record the recovery point", Class: run.Quick}, activities.RecordPoints,
+		records.PointsInput{System: c.system, Run: c.Progress.ID + "@" + c.Progress.RunID, Points: c.points()}, &recorded, nil)
+	c.proofs = map[string]string{}
+	for _, point := range recorded.Points {
+		c.proofs[point.Backup] = point.Proof
+	}
+	return err
 }
 
 func (c *coordinator) points() []report.Point {
@@ -63,7 +69,7 @@ func (c *coordinator) points() []report.Point {
 		points = append(points, report.Point{
 			Component: one.component.ID, Kind: string(one.component.Kind), Backup: o.Backup,
 			Timeline: o.Point.Timeline, LSN: o.Point.LSN, Time: o.Point.From, Until: o.Point.To,
-			RPA: rpa, Objective: one.component.RPO, Breached: one.component.RPO > 0 && rpa > one.component.RPO,
+			RPA: rpa, Proof: c.proofs[o.Backup], Objective: one.component.RPO, Breached: one.component.RPO > 0 && rpa > one.component.RPO,
 		})
 	}
 	return points
@@ -202,9 +208,7 @@ func (c *coordinator) giveUp(ctx workflow.Context, cause error) error {
 		return cause
 	}
 	if err := c.file(ctx, outcome, cause); err != nil {
-		workflow.GetLogger(ctx).Error("the report could not be filed", "error", err)
-		c.Progress.Failure += "; the report could not be filed: " + run.Reason(err)
-		c.Show(ctx)
+		c.remark(ctx, "the report could not be filed: "+run.Reason(err))
 	}
 	return cause
 }

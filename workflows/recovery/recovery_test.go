@@ -73,7 +73,7 @@ func newStage(t *testing.T) *stage {
 	production := system.Target{Name: "production", Kind: system.TargetProduction}
 	answer(s, "records.LoadSystem", records.LoadInput{}, records.Loaded{System: frende(), Target: production})
 	answer(s, "records.Notice", records.NoticeInput{}, none{})
-	answer(s, "records.RecordPoints", records.PointsInput{}, none{})
+	answer(s, "records.RecordPoints", records.PointsInput{}, records.PointsResult{Points: []report.Point{{Backup: "redis-backups/x", Proof: "L1"}}})
 	s.RegisterActivityWithOptions(func(_ context.Context, in records.ReportInput) error {
 		s.note("records.FileReport")
 		s.mu.Lock()
@@ -220,6 +220,11 @@ func TestRecoverSystemCutsOverOnlyWhenEveryComponentIsReady(t *testing.T) {
 	require.Len(t, s.filed, 1)
 	require.Equal(t, report.Succeeded, s.filed[0].Outcome)
 	require.Len(t, s.filed[0].Points, 4)
+	require.Equal(t, "L1", s.filed[0].Points[1].Proof, "as the ledger has it")
+	require.Empty(t, s.filed[0].Points[0].Proof, "nothing is claimed that was not proven")
+	for _, step := range s.filed[0].Steps {
+		require.Equal(t, report.Succeeded, step.Outcome, "%s", step.ID)
+	}
 	require.Equal(t, api.PhaseRecovered, s.progress().Phase)
 }
 
@@ -323,6 +328,20 @@ func TestBreachedObjectiveIsToldAndTheRecoveryGoesOn(t *testing.T) {
 			require.True(t, clock.Breached)
 		}
 	}
+}
+
+func TestLostLedgerStopsNoRecovery(t *testing.T) {
+	s := newStage(t)
+	lost := temporalfault.ToTemporal(fault.New(fault.StorageUnavailable, "put object", "ledger/host/000000000007", nil))
+	replace(s, "records.RecordPoints", func(context.Context, records.PointsInput) (records.PointsResult, error) {
+		return records.PointsResult{}, lost
+	})
+	s.OnActivity("records.FileReport", mock.Anything, mock.Anything).Return(lost)
+	result, err := s.recover(approved())
+	require.NoError(t, err)
+	require.Equal(t, 1, s.calls("checks.Health"))
+	require.Empty(t, result.Report, "no report is claimed that was not filed")
+	require.Contains(t, s.progress().Failure, "the report could not be filed: StorageUnavailable")
 }
 
 func TestUnknownFieldInTheInputIsRefusedBeforeAnythingRuns(t *testing.T) {
