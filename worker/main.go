@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -20,6 +21,10 @@ import (
 	"github.com/frende/lifeboat/internal/temporal"
 	"github.com/frende/lifeboat/workflows/api"
 )
+
+// memoryBesideBuffers is what the worker may use besides the configured limit,
+// before the garbage collector works harder.
+const memoryBesideBuffers = 64 << 20
 
 // flags are the command line.
 type flags struct {
@@ -64,6 +69,7 @@ func serve(f flags) error {
 	if f.lifeboat, err = besideThis(f.lifeboat); err != nil {
 		return err
 	}
+	debug.SetMemoryLimit(int64(configured.Limits.Memory) + memoryBesideBuffers)
 	connected, err := dial(ctx, logger)
 	if err != nil {
 		return err
