@@ -95,10 +95,11 @@ contacts:
 
 limits:
   restore_rate: {{.RestoreRate}}
+  parallel: 2
 {{- end}}
 `
 
-func (d *demo) lifeboatConfiguration(dataDir, binDir string) ([]byte, error) {
+func (d *demo) lifeboatConfiguration() ([]byte, error) {
 	parsed, err := template.New("lifeboat.yaml").Funcs(template.FuncMap{
 		"quote": strconv.Quote,
 		"ref":   func(name string) string { return strconv.Quote("file:" + d.secret(name)) },
@@ -117,10 +118,10 @@ func (d *demo) lifeboatConfiguration(dataDir, binDir string) ([]byte, error) {
 	err = parsed.Execute(&text, map[string]any{
 		"PrimaryBucket": primaryBucket, "Primary": d.regions[0].Endpoint,
 		"ReplicaBucket": replicaBucket, "Replica": d.regions[1].Endpoint,
-		"DataDir": dataDir, "BinDir": binDir,
+		"DataDir": d.lab.Path("postgres", "data"), "BinDir": d.postgresBin,
 		"Redis": d.redis.Address, "RedisDir": d.redis.Dir, "RedisConfig": d.redis.Config,
 		"Photos": d.photos, "Config": d.config, "App": d.program("app"),
-		"Frontend": d.frontend, "Backends": d.backends, "RestoreRate": d.restoreRate(),
+		"Frontend": d.frontend, "Backends": d.backends, "RestoreRate": d.restoreRate,
 	})
 	return text.Bytes(), err
 }

@@ -19,11 +19,29 @@ import (
 
 const (
 	recoveryID = "recover/frende"
-	// The chaos comes when this much of the database is restored: a random
-	// share from these, inside the promised 20 to 80 %.
-	chaosFrom, chaosTo       = 0.30, 0.55
+	// The chaos comes after a random share between these of the database is
+	// restored, and a random moment later; it has to be inside the promised span.
+	chaosFrom, chaosTo       = 0.22, 0.45
+	chaosPause               = 600 * time.Millisecond
 	chaosEarliest, chaosLast = 0.20, 0.80
 )
+
+// restore is how long a restore shall last for this chaos.
+func (c chaos) restore() time.Duration {
+	if c == chaosTemporal {
+		return 25 * time.Second
+	}
+	return 8 * time.Second
+}
+
+// outage is how long the victim is away: a worker until its supervisor notices;
+// Temporal until the heartbeats that it misses have timed out.
+func (c chaos) outage() time.Duration {
+	if c == chaosTemporal {
+		return 12 * time.Second
+	}
+	return 100 * time.Millisecond
+}
 
 // struck is what was seen when the chaos came.
 type struck struct {
@@ -121,6 +139,14 @@ func (d *demo) strikeAgain(ctx context.Context, whole int64, victim *lab.Service
 	if err != nil {
 		return hit, fmt.Errorf("the recovery ended, or never came to %.0f %% of the database: %w", due*100, err)
 	}
+	if err := pause(ctx, time.Duration(d.random.Int64N(int64(chaosPause)))); err != nil {
+		return hit, err
+	}
+	there, err := bytesUnder(filepath.Dir(d.postgres.DataDir), "pg_wal")
+	if err != nil {
+		return hit, err
+	}
+	hit.share = float64(there) / float64(whole)
 	// The process alone: whatever it has started is left for its successor.
 	if _, err := victim.KillAlone(ctx); err != nil {
 		return hit, err
@@ -129,19 +155,14 @@ func (d *demo) strikeAgain(ctx context.Context, whole int64, victim *lab.Service
 		return hit, fmt.Errorf("%.0f %% of the database were restored, which is not between 20 and 80 %%", hit.share*100)
 	}
 	d.note("CHAOS: kill -9 of %s when %.0f %% of the database were restored", victim.Name(), hit.share*100)
+	if err := pause(ctx, d.chaos.outage()); err != nil {
+		return hit, err
+	}
 	if err := victim.Start(ctx); err != nil {
 		return hit, err
 	}
 	d.note("CHAOS: %s is started again", victim.Name())
 	return hit, nil
-}
-
-// restoreRate slows the restore down when something is to happen in its middle; 0 is unlimited.
-func (d *demo) restoreRate() int64 {
-	if d.chaos != chaosWorker && d.chaos != chaosTemporal {
-		return 0
-	}
-	return (d.megabytes<<20 + restoredEmpty) / int64(chaosRestore.Seconds())
 }
 
 // bytesUnder gives what the files under a directory take on the disk, without

@@ -27,16 +27,18 @@ const (
 
 // ground is all that the story is played on.
 type ground struct {
-	regions  [2]*lab.S3 // the primary, and the second region
-	redis    *lab.Redis
-	temporal *lab.Temporal
-	postgres *lab.Postgres
-	worker   *lab.Service
-	oracle   *lab.Service
-	frontend string            // host:port
-	backends map[string]string // name: host:port
-	config   string            // Frende's configuration files
-	photos   string
+	regions     [2]*lab.S3 // the primary, and the second region
+	redis       *lab.Redis
+	temporal    *lab.Temporal
+	postgres    *lab.Postgres
+	worker      *lab.Service
+	oracle      *lab.Service
+	frontend    string            // host:port
+	backends    map[string]string // name: host:port
+	config      string            // Frende's configuration files
+	photos      string
+	postgresBin string
+	restoreRate int64 // bytes per second; 0: unlimited
 }
 
 // lay builds the programs and starts every server, each when what it needs is there.
@@ -124,11 +126,10 @@ func (d *demo) configure(ctx context.Context) (err error) {
 	if err := d.writeSecrets(superuserURL(port, password, "frende")); err != nil {
 		return err
 	}
-	bin, err := lab.PostgresBin()
-	if err != nil {
+	if d.postgresBin, err = lab.PostgresBin(); err != nil {
 		return err
 	}
-	text, err := d.lifeboatConfiguration(d.lab.Path("postgres", "data"), bin)
+	text, err := d.lifeboatConfiguration()
 	if err != nil {
 		return err
 	}

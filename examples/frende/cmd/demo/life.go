@@ -19,11 +19,9 @@ import (
 
 const (
 	archiveTimeout = 60 * time.Second // of PostgreSQL; bounds how much of the newest work can be lost
-	chaosRestore   = 8 * time.Second  // how long a restore shall take when something is to happen in its middle
 	oracleStart    = time.Minute      // until the oracle has logged its first writes
 	oracleWrites   = 20               // that it has logged then
 	lookEvery      = 20 * time.Millisecond
-	restoredEmpty  = 30 << 20 // bytes of a PostgreSQL cluster without data, about
 )
 
 // fill loads Frende with data.
@@ -101,16 +99,24 @@ func (d *demo) live(ctx context.Context) error {
 		return err
 	}
 	d.note("for %.1fs, a random moment of seed %d", span.Seconds(), d.seed)
-	moment := time.NewTimer(span)
-	defer moment.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-moment.C:
+	if err := pause(ctx, span); err != nil {
+		return err
 	}
 	after, err := d.logged()
 	d.note("%d writes were acknowledged meanwhile, %d since the start", after-before, after)
 	return err
+}
+
+// pause lets time pass, which is what happens here.
+func pause(ctx context.Context, span time.Duration) error {
+	over := time.NewTimer(span)
+	defer over.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-over.C:
+		return nil
+	}
 }
 
 // damage is what wreck says it did.
@@ -134,7 +140,35 @@ func (d *demo) wreck(ctx context.Context, args ...string) (damage, error) {
 	return done, json.Unmarshal(output, &done)
 }
 
-// damageChunk flips a byte of the newest database backup, in one region or in both.
+// prepareChaos makes sure that the chaos finds what it needs.
+func (d *demo) prepareChaos(ctx context.Context) error {
+	switch d.chaos {
+	case chaosChunk, chaosChunks:
+		return d.damageChunk(ctx)
+	case chaosWorker, chaosTemporal:
+		return d.slowDown()
+	}
+	d.note("there is none; see CHAOS in README.md")
+	return nil
+}
+
+// slowDown limits how fast a restore reads, so that it has a middle. The next
+// run takes the configuration as it is then.
+func (d *demo) slowDown() error {
+	stored, err := bytesUnder(filepath.Join(d.regions[0].Dir, primaryBucket), "wal")
+	if err != nil {
+		return err
+	}
+	d.restoreRate = stored / int64(d.chaos.restore().Seconds())
+	text, err := d.lifeboatConfiguration()
+	if err != nil {
+		return err
+	}
+	d.note("restores are limited to %.1f MB/s, to last about %s", float64(d.restoreRate)/1e6, d.chaos.restore())
+	return d.lab.Write(d.lifeboatYAML(), text, 0o644)
+}
+
+// damageChunk flips a bit of the newest database backup, in one region or in both.
 func (d *demo) damageChunk(ctx context.Context) error {
 	primary := filepath.Join(d.regions[0].Dir, primaryBucket)
 	backups, err := filepath.Glob(filepath.Join(primary, "database-backups", "*", "*", "*", "*.base"))
@@ -157,7 +191,7 @@ func (d *demo) damageChunk(ctx context.Context) error {
 		return err
 	}
 	d.harmed = done.Object
-	d.note("one bit at offset %d of %s, in %d of 2 regions", done.Offset, done.Object, len(stores))
+	d.note("damaged one bit at offset %d of %s, in %d of 2 regions", done.Offset, done.Object, len(stores))
 	return nil
 }
 

@@ -119,12 +119,9 @@ func (d *demo) story(ctx context.Context) (string, error) {
 		{"load Frende with data", d.fill},
 		{"let the oracle write through the application, all the while", d.startOracle},
 		{"back up the system", d.backUp},
-		{"damage a chunk of the backup", d.damageChunk},
+		{"prepare the chaos", d.prepareChaos},
 		{"let life go on", d.live},
 	} {
-		if stage.title == "damage a chunk of the backup" && d.chaos != chaosChunk && d.chaos != chaosChunks {
-			continue
-		}
 		d.say("%s", stage.title)
 		if err := stage.do(ctx); err != nil {
 			return "", fmt.Errorf("%s: %w", stage.title, err)
