@@ -11,6 +11,7 @@ import (
 	"github.com/frende/lifeboat/internal/files"
 	"github.com/frende/lifeboat/internal/target"
 	"github.com/frende/lifeboat/internal/temporal"
+	"github.com/frende/lifeboat/internal/tree"
 )
 
 // CutOver puts the staging directory in the live one's place by rename, and
@@ -75,7 +76,14 @@ func discard(ctx context.Context, p Place) (DiscardResult, error) {
 	if err := removeJournal(p.Journal); err != nil {
 		return result, err
 	}
-	return result, target.Discard(ctx, p.Live, p.Run)
+	err := target.Discard(ctx, p.Live, p.Run)
+	if fault.Has(err, fault.PathFailed) { // directories that their modes protect from a worker without root
+		if err := tree.Loosen(p.Staging); err != nil {
+			return result, err
+		}
+		err = target.Discard(ctx, p.Live, p.Run)
+	}
+	return result, err
 }
 
 func removeJournal(name string) error {

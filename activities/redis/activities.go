@@ -91,11 +91,11 @@ func (a *Activities) layout(ctx context.Context, c system.Cache, backup redis.La
 	defer cancel()
 	server, err := a.connect(ctx, c)
 	if err != nil {
-		return backup, nil //nolint:nilerr // a server that is gone is why we are here
+		return backup, nil // a server that is gone is why we are here
 	}
 	facts, err := server.Facts(ctx)
 	if err := errors.Join(err, server.Close()); err != nil {
-		return backup, nil //nolint:nilerr // as above
+		return backup, nil
 	}
 	return facts.Layout, sameDir(c, facts.Dir, c.Address)
 }

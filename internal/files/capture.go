@@ -88,7 +88,7 @@ func (c *capture) run(ctx context.Context) ([]tree.Entry, error) {
 	if err != nil {
 		return nil, c.failed("look at", ".", err)
 	}
-	c.device = uint64(statOf(info).Dev)
+	c.device = statOf(info).Dev
 	top := c.describe(".", info)
 	if err := c.xattrsOfDir(c.root, &top); err != nil {
 		return nil, err
@@ -191,7 +191,7 @@ func (c *capture) enter(ctx context.Context, dir *os.Root, entry tree.Entry, inf
 	if taken {
 		c.flush()
 	}
-	if uint64(statOf(opened).Dev) != c.device {
+	if statOf(opened).Dev != c.device {
 		c.captured.Skipped++
 	} else if err := c.walk(ctx, dir, entry.Path, taken); err != nil {
 		return err
@@ -223,7 +223,7 @@ func (c *capture) visitSymlink(dir *os.Root, entry tree.Entry) error {
 func (c *capture) visitFile(dir *os.Root, entry tree.Entry, info fs.FileInfo) error {
 	stat := statOf(info)
 	if stat.Nlink > 1 {
-		id := node{uint64(stat.Dev), stat.Ino}
+		id := node{stat.Dev, stat.Ino}
 		if first, met := c.first[id]; met {
 			entry.Kind, entry.Link, entry.Size = tree.Hardlink, first, 0
 			c.entries = append(c.entries, entry)

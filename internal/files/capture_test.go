@@ -49,14 +49,22 @@ func TestPatternsChooseWhatIsCaptured(t *testing.T) {
 		include, exclude []string
 		want             []string
 	}{
-		"everything": {nil, nil, []string{".", "a.jpg", "a.tmp", "cache", "cache/d.jpg", "conf.d", "conf.d/f", "deep", "deep/b.jpg", "deep/b.log",
-			"deep/er", "deep/er/c.png", "other", "other/e.txt"}},
-		"names at any depth, and only directories on the way": {[]string{"*.jpg", "*.png"}, nil,
-			[]string{".", "a.jpg", "cache", "cache/d.jpg", "deep", "deep/b.jpg", "deep/er", "deep/er/c.png"}},
+		"everything": {nil, nil, []string{
+			".", "a.jpg", "a.tmp", "cache", "cache/d.jpg", "conf.d", "conf.d/f", "deep", "deep/b.jpg", "deep/b.log",
+			"deep/er", "deep/er/c.png", "other", "other/e.txt",
+		}},
+		"names at any depth, and only directories on the way": {
+			[]string{"*.jpg", "*.png"},
+			nil,
+			[]string{".", "a.jpg", "cache", "cache/d.jpg", "deep", "deep/b.jpg", "deep/er", "deep/er/c.png"},
+		},
 		"exclusion goes first": {[]string{"*.jpg"}, []string{"cache"}, []string{".", "a.jpg", "deep", "deep/b.jpg"}},
 		"paths from the root":  {[]string{"deep/**"}, []string{"deep/er/*"}, []string{".", "deep", "deep/b.jpg", "deep/b.log", "deep/er"}},
-		"a directory stands for all in it": {[]string{"conf.d", "/other"}, nil,
-			[]string{".", "conf.d", "conf.d/f", "other", "other/e.txt"}},
+		"a directory stands for all in it": {
+			[]string{"conf.d", "/other"},
+			nil,
+			[]string{".", "conf.d", "conf.d/f", "other", "other/e.txt"},
+		},
 		"nothing": {[]string{"*.doc"}, nil, []string{"."}},
 	} {
 		t.Run(name, func(t *testing.T) {

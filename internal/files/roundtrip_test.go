@@ -53,7 +53,7 @@ func plant(t testing.TB, random *rand.Rand, root string, count int) {
 			if os.Geteuid() == 0 {
 				require.NoError(t, os.Chown(name, random.IntN(3)*1000, random.IntN(3)*1000))
 			}
-			mode := []uint32{0o644, 0o600, 0o444, 0o4755, 0o2755, 0o000}[random.IntN(6)]
+			mode := []uint32{0o644, 0o600, 0o444, 0o4755, 0o2755, 0o400}[random.IntN(6)]
 			at := time.Unix(random.Int64N(2e9), random.Int64N(1e9))
 			modes = append(modes, func() error { return cmpErr(os.Chtimes(name, at, at), unix.Chmod(name, mode)) })
 		}
@@ -158,6 +158,7 @@ func capture(t testing.TB, set system.FileSet) ([]tree.Entry, files.Captured, []
 func extract(t testing.TB, entries []tree.Entry, stream []byte) string {
 	t.Helper()
 	base := t.TempDir()
+	t.Cleanup(func() { require.NoError(t, tree.Loosen(base)) })
 	root := filepath.Join(base, "staging")
 	x, err := tree.NewExtraction(tree.Config{Root: root, Journal: filepath.Join(base, "journal"), Entries: entries, Stream: int64(len(stream))})
 	require.NoError(t, err)
@@ -173,6 +174,7 @@ func extract(t testing.TB, entries []tree.Entry, stream []byte) string {
 func TestEveryTreeComesBackAsItWas(t *testing.T) {
 	for seed := range uint64(8) {
 		root := filepath.Join(t.TempDir(), "root")
+		t.Cleanup(func() { require.NoError(t, tree.Loosen(root)) })
 		plant(t, rand.New(rand.NewPCG(seed, 0)), root, 60)
 		want := look(t, root)
 		entries, captured, stream := capture(t, system.FileSet{Name: "uploads", Root: root})

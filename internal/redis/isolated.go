@@ -118,9 +118,10 @@ func (i *Isolated) ended() error {
 func (i *Isolated) Loaded(ctx context.Context) (Loaded, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	process := i.process // Stop may come before this goroutine ends
 	go func() {
 		select {
-		case <-i.process.Done():
+		case <-process.Done():
 			cancel(i.ended())
 		case <-ctx.Done():
 		}
@@ -190,11 +191,21 @@ func isolatedSettings(dir, socket string, l Layout) string {
 	}
 	var b strings.Builder
 	for _, setting := range [][2]string{
-		{"port", "0"}, {"unixsocket", quoted(socket)}, {"unixsocketperm", "700"},
-		{"dir", quoted(dir)}, {"dbfilename", quoted(l.DBFilename)},
-		{"appendonly", appendOnly}, {"appenddirname", quoted(l.AppendDirname)}, {"appendfilename", quoted(l.AppendFilename)},
-		{"auto-aof-rewrite-percentage", "0"}, {"save", `""`}, {"databases", strconv.Itoa(max(l.Databases, 1))},
-		{"maxmemory", "0"}, {"daemonize", "no"}, {"set-proc-title", "no"}, {"logfile", `""`},
+		{"port", "0"},
+		{"unixsocket", quoted(socket)},
+		{"unixsocketperm", "700"},
+		{"dir", quoted(dir)},
+		{"dbfilename", quoted(l.DBFilename)},
+		{"appendonly", appendOnly},
+		{"appenddirname", quoted(l.AppendDirname)},
+		{"appendfilename", quoted(l.AppendFilename)},
+		{"auto-aof-rewrite-percentage", "0"},
+		{"save", `""`},
+		{"databases", strconv.Itoa(max(l.Databases, 1))},
+		{"maxmemory", "0"},
+		{"daemonize", "no"},
+		{"set-proc-title", "no"},
+		{"logfile", `""`},
 	} {
 		fmt.Fprintln(&b, setting[0], setting[1])
 	}

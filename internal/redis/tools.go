@@ -3,7 +3,6 @@ package redis
 import (
 	"context"
 	"errors"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -22,18 +21,16 @@ type Programs struct {
 
 // FindPrograms finds them in binDir, or on the worker's PATH when it is "".
 func FindPrograms(binDir string) (Programs, error) {
-	var p Programs
-	for name, field := range map[string]*string{"redis-server": &p.Server, "redis-check-rdb": &p.CheckRDB, "redis-check-aof": &p.CheckAOF} {
-		look := name
-		if binDir != "" {
-			look = filepath.Join(binDir, name)
-		}
-		found, err := exec.LookPath(look)
-		if err != nil {
-			return Programs{}, fault.New(fault.ConfigInvalid, "find", name, err).
+	p := Programs{
+		Server:   filepath.Join(binDir, "redis-server"),
+		CheckRDB: filepath.Join(binDir, "redis-check-rdb"),
+		CheckAOF: filepath.Join(binDir, "redis-check-aof"),
+	}
+	for _, program := range []string{p.Server, p.CheckRDB, p.CheckAOF} {
+		if _, err := command.New(command.Config{Argv: []string{program}}); err != nil {
+			return Programs{}, fault.Newf(fault.ConfigInvalid, "find", program, "it is not on this host").
 				WithHint("install Redis (Debian: redis-server and redis-tools) or set bin_dir of the cache")
 		}
-		*field = found
 	}
 	return p, nil
 }

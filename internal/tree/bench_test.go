@@ -29,8 +29,10 @@ func BenchmarkExtraction(b *testing.B) {
 				base := b.TempDir()
 				c := tree.Config{Root: base + "/staging", Journal: base + "/journal"}
 				for i := range shape.files {
-					c.Entries = append(c.Entries, tree.Entry{Path: fmt.Sprintf("uploads/%02x/%d.jpg", i%64, i), Kind: tree.File, Mode: 0o644,
-						Offset: int64(i * shape.size), Size: int64(shape.size)})
+					c.Entries = append(c.Entries, tree.Entry{
+						Path: fmt.Sprintf("uploads/%02x/%d.jpg", i%64, i), Kind: tree.File, Mode: 0o644,
+						Offset: int64(i * shape.size), Size: int64(shape.size),
+					})
 				}
 				x, err := tree.NewExtraction(c)
 				require.NoError(b, err)

@@ -139,6 +139,11 @@ func (x *Extraction) startOver(earlier past, own identity) error {
 		return fault.Newf(fault.TargetRefused, "extract into", x.c.Root, "the directory is not empty, and no restore of ours made what is in it").
 			WithHint("move it away, or choose another place")
 	}
+	if len(names) > 0 {
+		if err := Loosen(x.c.Root); err != nil {
+			return err
+		}
+	}
 	for _, name := range names {
 		if err := x.root.RemoveAll(name); err != nil {
 			return fault.New(fault.PathFailed, "empty directory", path.Join(x.c.Root, name), err)
@@ -264,34 +269,4 @@ func (x *Extraction) create(entry int) (*os.File, error) {
 		return nil, writeFault("create file", path.Join(x.c.Root, name), err)
 	}
 	return file, nil
-}
-
-// Discard removes a staging directory and its journal. It is repeatable; what
-// it leaves when it is killed is never taken for the work of an extraction.
-func Discard(root, journalPath string) (removed bool, err error) {
-	j, earlier, err := openJournal(journalPath)
-	if err != nil {
-		return false, err
-	}
-	defer func() { err = errors.Join(err, j.close()) }()
-	if _, err := os.Lstat(root); errors.Is(err, fs.ErrNotExist) {
-		return false, removeJournal(journalPath)
-	}
-	if !earlier.known || earlier.identity.Root != root {
-		return false, fault.Newf(fault.TargetRefused, "discard", root, "no restore of ours made it")
-	}
-	if err := j.add(recordVoid, 0); err != nil {
-		return false, err
-	}
-	if err := os.RemoveAll(root); err != nil {
-		return false, fault.New(fault.PathFailed, "remove", root, err)
-	}
-	return true, removeJournal(journalPath)
-}
-
-func removeJournal(name string) error {
-	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fault.New(fault.PathFailed, "remove", name, err)
-	}
-	return nil
 }

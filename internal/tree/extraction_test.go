@@ -41,8 +41,10 @@ func grow(random *rand.Rand, files int) specimen {
 	}
 	for i := range files {
 		name := filepath.Join(dirs[random.IntN(len(dirs))], fmt.Sprintf("f%d", i))
-		s.plant(random, tree.Entry{Path: name, Kind: tree.File, Mode: []uint32{0o600, 0o644, 0o444, 0o000}[random.IntN(4)],
-			UID: os.Geteuid(), GID: os.Getegid(), ModTime: at()})
+		s.plant(random, tree.Entry{
+			Path: name, Kind: tree.File, Mode: []uint32{0o600, 0o644, 0o444, 0o400}[random.IntN(4)],
+			UID: os.Geteuid(), GID: os.Getegid(), ModTime: at(),
+		})
 		if random.IntN(8) == 0 {
 			s.entries = append(s.entries, tree.Entry{Path: name + ".hard", Kind: tree.Hardlink, Link: name, ModTime: at()})
 		}
@@ -141,6 +143,7 @@ func unixMode(info fs.FileInfo) uint32 { return info.Sys().(*syscall.Stat_t).Mod
 func places(t *testing.T) tree.Config {
 	t.Helper()
 	base := t.TempDir()
+	t.Cleanup(func() { require.NoError(t, tree.Loosen(base)) }) // so that it can be removed
 	return tree.Config{Root: filepath.Join(base, "staging"), Journal: filepath.Join(base, "state", "journal"), Backup: "file-backups/x", Open: 4}
 }
 
@@ -346,6 +349,25 @@ func TestDiscardRemovesAllAndMayBeRepeated(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, removed)
 	require.NoFileExists(t, c.Journal)
+}
+
+func TestAFinishedTreeThatItsModesProtectIsStartedOver(t *testing.T) {
+	c := places(t)
+	c.Entries = []tree.Entry{{Path: "sealed", Kind: tree.Dir, Mode: 0o555}, file("sealed/a", 0, 4)}
+	c.Entries[1].Mode = 0o444
+	first, err := tree.NewExtraction(c)
+	require.NoError(t, err)
+	require.NoError(t, first.Write(0, 0, []byte("data")))
+	require.NoError(t, first.Finish(t.Context()))
+	require.NoError(t, first.Close())
+	c.Backup = "file-backups/y"
+	second := start(t, c)
+	require.False(t, second.Done(0))
+	require.NoError(t, second.Write(0, 0, []byte("DATA")))
+	require.NoError(t, second.Finish(t.Context()))
+	got, err := os.ReadFile(filepath.Join(c.Root, "sealed/a"))
+	require.NoError(t, err)
+	require.Equal(t, "DATA", string(got))
 }
 
 func TestSetuidGoesWithItsAccountOnly(t *testing.T) {

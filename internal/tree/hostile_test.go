@@ -79,7 +79,8 @@ func hostileTables() map[string]tree.Config {
 		"too many bytes":                   {Entries: []tree.Entry{file("a", 0, 101)}, Limits: tree.Limits{Bytes: 100}},
 		"sparse bomb":                      entries(sparse("a", 1<<50, tree.Segment{Offset: 0, Length: 4096})),
 		"bomb of one content for all": {Shared: true, Limits: tree.Limits{Bytes: 250}, Entries: []tree.Entry{
-			file("a", 0, 100), file("b", 0, 100), file("c", 0, 100)}},
+			file("a", 0, 100), file("b", 0, 100), file("c", 0, 100),
+		}},
 		"data runs out of order":     entries(sparse("a", 100, tree.Segment{Offset: 50, Length: 10}, tree.Segment{Offset: 0, Length: 10})),
 		"data run outside the file":  entries(sparse("a", 100, tree.Segment{Offset: 95, Length: 10})),
 		"data run past 64 bits":      entries(sparse("a", 100, tree.Segment{Offset: 1, Length: math.MaxInt64})),

@@ -91,10 +91,9 @@ func (j *journal) read() (past, error) {
 		return past{}, fault.New(fault.PathFailed, "read journal", j.path, err)
 	}
 	found := past{chunks: make(map[int]int64)}
-	if err := json.Unmarshal(line, &found.identity); err != nil || found.identity.Journal != 1 {
-		return past{}, nil
+	if found.identity, found.known = parseIdentity(line); !found.known {
+		return past{}, nil // not ours, or its first line was lost in a crash
 	}
-	found.known = true
 	sound := int64(len(line))
 	var record [recordSize]byte
 	for {
@@ -156,6 +155,11 @@ func (j *journal) add(chunk uint32, size int64) error {
 	return nil
 }
 
+func parseIdentity(line []byte) (id identity, ok bool) {
+	err := json.Unmarshal(line, &id)
+	return id, err == nil && id.Journal == 1
+}
+
 func parseRecord(record [recordSize]byte) (chunk uint32, size int64, ok bool) {
 	sum := crc32.Checksum(record[:12], crc32.MakeTable(crc32.Castagnoli))
 	if binary.BigEndian.Uint32(record[12:]) != sum {
@@ -181,7 +185,7 @@ func identify(c Config, root *os.Root, digest []byte) (identity, error) {
 		return identity{}, fault.New(fault.PathFailed, "look at", c.Root, err)
 	}
 	return identity{
-		Journal: 1, Root: c.Root, Inode: stat.Ino, Device: uint64(stat.Dev),
+		Journal: 1, Root: c.Root, Inode: stat.Ino, Device: stat.Dev,
 		Boot: strings.TrimSpace(string(bytes.TrimSpace(boot))), Backup: c.Backup, Table: hex.EncodeToString(digest),
 	}, nil
 }

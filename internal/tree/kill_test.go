@@ -53,6 +53,7 @@ func TestMain(m *testing.M) {
 func TestWhatAKilledAttemptWroteIsNotWrittenAgain(t *testing.T) {
 	for _, survive := range []int{0, 1, 7} {
 		base := t.TempDir()
+		t.Cleanup(func() { require.NoError(t, tree.Loosen(base)) })
 		child := exec.CommandContext(t.Context(), os.Args[0])
 		child.Env = append(os.Environ(), victimRoot+"="+base)
 		child.Stderr = os.Stderr

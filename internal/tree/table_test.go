@@ -19,8 +19,10 @@ func sample() []tree.Entry {
 	at := time.Date(2024, 1, 15, 2, 0, 0, 123456789, time.UTC)
 	return []tree.Entry{
 		{Path: ".", Kind: tree.Dir, Mode: 0o755, ModTime: at},
-		{Path: "a\xff\xfe", Kind: tree.File, Mode: 0o4755, UID: 33, GID: 33, Owner: "www-data", Group: "www-data", Size: 10, ModTime: at,
-			Xattrs: map[string][]byte{"user.origin": {0, 1, 255}}, Digest: []byte{1, 2, 3}, Flag: tree.FlagChanged},
+		{
+			Path: "a\xff\xfe", Kind: tree.File, Mode: 0o4755, UID: 33, GID: 33, Owner: "www-data", Group: "www-data", Size: 10, ModTime: at,
+			Xattrs: map[string][]byte{"user.origin": {0, 1, 255}}, Digest: []byte{1, 2, 3}, Flag: tree.FlagChanged,
+		},
 		{Path: "hole", Kind: tree.File, Size: 1 << 20, ModTime: at, Offset: 10, Segments: []tree.Segment{}},
 		{Path: "holes", Kind: tree.File, Size: 1 << 20, ModTime: at, Offset: 10, Segments: []tree.Segment{{Offset: 4096, Length: 4096}}},
 		{Path: "link <&>", Kind: tree.Symlink, Mode: 0o777, ModTime: time.Unix(-5, 7).UTC(), Link: "\xc3\x28"},
