@@ -97,7 +97,7 @@ func (a *Activities) BaseBackup(ctx context.Context, in BaseBackupInput) (_ Base
 	if err := j.readBackWAL(ctx, opened, taken, facts.SegmentSize); err != nil {
 		return BaseBackupResult{}, err
 	}
-	encoded, err := json.Marshal(factsOf(taken, facts))
+	encoded, err := json.Marshal(factsOf(taken, facts, label(in.RunID)))
 	if err != nil {
 		return BaseBackupResult{}, fault.New(fault.InputInvalid, "describe backup", writer.Key(), err)
 	}
@@ -132,10 +132,10 @@ func backedUp(manifest *vault.Manifest) (BaseBackupResult, error) {
 	return result, manifest.Fact(FactsName, &result.Facts)
 }
 
-func factsOf(taken *postgres.BackupResult, server postgres.Facts) Facts {
+func factsOf(taken *postgres.BackupResult, server postgres.Facts, label string) Facts {
 	return Facts{
 		SystemID: taken.SystemID, Version: server.Version, Timeline: taken.Timeline,
-		StartLSN: taken.StartLSN, StopLSN: taken.StopLSN,
+		StartLSN: taken.StartLSN, StopLSN: taken.StopLSN, Label: label,
 		SegmentSize: server.SegmentSize, Checksums: server.Checksums, Damaged: taken.Damaged,
 		Superuser: server.Superuser, Preload: server.Preload, DataDir: server.DataDir,
 		Tablespaces: taken.Tablespaces, Collations: server.Collations,

@@ -73,6 +73,7 @@ func archiveHelper(ctx context.Context, path string, args []string) error {
 type bucket struct {
 	Store s3.Config
 	Key   string
+	Rate  int64 // bytes per second that are read; 0 is unlimited
 }
 
 func (b bucket) vault(ctx context.Context, onFallback func(vault.Fallback)) (*vault.Vault, error) {
@@ -85,7 +86,8 @@ func (b bucket) vault(ctx context.Context, onFallback func(vault.Fallback)) (*va
 		return nil, err
 	}
 	return vault.New(vault.Config{
-		System: "frende", Store: opened, Keys: ring, Budget: vault.NewBudget(192 << 20), Parallel: 2, ChunkSize: 4 << 20, OnFallback: onFallback,
+		System: "frende", Store: opened, Keys: ring, Budget: vault.NewBudget(192 << 20), Parallel: 2, ChunkSize: 4 << 20, RestoreRate: b.Rate,
+		OnFallback: onFallback,
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -176,21 +177,26 @@ func TestRestoreGoesOnAfterAKilledAttempt(t *testing.T) {
 	found := must(t, h.activities.RestorePreflight, activities.RestorePreflightInput{Ref: ref})
 	in := activities.RestoreInput{Ref: ref, Key: found.Key, Place: found.Place, Facts: found.Facts}
 
-	// The first attempt ends when some of the bytes are in place.
+	// The first attempt is slow, and ends when some of the bytes are in place.
+	h.at.Rate = 8 << 20
 	under, cancel := context.WithCancelCause(t.Context())
-	stop := errors.New("the worker is gone")
-	go func() {
-		for under.Err() == nil {
-			if info, err := os.Stat(filepath.Join(found.Place.Run, "base.tar.journal")); err == nil && info.Size() > 0 && half(found.Place.Staging, found.Bytes) {
-				cancel(stop)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		poll := time.NewTicker(20 * time.Millisecond)
+		defer poll.Stop()
+		for range poll.C {
+			if under.Err() != nil || someInPlace(found.Place.Staging, found.Bytes/3) {
+				cancel(errors.New("the worker is gone"))
+				return
 			}
 		}
-	}()
+	})
 	_, err := doUnder(t, under, h.activities.Restore, in)
 	require.Error(t, err)
-	cancel(nil)
+	watching.Wait()
 	require.NoFileExists(t, filepath.Join(found.Place.Staging, "global", "pg_control"), "the control file comes last")
 
+	h.at.Rate = 0
 	restored := must(t, h.activities.Restore, in)
 	require.Positive(t, restored.Resumed)
 	require.Less(t, restored.Resumed, restored.Bytes)
@@ -293,8 +299,8 @@ func overwrite(t *testing.T, path string, body []byte) {
 	require.NoError(t, file.Close())
 }
 
-// half says whether about half of the bytes are on disk.
-func half(dir string, bytes int64) bool {
+// someInPlace says whether so many bytes are on disk.
+func someInPlace(dir string, bytes int64) bool {
 	var found int64
 	// A file may vanish while it is looked at; the next look is as good.
 	_ = filepath.Walk(dir, func(_ string, info os.FileInfo, err error) error {
@@ -303,5 +309,5 @@ func half(dir string, bytes int64) bool {
 		}
 		return nil
 	})
-	return found > bytes/3
+	return found > bytes
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -89,6 +90,11 @@ func (r *restoring) run(ctx context.Context) (RestoreResult, error) {
 	}
 	if err := r.extract(ctx, postgres.StreamBase, r.place.Staging, postgres.ControlFile); err != nil {
 		return RestoreResult{}, err
+	}
+	if r.done.Load() > r.resumed {
+		if err := os.Remove(r.place.verified()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return RestoreResult{}, fault.New(fault.PathFailed, "remove", r.place.verified(), err)
+		}
 	}
 	if err := r.keepManifest(ctx); err != nil {
 		return RestoreResult{}, err

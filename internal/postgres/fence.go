@@ -140,11 +140,11 @@ func copyAs(path string, content []byte, like fs.FileInfo) error {
 const doorSQL = `
 SELECT type, database, coalesce(address, ''), coalesce(netmask, ''), auth_method, coalesce(options, '{}')
 FROM pg_hba_file_rules
-WHERE error IS NULL AND auth_method <> 'reject' AND (user_name @> ARRAY['all'] OR user_name @> ARRAY[$1])
-ORDER BY line_number`
+WHERE error IS NULL AND auth_method <> 'reject' AND (user_name @> ARRAY['all'] OR user_name @> ARRAY[$1])`
 
 // door gives the lines of client authentication that let this role in now,
-// narrowed to this role. Everyone else finds no line, and is refused.
+// narrowed to this role, in the order of the view, which is that of the files.
+// Everyone else finds no line, and is refused.
 func (s *Server) door(ctx context.Context) (string, error) {
 	type rule struct {
 		Type, Address, Netmask, Method string

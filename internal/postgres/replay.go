@@ -226,10 +226,3 @@ func (i *Instance) LastReplay(ctx context.Context) (Replayed, error) {
 	}
 	return Replayed{}, fault.Newf(fault.ServerUnavailable, "observe", i.String(), "it does not answer")
 }
-
-// Repin changes what counts as the end of the pinned WAL, after the pin file
-// that restore_command reads was replaced, and lets the server look for more.
-func (i *Instance) Repin(last Segment) error {
-	i.config.Last = last
-	return i.wake(&watch{})
-}

@@ -1,8 +1,10 @@
 package postgres_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -87,13 +89,23 @@ func TestServerThatDoesNotArchiveIsRefused(t *testing.T) {
 
 func TestBaseBackupThatLosesItsServerIsNamed(t *testing.T) {
 	c := startCluster(t)
-	_, err := postgres.BaseBackup(t.Context(), c.login, postgres.BackupOptions{Progress: func(int64, int64) {
-		if _, err := c.Kill(t.Context()); err != nil {
-			t.Error(err)
-		}
-	}}, files{t.TempDir()})
+	_, err := postgres.BaseBackup(t.Context(), c.login, postgres.BackupOptions{}, lethal{t, c, files{t.TempDir()}})
 	require.True(t, fault.Has(err, fault.ServerUnavailable), "%v", err)
 	require.True(t, fault.Retryable(err))
+}
+
+// lethal is a sink that kills the server when the first stream begins.
+type lethal struct {
+	t *testing.T
+	c cluster
+	files
+}
+
+func (l lethal) Stream(ctx context.Context, name string) (io.WriteCloser, error) {
+	if _, err := l.c.Kill(l.t.Context()); err != nil {
+		return nil, err
+	}
+	return l.files.Stream(ctx, name)
 }
 
 func TestLoginShowsNoPassword(t *testing.T) {
