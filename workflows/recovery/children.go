@@ -109,8 +109,8 @@ func (c *coordinator) follow(ctx workflow.Context) {
 				c.clocks.Stop(disconnected, one.component.ID)
 			}
 		}
-		if told.Step != nil {
-			c.Note(disconnected, *told.Step)
+		for _, step := range told.Steps {
+			c.Note(disconnected, step)
 		}
 	}
 }

@@ -16,6 +16,7 @@ type component struct {
 	in      ComponentInput
 	parent  workflow.Execution
 	outcome api.ComponentOutcome
+	ended   []api.Step        // steps that ended, not told yet
 	told    []workflow.Future // signals on their way to the coordinator
 	undo    []undoing         // newest last
 }
@@ -41,14 +42,23 @@ func beginComponent(ctx workflow.Context, in ComponentInput) (*component, error)
 	r.Progress.Target = in.Target.Name
 	r.Progress.Since = in.Since
 	c := &component{Run: r, in: in, parent: *parent, outcome: api.ComponentOutcome{Component: in.Component.ID}}
-	r.Changed = func(ctx workflow.Context, step api.Step) {
-		c.tell(ctx, Report{Component: in.Component.ID, Step: &step})
-	}
+	r.Changed = c.stepChanged
 	return c, nil
+}
+
+// stepChanged tells the coordinator of a step that begins, and keeps the end of
+// one until the next word, which follows at once: half the signals say the same.
+func (c *component) stepChanged(ctx workflow.Context, step api.Step) {
+	c.ended = append(c.ended, step)
+	if step.State == api.StepRunning {
+		c.tell(ctx, Report{})
+	}
 }
 
 // tell signals the coordinator and does not wait for the delivery.
 func (c *component) tell(ctx workflow.Context, report Report) {
+	report.Component = c.in.Component.ID
+	report.Steps, c.ended = c.ended, nil
 	c.told = append(c.told, workflow.SignalExternalWorkflow(ctx, c.parent.ID, c.parent.RunID, api.SignalReport, report))
 }
 
@@ -56,6 +66,9 @@ func (c *component) tell(ctx workflow.Context, report Report) {
 // it knows each step's end before it learns of the child's. A signal that can't be
 // delivered means that the coordinator is gone: nobody is left to tell.
 func (c *component) settle(ctx workflow.Context) {
+	if len(c.ended) > 0 {
+		c.tell(ctx, Report{})
+	}
 	for _, signal := range c.told {
 		if err := signal.Get(ctx, nil); err != nil {
 			workflow.GetLogger(ctx).Warn("the coordinator did not hear of a step", "error", err)
@@ -78,7 +91,7 @@ func (c *component) onFailure(name, title string, activity, input any) {
 // pass on to the next one.
 func (c *component) reach(ctx workflow.Context, reached, next api.Gate) error {
 	known := c.outcome
-	c.tell(ctx, Report{Component: c.in.Component.ID, Gate: reached, Outcome: &known})
+	c.tell(ctx, Report{Gate: reached, Outcome: &known})
 	c.Progress.Waiting = "reached " + string(reached) + "; waits for the recovery to open " + string(next)
 	c.Show(ctx)
 	signals := workflow.GetSignalChannel(ctx, api.SignalProceed)

@@ -14,7 +14,7 @@ import (
 func (c *component) done(ctx workflow.Context) {
 	c.outcome.RTA = system.Duration(c.Elapsed(ctx))
 	known := c.outcome
-	c.tell(ctx, Report{Component: c.in.Component.ID, Gate: api.GateDone, Outcome: &known})
+	c.tell(ctx, Report{Gate: api.GateDone, Outcome: &known})
 	c.Finish(ctx, api.PhaseRecovered)
 	c.settle(ctx)
 }

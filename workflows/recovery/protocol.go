@@ -18,10 +18,10 @@ type ComponentInput struct {
 	By        string           `json:"by,omitempty"`
 }
 
-// Report is what a child signals to its coordinator: a step that changed, or a gate it reached.
+// Report is what a child signals to its coordinator: steps that changed, or a gate it reached.
 type Report struct {
 	Component string                `json:"component"`
-	Step      *api.Step             `json:"step,omitempty"`
+	Steps     []api.Step            `json:"steps,omitempty"`
 	Gate      api.Gate              `json:"gate,omitempty"`
 	Outcome   *api.ComponentOutcome `json:"outcome,omitempty"` // as known so far, with a gate
 }

@@ -223,7 +223,8 @@ func (c *coordinator) startNewBackup(ctx workflow.Context) error {
 		if one.component.Kind != system.KindDatabase {
 			continue
 		}
-		childCtx := workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
+		outliving, _ := workflow.NewDisconnectedContext(ctx) // never cancelled: a cancelled context would recall the backup
+		childCtx := workflow.WithChildOptions(outliving, workflow.ChildWorkflowOptions{
 			WorkflowID:        api.BackupID(c.system.Name, string(one.component.Kind), one.component.Name, workflow.Now(ctx)),
 			ParentClosePolicy: enums.PARENT_CLOSE_POLICY_ABANDON,
 			StaticSummary:     "first backup of " + one.component.Name + " after its recovery",
