@@ -136,8 +136,10 @@ func build(t *testing.T) *house {
 	_, err = rand.Read(key)
 	require.NoError(t, err)
 	h.at = bucket{
-		Store: s3.Config{Name: "primary", Bucket: "backups", Region: h.s3.Region, Endpoint: h.s3.Endpoint, PathStyle: true, AccessKey: h.s3.AccessKey, SecretKey: h.s3.SecretKey,
-			Retry: s3.Retry{Attempts: 2, Backoff: time.Millisecond}},
+		Store: s3.Config{
+			Name: "primary", Bucket: "backups", Region: h.s3.Region, Endpoint: h.s3.Endpoint, PathStyle: true, AccessKey: h.s3.AccessKey, SecretKey: h.s3.SecretKey,
+			Retry: s3.Retry{Attempts: 2, Backoff: time.Millisecond},
+		},
 		Key: hex.EncodeToString(key),
 	}
 	program, config := h.installHelper(t)
@@ -203,7 +205,7 @@ func (h *house) exec(t *testing.T, statements ...string) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), h.DSN)
 	require.NoError(t, err)
-	defer conn.Close(context.Background())
+	defer func() { _ = conn.Close(context.Background()) }()
 	for _, statement := range statements {
 		_, err := conn.Exec(t.Context(), statement)
 		require.NoError(t, err, statement)
@@ -215,7 +217,7 @@ func (h *house) users(t *testing.T) string {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), h.DSN)
 	require.NoError(t, err)
-	defer conn.Close(context.Background())
+	defer func() { _ = conn.Close(context.Background()) }()
 	var rows string
 	require.NoError(t, conn.QueryRow(t.Context(), "SELECT string_agg(name, ' ' ORDER BY name) FROM users").Scan(&rows))
 	return rows
@@ -226,7 +228,7 @@ func (h *house) switched(t *testing.T) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), h.DSN)
 	require.NoError(t, err)
-	defer conn.Close(context.Background())
+	defer func() { _ = conn.Close(context.Background()) }()
 	var name string
 	require.NoError(t, conn.QueryRow(t.Context(), "SELECT pg_walfile_name(pg_switch_wal())").Scan(&name))
 	require.Eventually(t, func() bool {

@@ -113,11 +113,10 @@ func (j *job) diagnose(ctx context.Context, archive *wal.Archive, pinned wal.Pin
 	}
 	dir, err := os.MkdirTemp(j.deps.TempDir, "lifeboat-wal-")
 	if err != nil {
-		return failed
+		return failed // what went wrong first says more
 	}
-	defer os.RemoveAll(dir)
 	err = archive.Fetch(ctx, pinned, asked, filepath.Join(dir, "segment"))
-	if err == nil || fault.Has(err, fault.WALEnd) {
+	if removeErr := os.RemoveAll(dir); removeErr != nil || err == nil || fault.Has(err, fault.WALEnd) {
 		return failed
 	}
 	return err

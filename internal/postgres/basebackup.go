@@ -75,8 +75,10 @@ func BaseBackup(ctx context.Context, login Login, o BackupOptions, sink Sink) (*
 	if err != nil {
 		return nil, err
 	}
-	b := &baseBackup{conn: conn, subject: login.String(), options: o, sink: sink,
-		result: &BackupResult{Tables: map[string][]tree.Entry{}, Started: time.Now().UTC()}}
+	b := &baseBackup{
+		conn: conn, subject: login.String(), options: o, sink: sink,
+		result: &BackupResult{Tables: map[string][]tree.Entry{}, Started: time.Now().UTC()},
+	}
 	// The connection is watched by hand: a watcher per message costs more than the message.
 	stopped := context.AfterFunc(ctx, func() {
 		// A connection that has no deadlines any more is closed already.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -179,15 +178,15 @@ func (s *Server) door(ctx context.Context) (string, error) {
 	return lines.String(), nil
 }
 
-// hbaWords mean something unquoted, so they stay so.
-var hbaWords = []string{"all", "sameuser", "samerole", "samegroup", "replication", "samehost", "samenet"}
-
-// quoteHBA writes a token of pg_hba.conf.
+// quoteHBA writes a token of pg_hba.conf. Words that mean something unquoted
+// stay so.
 func quoteHBA(token string) string {
-	if slices.Contains(hbaWords, token) {
+	switch token {
+	case "all", "sameuser", "samerole", "samegroup", "replication", "samehost", "samenet":
 		return token
+	default:
+		return `"` + token + `"`
 	}
-	return `"` + token + `"`
 }
 
 func each(all []string, change func(string) string) []string {

@@ -21,7 +21,7 @@ func TestFenceKeepsOthersOutAndComesDownAgain(t *testing.T) {
 	app := strings.Replace(c.DSN, "postgres:"+c.Password, "app:app", 1)
 	session, err := pgx.Connect(t.Context(), app)
 	require.NoError(t, err)
-	defer session.Close(context.Background())
+	defer func() { _ = session.Close(context.Background()) }()
 
 	hba := filepath.Join(c.DataDir, "pg_hba.conf")
 	original, err := os.ReadFile(hba)

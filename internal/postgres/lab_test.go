@@ -47,7 +47,7 @@ func (c cluster) exec(t *testing.T, statements ...string) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), c.DSN)
 	require.NoError(t, err)
-	defer conn.Close(context.Background())
+	defer func() { _ = conn.Close(context.Background()) }()
 	for _, statement := range statements {
 		_, err := conn.Exec(t.Context(), statement)
 		require.NoError(t, err, statement)
@@ -206,7 +206,7 @@ func (c cluster) load(t *testing.T, table string) (stop func() int64) {
 	var rows int64
 	var worker sync.WaitGroup
 	worker.Go(func() {
-		defer conn.Close(context.Background())
+		defer func() { _ = conn.Close(context.Background()) }()
 		for {
 			select {
 			case <-ended:

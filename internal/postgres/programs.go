@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"os"
-	"os/exec"
 	"os/user"
 	"path/filepath"
 	"regexp"
@@ -31,9 +30,7 @@ func FindBin(ctx context.Context, configured string, major int) (string, error) 
 			filepath.Join("/usr", "pgsql-"+strconv.Itoa(major), "bin"),
 			"/usr/local/pgsql/bin",
 		}
-		if found, err := exec.LookPath("postgres"); err == nil {
-			candidates = append(candidates, filepath.Dir(found))
-		}
+		candidates = append(candidates, filepath.SplitList(os.Getenv("PATH"))...)
 	}
 	others := []string{}
 	for _, dir := range candidates {

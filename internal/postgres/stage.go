@@ -66,11 +66,16 @@ func recoverySettings(timeline uint32, restoreCommand string) [][2]string {
 	return [][2]string{
 		{"restore_command", restoreCommand},
 		{"recovery_target_timeline", fmt.Sprint(timeline)},
-		{"recovery_target", ""}, {"recovery_target_lsn", ""}, {"recovery_target_name", ""},
-		{"recovery_target_time", ""}, {"recovery_target_xid", ""},
+		{"recovery_target", ""},
+		{"recovery_target_lsn", ""},
+		{"recovery_target_name", ""},
+		{"recovery_target_time", ""},
+		{"recovery_target_xid", ""},
 		{"recovery_min_apply_delay", "0"},
-		{"recovery_end_command", ""}, {"archive_cleanup_command", ""},
-		{"primary_conninfo", ""}, {"primary_slot_name", ""},
+		{"recovery_end_command", ""},
+		{"archive_cleanup_command", ""},
+		{"primary_conninfo", ""},
+		{"primary_slot_name", ""},
 		{"hot_standby", "on"},
 	}
 }
