@@ -35,9 +35,9 @@ lint: ## gofumpt, golangci-lint with the import rules, workflowcheck
 	golangci-lint run ./...
 	workflowcheck ./workflows/...
 
-bench: tools ## figures: one line each, with what they must and aim to be
+bench: tools ## figures: one line each, with what they must and aim to be (ARGS="-only NAME -runs 5")
 	@tools/install bench
-	$(GO) run ./examples/frende/cmd/bench
+	@$(GO) run ./examples/frende/cmd/bench $(ARGS)
 
 torture: tools ## the faults of the reliability table at full count
 	LIFEBOAT_TORTURE=full $(GO) test -count=1 -p 1 -timeout 120m ./...

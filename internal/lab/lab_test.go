@@ -2,6 +2,8 @@ package lab_test
 
 import (
 	"context"
+	"crypto/x509"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -97,6 +99,19 @@ func TestS3KeepsVersionsAndFilesWhereTheySay(t *testing.T) {
 	onDisk, err := os.ReadFile(filepath.Join(server.Dir, "backups", "a", "b"))
 	require.NoError(t, err)
 	require.Equal(t, "second", string(onDisk))
+}
+
+func TestS3ServesHTTPSUnderItsOwnAuthority(t *testing.T) {
+	t.Parallel()
+	server, err := lab.New(t).S3(t.Context(), lab.S3Options{TLS: true})
+	require.NoError(t, err)
+	require.NoError(t, server.CreateBucket(t.Context(), "backups"))
+	require.FileExists(t, server.CACert)
+
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.Endpoint, nil)
+	require.NoError(t, err)
+	_, err = http.DefaultClient.Do(request)
+	require.ErrorAs(t, err, new(x509.UnknownAuthorityError))
 }
 
 func TestTemporalSurvivesKillAndKeepsRunsForNinetyDays(t *testing.T) {

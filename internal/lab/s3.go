@@ -3,8 +3,13 @@ package lab
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"fmt"
+	"net/http"
 	"os"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -19,16 +24,20 @@ import (
 type S3Options struct {
 	Name   string // default "s3"; names its service, folder and log
 	Region string // default us-east-1
+	TLS    bool   // serves https on localhost, with a certificate of an authority of its own
 }
 
 // S3 is an S3 server of a lab: versitygw over a directory, with versioning.
 type S3 struct {
 	*Service
-	Endpoint  string // http://host:port; path-style addressing
+	Endpoint  string // http://host:port, or https; path-style addressing
 	Region    string
 	AccessKey string
 	SecretKey string
 	Dir       string // an object is the file Dir/<bucket>/<key>
+	CACert    string // PEM file of the authority behind https; else empty
+
+	authority *x509.CertPool // nil: http
 }
 
 // S3 starts a new S3 server without buckets.
@@ -67,8 +76,18 @@ func (l *Lab) S3(ctx context.Context, o S3Options) (*S3, error) {
 		}
 		args = append(args, "--sidecar", sidecar)
 	}
+	ready := s.Endpoint + "/healthz"
+	if o.TLS {
+		certificate, err := l.certify(o.Name)
+		if err != nil {
+			return nil, err
+		}
+		s.CACert, s.authority = certificate.ca, certificate.authority
+		s.Endpoint, ready = fmt.Sprintf("https://localhost:%d", port), "tcp://"+loopback(port)
+		args = slices.Insert(args, 1, "--cert", certificate.cert, "--key", certificate.key)
+	}
 	s.Service, err = l.Define(Program{
-		Name: o.Name, Args: append(args, data), Ready: s.Endpoint + "/healthz",
+		Name: o.Name, Args: append(args, data), Ready: ready,
 		Env: []string{"ROOT_ACCESS_KEY=" + s.AccessKey, "ROOT_SECRET_KEY=" + s.SecretKey},
 	})
 	if err != nil {
@@ -89,12 +108,16 @@ func keepsAttributes(dir string) bool {
 
 // Client gives a client of the server with its root's rights.
 func (s *S3) Client() *s3.Client {
-	return s3.New(s3.Options{
+	o := s3.Options{
 		BaseEndpoint: aws.String(s.Endpoint),
 		Region:       s.Region,
 		Credentials:  credentials.NewStaticCredentialsProvider(s.AccessKey, s.SecretKey, ""),
 		UsePathStyle: true,
-	})
+	}
+	if s.authority != nil {
+		o.HTTPClient = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.authority, MinVersion: tls.VersionTLS12}}}
+	}
+	return s3.New(o)
 }
 
 // CreateBucket makes a bucket with versioning on.

@@ -1,0 +1,29 @@
+// Command bench measures the figures that Lifeboat promises:
+//
+//	make bench [ARGS="-only NAME -runs 5 …"]
+//
+// It prints the machine, and one line for each figure:
+//
+//	bench NAME value=… unit=… must=… aim=…
+//	bench NAME ratio=… must=… aim=…
+//
+// Less is better in all of them. Lines that begin with # say how a figure came
+// about. The exit code is 1 when a figure misses what it must be, or could not
+// be measured, and all the others are printed all the same.
+//
+//   - demo: make demo from warm caches, as a user runs it.
+//   - recovery_overhead: what RecoverSystem took in that demo beyond the critical
+//     path of its activities. These count from start to completion as Temporal's
+//     history has them, so all that lies between two activities is overhead.
+//   - resumption: from kill -9 of the worker in the middle of a restore until the
+//     next attempt has written more than there was; the longest of the runs.
+//   - memory_backup, memory_verify: peak resident memory of a worker that backs
+//     up, and then reads back, a stream generated on the fly, while it makes full
+//     backups of all four kinds again and again.
+//   - backup_pgbackrest, restore_pgbackrest: Lifeboat's time over pgBackRest's,
+//     medians of runs that take turns on one cluster and one S3 server over TLS.
+//     Lifeboat's counts from the start of the workflow to the end of the step that
+//     does the same: the committed backup, the restored and fsynced directory.
+//     What Lifeboat does besides (the proof L1, the check of the restored files,
+//     the replay) is in the # lines.
+package main

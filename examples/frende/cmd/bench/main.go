@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// options are the flags of the benchmarks.
+type options struct {
+	only    string
+	runs    int
+	stream  int64 // MiB
+	cluster int64 // MiB
+	dir     string
+	serve   bool
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	o, err := parse(os.Args[1:])
+	if err == nil && o.serve {
+		err = serve(ctx)
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+		os.Exit(2)
+	}
+	if !o.serve && !(&bench{options: o, out: os.Stdout}).run(ctx) {
+		os.Exit(1)
+	}
+}
+
+func parse(args []string) (options, error) {
+	var o options
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.StringVar(&o.only, "only", "", "measure only the figure of this `NAME`")
+	flags.IntVar(&o.runs, "runs", 3, "of what is measured several times")
+	flags.Int64Var(&o.stream, "stream", 8192, "size of the generated stream, in MiB")
+	flags.Int64Var(&o.cluster, "cluster", 500, "size of the tables that are compared, in MiB, about")
+	flags.StringVar(&o.dir, "dir", ".lab-bench", "directory of the labs")
+	flags.BoolVar(&o.serve, "serve", false, "be the worker that is measured; the benchmark starts it so")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	if o.only != "" && !slices.ContainsFunc(suites(), func(s suite) bool { return slices.Contains(s.figures, o.only) }) {
+		return o, fmt.Errorf("there is no figure %q", o.only)
+	}
+	if o.runs < 1 || flags.NArg() > 0 {
+		return o, errors.New("-runs is at least 1, and there are no arguments")
+	}
+	return o, nil
+}
+
+// suite is figures that share a ground.
+type suite struct {
+	name    string
+	figures []string
+	measure func(*bench, context.Context) error
+}
+
+func suites() []suite {
+	return []suite{
+		{"frende", []string{"demo", "recovery_overhead", "resumption", "memory_backup", "memory_verify"}, (*bench).frende},
+		{"peers", []string{"backup_pgbackrest", "restore_pgbackrest"}, (*bench).peers},
+	}
+}
+
+// bench is one run of the benchmarks.
+type bench struct {
+	options
+	out    io.Writer
+	root   string // of the project
+	missed []string
+}
+
+// run measures everything and says whether every figure is what it must be.
+func (b *bench) run(ctx context.Context) bool {
+	b.describeMachine()
+	var failed []string
+	if err := b.warm(ctx); err != nil {
+		failed = append(failed, err.Error())
+	}
+	for _, s := range suites() {
+		if len(failed) > 0 || !b.wants(s.figures...) {
+			continue
+		}
+		if err := s.measure(b, ctx); err != nil {
+			failed = append(failed, fmt.Sprintf("%s: %v", s.name, err))
+		}
+	}
+	b.note("load average at the end: %s", loadAverage())
+	for _, name := range b.missed {
+		fmt.Fprintf(os.Stderr, "bench: %s misses what it must be\n", name)
+	}
+	for _, reason := range failed {
+		fmt.Fprintf(os.Stderr, "bench: %s\n", reason)
+	}
+	return len(b.missed)+len(failed) == 0
+}
+
+// wants says whether one of these figures is to be measured.
+func (b *bench) wants(names ...string) bool { return b.only == "" || slices.Contains(names, b.only) }
+
+// note prints what is not a figure.
+func (b *bench) note(format string, args ...any) {
+	fmt.Fprintf(b.out, "# %s\n", fmt.Sprintf(format, args...))
+}
+
+// warm finds the project and builds it once, so that what is timed does not compile.
+func (b *bench) warm(ctx context.Context) error {
+	output, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
+	if err != nil {
+		return fmt.Errorf("find the project's folder: %w", err)
+	}
+	b.root = strings.TrimSpace(string(output))
+	cmd := exec.CommandContext(ctx, "go", "build", "./starter", "./worker", "./examples/...")
+	cmd.Dir = b.root
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build: %w: %s", err, output)
+	}
+	return nil
+}
