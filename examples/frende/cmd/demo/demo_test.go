@@ -2,10 +2,12 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,6 +15,24 @@ import (
 
 	"github.com/frende/lifeboat/internal/lab"
 )
+
+// screen is written to by several programs at once, as a terminal is.
+type screen struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (s *screen) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(p)
+}
+
+func (s *screen) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
 
 // TestDemoEndsAsWritten is the whole road at small size, calm and with each chaos.
 func TestDemoEndsAsWritten(t *testing.T) {
@@ -33,7 +53,8 @@ func TestDemoEndsAsWritten(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(lab.Dir(t), "lab")
-			var out bytes.Buffer
+			t.Cleanup(func() { require.NoError(t, lab.Remove(context.WithoutCancel(t.Context()), dir)) })
+			var out screen
 			recovered := tell(t.Context(), options{
 				dir: dir, seed: 7, megabytes: 20, photoCount: 100, keys: 500, settle: 2 * time.Second, spread: time.Second, chaos: told.chaos,
 			}, &out)
@@ -60,7 +81,6 @@ func TestDemoEndsAsWritten(t *testing.T) {
 				require.NoError(t, err)
 				require.False(t, running, service.Name())
 			}
-			require.NoError(t, lab.Remove(t.Context(), dir))
 		})
 	}
 }

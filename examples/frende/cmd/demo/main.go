@@ -68,7 +68,7 @@ func parse(args []string, env func(string) string) (options, error) {
 	flags.IntVar(&o.photoCount, "photos", 2000, "photos on disk")
 	flags.IntVar(&o.keys, "keys", 20000, "keys in Redis")
 	flags.DurationVar(&o.settle, "settle", 61*time.Second, "from the backup to the disaster, at least")
-	flags.DurationVar(&o.spread, "spread", 20*time.Second, "random addition to -settle")
+	flags.DurationVar(&o.spread, "spread", 15*time.Second, "random addition to -settle")
 	flags.BoolVar(&o.clean, "clean", false, "end what an earlier demo left running, and remove it")
 	if err := flags.Parse(args); err != nil {
 		return o, err

@@ -92,12 +92,21 @@ func wreckHost(ctx context.Context, l *lab.Lab, args []string) (damage, error) {
 		done.Killed = append(done.Killed, service.Name())
 	}
 	for _, path := range paths {
-		if err := os.RemoveAll(path); err != nil {
+		if err := takeAway(path); err != nil {
 			return done, err
 		}
 		done.Removed = append(done.Removed, path)
 	}
 	return done, nil
+}
+
+// takeAway takes a directory's name away first: the application still writes into it.
+func takeAway(path string) error {
+	gone := path + ".gone"
+	if err := os.Rename(path, gone); err != nil {
+		return err
+	}
+	return os.RemoveAll(gone)
 }
 
 // wreckChunk damages the largest chunk under the key, so that it is one of the
