@@ -14,8 +14,8 @@ import (
 
 // RestorePreflight finds the backup and checks all that can be known before
 // anything is written: its manifest and key, the programs of its version, whose
-// cluster is at the target, the WAL that makes it consistent, and the space and
-// place for it. It touches nothing.
+// cluster is at the target, whether the store can be written, the WAL that makes
+// it consistent, and the space and place for it. It touches nothing.
 func (a *Activities) RestorePreflight(ctx context.Context, in RestorePreflightInput) (RestorePreflightResult, error) {
 	j, err := a.resolve(in.Ref)
 	if err != nil {
@@ -40,6 +40,11 @@ func (a *Activities) RestorePreflight(ctx context.Context, in RestorePreflightIn
 		return RestorePreflightResult{}, err
 	}
 	if result.Live, err = j.look(ctx, result.Place, result.Facts.SystemID); err != nil {
+		return RestorePreflightResult{}, err
+	}
+	// The cut-over claims the archive for the new directory. It must not learn
+	// only then, with the old server down, that the store can't be written.
+	if err := opened.Writable(ctx); err != nil {
 		return RestorePreflightResult{}, err
 	}
 	archive, err := wal.New(wal.Config{Vault: opened, Cluster: j.database.Cluster})

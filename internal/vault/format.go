@@ -50,6 +50,20 @@ func (v *Vault) claim(ctx context.Context, system string) error {
 	return nil
 }
 
+// Writable asks the primary store whether it can be written, and leaves nothing
+// new in it: format.json, which is there once anything is, is put again under
+// the condition that it is not. Errors: StorageDenied, StorageUnavailable,
+// StorageMissing; ConfigInvalid when the store is another system's.
+func (v *Vault) Writable(ctx context.Context) error {
+	if err := v.claim(ctx, v.cfg.System); err != nil {
+		return err
+	}
+	if err := v.writeFormat(ctx, v.cfg.System); !fault.Has(err, fault.ObjectExists) {
+		return err
+	}
+	return nil
+}
+
 // recognize makes sure, once, that this release reads what the store holds. A
 // store without format.json is read as far as its objects allow.
 func (v *Vault) recognize(ctx context.Context) error {

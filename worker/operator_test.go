@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/target"
+	"github.com/frende/lifeboat/workflows/api"
+)
+
+// TestOperatorsDecideWhatARecoveryDoesToALivingSystem follows one system through
+// its operators' decisions: a recovery that waits, others that want to begin
+// meanwhile, an abort, and at last an approval while people still write.
+func TestOperatorsDecideWhatARecoveryDoesToALivingSystem(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.backupIsInterrupted(t)
+	before := h.look(t)
+
+	t.Run("a recovery without approval waits and touches nothing", func(t *testing.T) {
+		h.start(t, "by-hand", api.RecoverSystem, api.Queue, struct{}{})
+		p := h.waits(t, "by-hand")
+		require.Contains(t, p.Waiting, "lifeboat approve by-hand --yes-destroy frende")
+		now := h.look(t)
+		require.NotEmpty(t, now.Leftover, "everything is restored beside")
+		now.Leftover, now.Beside, now.Scratch = before.Leftover, before.Beside, before.Scratch
+		require.Equal(t, before, now)
+	})
+	t.Run("a second recovery is refused while one runs", func(t *testing.T) {
+		first := h.look(t)
+		_, err := h.kindOf(t, h.start(t, "another", api.RecoverSystem, api.Queue, map[string]string{"yes_destroy": "frende"}))
+		require.True(t, fault.Has(err, fault.RecoveryRunning), "%v", err)
+		h.lifeboat(t, "watch", "another").ended(t, fault.RecoveryRunning)
+		h.lifeboat(t, "recover", "system", "--yes-destroy", "frende").ended(t, fault.RecoveryRunning)
+		h.lifeboat(t, "recover", "database", "frende", "--yes-destroy", "frende").ended(t, fault.RecoveryRunning, "database/frende")
+		require.Equal(t, api.PhaseWaiting, h.progress(t, "by-hand").Phase)
+		require.Equal(t, first, h.look(t), "the first one was not disturbed")
+	})
+	t.Run("a wrong approval opens nothing", func(t *testing.T) {
+		h.lifeboat(t, "approve", "by-hand", "--yes-destroy", "friende").ended(t, fault.InputInvalid, "friende")
+		h.lifeboat(t, "approve", "by-hand").ended(t, fault.InputInvalid, "by-hand")
+		h.lifeboat(t, "approve", "recover/nothing", "--yes-destroy", "frende").ended(t, fault.RunUnknown, "recover/nothing")
+		require.Equal(t, api.PhaseWaiting, h.progress(t, "by-hand").Phase)
+	})
+	t.Run("an abort leaves everything as it was", func(t *testing.T) {
+		h.lifeboat(t, "abort", "by-hand", "--reason", "the server came back").done(t)
+		h.lifeboat(t, "watch", "by-hand").ended(t, fault.Aborted, "frende")
+		require.Equal(t, before, h.look(t))
+	})
+	t.Run("an approved one replaces a living system and loses nothing", h.replaced)
+	h.keepsSecrets(t)
+}
+
+// replaced recovers the living system while somebody writes.
+func (h *house) replaced(t *testing.T) {
+	h.start(t, "approved", api.RecoverSystem, api.Queue, struct{}{})
+	h.waits(t, "approved")
+	before := h.look(t)
+	writing, stop := context.WithCancel(t.Context())
+	defer stop()
+	acknowledged := make(chan int)
+	started := make(chan struct{})
+	go func() { acknowledged <- h.writeUntilFenced(writing, started) }()
+	<-started
+	h.lifeboat(t, "approve", "approved", "--yes-destroy", "frende").done(t)
+	require.Contains(t, h.lifeboat(t, "watch", "approved").done(t).stdout, "recovered")
+	last := <-acknowledged
+	require.Positive(t, last)
+
+	after := h.look(t)
+	require.Equal(t, fmt.Sprint(last), h.text(t, "select count(*) from written"), "what was acknowledged before the fence is there")
+	require.Equal(t, fmt.Sprint(last), h.text(t, "select max(id) from written"))
+	require.Equal(t, before.content(), after.content())
+	require.Equal(t, before.Access, after.Access, "the fence is down")
+	require.Equal(t, "false", h.text(t, "select pg_is_in_recovery()::text"))
+	require.Empty(t, after.Scratch)
+	for _, dir := range h.dirs() {
+		require.NotEqual(t, before.Inodes[dir], after.Inodes[dir])
+		left, err := target.Leftovers(dir)
+		require.NoError(t, err)
+		var old []string
+		for _, one := range left {
+			require.NotEqual(t, target.LeftoverStaging, one.Kind, one.Path)
+			require.NotEqual(t, target.LeftoverLock, one.Kind, one.Path)
+			if one.Kind == target.LeftoverOld {
+				old = append(old, one.Path)
+			}
+		}
+		require.Len(t, old, 1, "the old directory of %s is kept", dir)
+	}
+	require.NotEqual(t, before.PIDs["app"], after.PIDs["app"], "the application was stopped and started again")
+	require.Contains(t, h.lifeboat(t, "report", "approved").done(t).stdout, "database/frende")
+}
+
+// writeUntilFenced commits rows one by one until the server lets it no longer,
+// and gives the number of the last one that was acknowledged.
+func (h *house) writeUntilFenced(ctx context.Context, started chan<- struct{}) int {
+	conn, err := pgx.Connect(ctx, h.dsn)
+	if err == nil {
+		_, err = conn.Exec(ctx, "create table written (id int primary key)")
+	}
+	if err != nil {
+		close(started)
+		return -1
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // it is fenced by then
+	for id := 1; ; id++ {
+		if _, err := conn.Exec(ctx, "insert into written values ($1)", id); err != nil {
+			return id - 1
+		}
+		if id == 100 {
+			close(started)
+		}
+	}
+}
