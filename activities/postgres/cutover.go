@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/frende/lifeboat/internal/fault"
@@ -45,7 +46,7 @@ func (j *job) cutOver(ctx context.Context, archive *wal.Archive, in CutOverInput
 	if err != nil {
 		return CutOverResult{}, err
 	}
-	if err := j.handOver(ctx, in.Place, in.Facts); err != nil {
+	if err := j.handOver(ctx, archive, in.Place, in.Facts); err != nil {
 		return CutOverResult{}, err
 	}
 	if !swapped(in.Place) {
@@ -100,8 +101,10 @@ func swapped(place Place) bool {
 }
 
 // handOver ends the staged server and makes its directory ready for the
-// service: recovery pinned to the same end, tablespaces where they will lie.
-func (j *job) handOver(ctx context.Context, place Place, facts Facts) error {
+// service: recovery pinned to the same end, tablespaces where they will lie, and
+// all WAL that it will read in its own pg_wal. So the service's start depends on
+// no store, no key and no variable of its environment.
+func (j *job) handOver(ctx context.Context, archive *wal.Archive, place Place, facts Facts) error {
 	if swapped(place) {
 		return nil
 	}
@@ -126,7 +129,41 @@ func (j *job) handOver(ctx context.Context, place Place, facts Facts) error {
 	if err := postgres.LinkTablespaces(place.Staging, owner, place.links(live)); err != nil {
 		return err
 	}
-	return postgres.Handover(place.Staging, owner, pinned.Timeline, j.deps.RestoreCommand(j.ref.System, j.database, place.pin()))
+	if err := carryWAL(ctx, archive, pinned, place.Staging, control.Redo, owner); err != nil {
+		return err
+	}
+	return postgres.Handover(place.Staging, owner, pinned.Timeline, "")
+}
+
+// carryWAL puts into the staged pg_wal what the server will ask for when it
+// starts again: the segments from its last restart point on, most of which it
+// has kept, and every timeline history, so that its promotion takes a number
+// that no timeline in the archive has.
+func carryWAL(ctx context.Context, archive *wal.Archive, pinned wal.Pin, dataDir string, redo postgres.LSN, owner postgres.Account) error {
+	names, err := pinned.Names(redo)
+	if err != nil {
+		return err
+	}
+	for timeline := uint32(2); timeline <= max(pinned.Timeline, pinned.Newest); timeline++ {
+		names = append(names, postgres.HistoryName(timeline))
+	}
+	for _, name := range names {
+		path := filepath.Join(dataDir, "pg_wal", name)
+		if _, err := os.Stat(path); err == nil {
+			continue
+		}
+		err := archive.Fetch(ctx, pinned, name, path)
+		if fault.Has(err, fault.WALEnd) {
+			continue // a timeline number that was never used
+		}
+		if err != nil {
+			return err
+		}
+		if err := owner.Own(path); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Promote makes the server at the target a primary on a timeline of its own,

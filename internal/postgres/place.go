@@ -38,12 +38,15 @@ func (a Account) ownFile(file *os.File) error {
 	return file.Chown(a.UID, a.GID)
 }
 
-// own gives a path to the account; links are not followed.
-func (a Account) own(path string) error {
+// Own gives a path to the account, when this process may; links are not followed.
+func (a Account) Own(path string) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
-	return os.Lchown(path, a.UID, a.GID)
+	if err := os.Lchown(path, a.UID, a.GID); err != nil {
+		return pathFault("give away", path, err)
+	}
+	return nil
 }
 
 // folder makes a directory that only the account can enter, or makes sure that
@@ -61,7 +64,7 @@ func (a Account) folder(path string) error {
 	if !ok || !info.IsDir() || int(stat.Uid) != a.UID && int(stat.Uid) != os.Geteuid() {
 		return fault.Newf(fault.TargetRefused, op, path, "something of another user is there").WithHint("remove it and try again")
 	}
-	if err := errors.Join(os.Chmod(path, 0o700), a.own(path)); err != nil {
+	if err := errors.Join(os.Chmod(path, 0o700), a.Own(path)); err != nil {
 		return pathFault(op, path, err)
 	}
 	return nil
@@ -104,7 +107,7 @@ func LinkTablespaces(dataDir string, owner Account, links []Link) error {
 		if err := os.Remove(fresh); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return pathFault("link tablespace", path, err)
 		}
-		if err := errors.Join(os.Symlink(link.Location, fresh), owner.own(fresh)); err != nil {
+		if err := errors.Join(os.Symlink(link.Location, fresh), owner.Own(fresh)); err != nil {
 			return pathFault("link tablespace", path, err)
 		}
 		if err := os.Rename(fresh, path); err != nil {
@@ -131,7 +134,7 @@ func (a Account) MakeParents(path string) error {
 	if err := os.Mkdir(parent, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 		return pathFault("make directory", parent, err)
 	}
-	if err := a.own(parent); err != nil {
+	if err := a.Own(parent); err != nil {
 		return pathFault("make directory", parent, err)
 	}
 	return syncDir(filepath.Dir(parent))

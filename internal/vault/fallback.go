@@ -3,7 +3,6 @@ package vault
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -119,7 +118,11 @@ func (a attempts) fault(key string) error {
 		}
 		text += one.store.Name() + ": " + reason(one.err)
 	}
-	return fault.New(fault.KindOf(worst), "read", key, errors.New(text)).WithHint("%s", fault.HintOf(worst))
+	hint := fault.HintOf(worst)
+	if fault.Has(worst, fault.IntegrityError) {
+		hint = "no store holds a good copy: recover from an older backup (lifeboat backups list, then --to backup:KEY); trust nothing that needs this object"
+	}
+	return fault.New(fault.KindOf(worst), "read", key, errors.New(text)).WithHint("%s", hint)
 }
 
 func weight(err error) int {
@@ -134,7 +137,7 @@ func weight(err error) int {
 	return 0
 }
 
-// reason is an error without its operation and subject.
+// reason is an error without its operation and subject: its cause, when it has one.
 func reason(err error) string {
 	found, ok := errors.AsType[*fault.Error](err)
 	if !ok {
@@ -143,5 +146,5 @@ func reason(err error) string {
 	if found.Cause == nil {
 		return found.Kind.Definition().Summary
 	}
-	return fmt.Sprintf("%s: %v", found.Kind.Definition().Summary, found.Cause)
+	return found.Cause.Error()
 }

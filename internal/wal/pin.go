@@ -60,6 +60,19 @@ func (p Pin) Segments() (int, error) {
 	return int(last.Number-first.Number) + 1, err
 }
 
+// Names lists the pin's segments from the one that holds a position to the last.
+func (p Pin) Names(from postgres.LSN) ([]string, error) {
+	last, err := p.Last()
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for number := uint64(from) / uint64(p.SegmentSize); number <= last.Number; number++ {
+		names = append(names, p.at(number).Name(p.SegmentSize))
+	}
+	return names, nil
+}
+
 // at is the segment with this number on the pin's way: of the newest timeline
 // that begins in or before it, as PostgreSQL looks (XLogFileReadAnyTLI).
 func (p Pin) at(number uint64) postgres.Segment {

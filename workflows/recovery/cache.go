@@ -51,7 +51,7 @@ func (c *component) recoverCache(ctx workflow.Context) error {
 	title := fmt.Sprintf("restore %s from %s (%s)", cache.Name, found.Facts.Started.UTC().Format("2006-01-02 15:04"), system.Bytes(found.Facts.Bytes).Human())
 	if err := c.Do(ctx, c.step("restore", title, run.Long), activities.Restore,
 		redis.RestoreInput{System: c.in.System, Cache: cache, Key: found.Key, Place: found.Place, Layout: found.Layout},
-		&restored, func() string { return moved(restored.Bytes, restored.Resumed) }); err != nil {
+		&restored, func() string { return moved(restored.Bytes, restored.Resumed, len(restored.Fallbacks)) }); err != nil {
 		return err
 	}
 	c.outcome.Bytes, c.outcome.Resumed = restored.Bytes, restored.Resumed

@@ -67,7 +67,7 @@ func (d *database) prepare(ctx workflow.Context) error {
 	if err := d.Do(ctx, d.step("restore", title, run.Long), d.activities.Restore,
 		postgres.RestoreInput{Ref: d.ref, Key: d.found.Key, Place: place, Facts: facts}, &restored,
 		func() string {
-			return fmt.Sprintf("%s, %s/s", moved(restored.Bytes, restored.Resumed), system.Bytes(restored.Rate).Human())
+			return fmt.Sprintf("%s, %s/s", moved(restored.Bytes, restored.Resumed, len(restored.Fallbacks)), system.Bytes(restored.Rate).Human())
 		}); err != nil {
 		return err
 	}

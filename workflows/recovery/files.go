@@ -48,7 +48,7 @@ func (c *component) recoverFiles(ctx workflow.Context) error {
 	if err := c.Do(ctx, c.step("restore", title, run.Long), activities.Restore,
 		files.RestoreInput{System: c.in.System, Set: set, Key: found.Key, Place: found.Place},
 		&restored, func() string {
-			return fmt.Sprintf("%d files, %s", restored.Files, moved(restored.Bytes, restored.Resumed))
+			return fmt.Sprintf("%d files, %s", restored.Files, moved(restored.Bytes, restored.Resumed, len(restored.Fallbacks)))
 		}); err != nil {
 		return err
 	}

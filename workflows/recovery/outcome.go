@@ -26,12 +26,17 @@ func (c *component) keepUndo(old string) {
 	}
 }
 
-// moved says how many bytes were restored, and how many of them by an earlier attempt.
-func moved(bytes, resumed int64) string {
-	if resumed == 0 {
-		return system.Bytes(bytes).Human()
+// moved says how many bytes were restored, how many of them by an earlier
+// attempt, and how many objects had to come from the replica.
+func moved(bytes, resumed int64, fromReplica int) string {
+	told := system.Bytes(bytes).Human()
+	if resumed > 0 {
+		told += fmt.Sprintf(", of which %s were there from an attempt that was cut off", system.Bytes(resumed).Human())
 	}
-	return fmt.Sprintf("%s, of which %s were there from an attempt that was cut off", system.Bytes(bytes).Human(), system.Bytes(resumed).Human())
+	if fromReplica > 0 {
+		told += fmt.Sprintf(", %d objects read from the replica", fromReplica)
+	}
+	return told
 }
 
 func kept(old string) string {
