@@ -5,7 +5,7 @@ GO ?= go
 PATH := $(shell $(GO) env GOPATH)/bin:/usr/local/go/bin:$(PATH)
 export PATH
 
-# Sizes and seed of the demo are flags: make demo ARGS="-seed 7 -rows 100000"
+# Sizes and seed of the demo are flags: make demo ARGS="-seed 7 -database 50"
 ARGS ?=
 CHAOS ?=
 KEEP ?=

@@ -48,6 +48,9 @@ func assemble(connected connection, logger *zap.Logger, configured *system.Syste
 		Identity:                    "lifeboat-worker@" + host,
 		DisableRegistrationAliasing: true,
 		WorkerStopTimeout:           stopTimeout,
+		// A workflow task that waits for the cache of a worker that was killed goes
+		// to its successor after this time; Temporal's default is five seconds.
+		StickyScheduleToStartTimeout: time.Second,
 		Interceptors:                []interceptor.WorkerInterceptor{temporal.FaultInterceptor(logger)},
 	})
 	workflows.Register(w)

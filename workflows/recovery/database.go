@@ -204,6 +204,9 @@ func counts(verified postgres.VerifyResult) string {
 	if len(verified.Checks) > 0 {
 		told = append(told, fmt.Sprintf("%d checks passed", len(verified.Checks)))
 	}
+	if len(verified.Collations) > 0 {
+		told = append(told, "collation versions differ in "+strings.Join(verified.Collations, ", ")+": REINDEX what sorts text")
+	}
 	if len(told) == 0 {
 		return "nothing is configured to be counted"
 	}
