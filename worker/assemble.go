@@ -42,6 +42,7 @@ func assemble(connected connection, logger *zap.Logger, configured *system.Syste
 		return nil, err
 	}
 	parts := assembly.New(assembly.Config{Env: os.LookupEnv, Memory: int64(configured.Limits.Memory)})
+	parts.LimitMemory()
 	control := service.New(service.Config{})
 
 	w := worker.New(connected, f.queue, worker.Options{

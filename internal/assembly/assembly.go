@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"os"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -22,6 +23,10 @@ import (
 
 // defaultMemory bounds the buffers of a process when the configuration does not.
 const defaultMemory = 192 << 20
+
+// besideBuffers is what a worker's heap holds besides the buffers of the budget,
+// with room to spare: half of it was in use with all kinds of backups at once.
+const besideBuffers = 40 << 20
 
 // Config is what assembling needs of the process.
 type Config struct {
@@ -57,6 +62,16 @@ func New(c Config) *Assembly {
 
 // Budget is the byte budget of the process.
 func (a *Assembly) Budget() *vault.Budget { return a.budget }
+
+// LimitMemory has the garbage collector keep the whole process near its budget.
+// Without it, the heap may grow to twice what is in use, and buffers are most of
+// that. A GOMEMLIMIT in the environment goes before. Call it once, in main.
+func (a *Assembly) LimitMemory() {
+	if set, ok := a.env("GOMEMLIMIT"); ok && set != "" {
+		return
+	}
+	debug.SetMemoryLimit(a.budget.Limit() + besideBuffers)
+}
 
 // Secret reads a secret on this host.
 func (a *Assembly) Secret(ref system.SecretRef) ([]byte, error) {

@@ -53,6 +53,7 @@ func serve(ctx context.Context) error {
 	}
 	defer connected.Close()
 	parts := assembly.New(assembly.Config{Env: os.LookupEnv, Memory: int64(configured.Limits.Memory)})
+	parts.LimitMemory()
 	w := worker.New(connected, api.Queue, worker.Options{
 		DisableRegistrationAliasing: true,
 		Interceptors:                []interceptor.WorkerInterceptor{temporal.FaultInterceptor(logger)},
