@@ -52,7 +52,7 @@ func assemble(connected connection, logger *zap.Logger, configured *system.Syste
 		// A workflow task that waits for the cache of a worker that was killed goes
 		// to its successor after this time; Temporal's default is five seconds.
 		StickyScheduleToStartTimeout: time.Second,
-		Interceptors:                []interceptor.WorkerInterceptor{temporal.FaultInterceptor(logger)},
+		Interceptors:                 []interceptor.WorkerInterceptor{temporal.FaultInterceptor(logger)},
 	})
 	workflows.Register(w)
 	for name, activities := range map[string]any{
