@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"net"
@@ -52,11 +53,22 @@ func TestBadInputEndsInOneNamedFaultAndTouchesNothing(t *testing.T) {
 	row("unknown backup", func(t *testing.T) {
 		const key = "database-backups/2020/01/01/frende_db_backup_20200101_000000.base"
 		h.lifeboat(t, "recover", "database", "--to", "backup:"+key, "--yes-destroy", "frende").ended(t, fault.BackupUnknown, key)
+		other := h.backups(t)[0].Key
+		h.lifeboat(t, "recover", "cache", "sessions", "--to", "backup:"+other, "--yes-destroy", "frende").ended(t, fault.InputInvalid, other)
 	})
 	row("bad configuration", func(t *testing.T) {
 		h.configured(t, func(p *plan) { p.More = "databse: []\n" })
 		h.lifeboat(t, destroy...).ended(t, fault.ConfigInvalid, "lifeboat.yaml", "databse")
 		h.fails(t, api.RecoverSystem, map[string]string{"yes_destroy": "frende"}, fault.ConfigInvalid, "databse")
+	})
+	row("programs of a service missing", func(t *testing.T) {
+		h.configured(t, func(p *plan) { p.Supervisor = "/opt/nowhere/service" })
+		h.lifeboat(t, destroy...).ended(t, fault.ConfigInvalid, "/opt/nowhere/service")
+	})
+	row("wrong password", func(t *testing.T) {
+		h.keep(t, map[string]string{"mistyped": databaseURL(h.postgres.Port, "mistyped-"+rand.Text())})
+		h.configured(t, func(p *plan) { p.Connection = "mistyped" })
+		h.lifeboat(t, destroy...).ended(t, fault.ServerRefused, strconv.Itoa(h.postgres.Port), "password")
 	})
 	row("store read-only", func(t *testing.T) {
 		endpoint := h.readOnly(t)

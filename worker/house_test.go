@@ -62,6 +62,8 @@ type plan struct {
 	Connection string // name of a secret file
 	DataDir    string
 	BinDir     string
+	Supervisor string // that starts and stops services
+	Minimum    int    // of users that a restored database must have
 	More       string // appended
 }
 
@@ -79,7 +81,7 @@ databases:
     bin_dir: {{.BinDir}}
     service: postgres
     tables: [users]
-    verify: [{sql: SELECT count(*) FROM users, minimum: 1}]
+    verify: [{sql: SELECT count(*) FROM users, minimum: {{.Minimum}}}]
 caches:
   - {name: sessions, critical: true, address: "{{.Redis}}", password: {{ref "redis"}}, data_dir: {{.RedisDir}}, config: {{.RedisConfig}}, service: redis}
 files:
@@ -126,7 +128,7 @@ func newHouse(t *testing.T) *house {
 	h.uploads, h.settings = h.lab.Path("frende", "uploads"), h.lab.Path("frende", "settings")
 	bin, err := lab.PostgresBin()
 	require.NoError(t, err)
-	h.plan = plan{System: "frende", Endpoint: h.s3.Endpoint, Key: "encryption", Connection: "database", DataDir: h.lab.Path("postgres", "data"), BinDir: bin}
+	h.plan = plan{System: "frende", Endpoint: h.s3.Endpoint, Key: "encryption", Connection: "database", DataDir: h.lab.Path("postgres", "data"), BinDir: bin, Supervisor: program("service"), Minimum: 1}
 	// PostgreSQL has a copy of its own, so that a row's mistake is the worker's and the operator's alone.
 	h.write(t, "archive.yaml", h.plan)
 	h.write(t, "lifeboat.yaml", h.plan)
@@ -186,7 +188,7 @@ func (h *house) write(t *testing.T, name string, p plan) {
 		"service": func(name string) string {
 			verbs := make([]string, 0, 3)
 			for _, verb := range []string{"start", "stop", "status"} {
-				verbs = append(verbs, fmt.Sprintf("%s: [%q, --lab, %q, %s, %s]", verb, program("service"), h.lab.Dir, verb, name))
+				verbs = append(verbs, fmt.Sprintf("%s: [%q, --lab, %q, %s, %s]", verb, p.Supervisor, h.lab.Dir, verb, name))
 			}
 			return strings.Join(verbs, ", ")
 		},
@@ -194,7 +196,7 @@ func (h *house) write(t *testing.T, name string, p plan) {
 	require.NoError(t, err)
 	var text bytes.Buffer
 	require.NoError(t, parsed.Execute(&text, map[string]any{
-		"System": p.System, "Bucket": bucket, "Endpoint": p.Endpoint, "Key": p.Key, "Connection": p.Connection, "DataDir": p.DataDir, "BinDir": p.BinDir, "More": p.More,
+		"System": p.System, "Bucket": bucket, "Endpoint": p.Endpoint, "Key": p.Key, "Connection": p.Connection, "DataDir": p.DataDir, "BinDir": p.BinDir, "Minimum": p.Minimum, "More": p.More,
 		"Redis": h.redis.Address, "RedisDir": h.redis.Dir, "RedisConfig": h.redis.Config, "Uploads": h.uploads, "Settings": h.settings,
 	}))
 	require.NoError(t, h.lab.Write(h.lab.Path(name), text.Bytes(), 0o644))

@@ -52,6 +52,14 @@ func TestOperatorsDecideWhatARecoveryDoesToALivingSystem(t *testing.T) {
 		h.lifeboat(t, "watch", "by-hand").ended(t, fault.Aborted, "frende")
 		require.Equal(t, before, h.look(t))
 	})
+	t.Run("a failure behind the fence gives the old system back", func(t *testing.T) {
+		h.configured(t, func(p *plan) { p.Minimum = 1_000_000 })
+		h.lifeboat(t, "recover", "system", "--yes-destroy", "frende").ended(t, fault.VerificationFailed, "users")
+		now := h.look(t)
+		require.NotEqual(t, before.PIDs["postgres"], now.PIDs["postgres"], "the old server was stopped for its last WAL, and started again")
+		now.PIDs = before.PIDs
+		require.Equal(t, before, now)
+	})
 	t.Run("an approved one replaces a living system and loses nothing", h.replaced)
 	h.keepsSecrets(t)
 }

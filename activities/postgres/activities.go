@@ -40,6 +40,7 @@ type Deps struct {
 
 // Services is internal/service.Control as it is used here.
 type Services interface {
+	Check(s system.Service) error // that this host has the programs for it
 	Start(ctx context.Context, s system.Service) (changed bool, err error)
 	Stop(ctx context.Context, s system.Service) (changed bool, err error)
 }

@@ -108,6 +108,8 @@ type service struct {
 	stops  int
 }
 
+func (s *service) Check(system.Service) error { return nil }
+
 func (s *service) Start(ctx context.Context, _ system.Service) (bool, error) {
 	running, err := s.server.Running()
 	if err != nil || running {

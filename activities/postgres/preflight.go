@@ -21,7 +21,11 @@ func (a *Activities) RestorePreflight(ctx context.Context, in RestorePreflightIn
 	if err != nil {
 		return RestorePreflightResult{}, err
 	}
-	if _, err := j.service(); err != nil {
+	service, err := j.service()
+	if err != nil {
+		return RestorePreflightResult{}, err
+	}
+	if err := j.deps.Services.Check(service); err != nil {
 		return RestorePreflightResult{}, err
 	}
 	opened, err := j.vault(ctx)

@@ -20,10 +20,19 @@ import (
 // where it is restored. It touches nothing. Errors: those of opening a backup;
 // InputInvalid for a backup of another component; VersionMismatch when the
 // installed server is older than the one backed up; ConfigInvalid when Redis's
-// programs are missing; TargetRefused, NoSpace.
+// programs, or those that start and stop its service, are missing; TargetRefused, NoSpace.
 func (a *Activities) RestorePreflight(ctx context.Context, in RestorePreflightInput) (RestorePreflightResult, error) {
 	stop := temporal.Heartbeats(ctx, func() any { return Progress{} })
 	defer stop()
+	if in.Cache.Service != "" {
+		server, err := in.System.Service(in.Cache.Service)
+		if err != nil {
+			return RestorePreflightResult{}, err
+		}
+		if err := a.deps.Services.Check(server); err != nil {
+			return RestorePreflightResult{}, err
+		}
+	}
 	backup, err := a.open(ctx, in.System, in.Cache, in.Key, &fallbacks{})
 	if err != nil {
 		return RestorePreflightResult{}, err

@@ -33,9 +33,10 @@ type Activities struct{ deps Deps }
 // New returns the activities.
 func New(deps Deps) *Activities { return &Activities{deps: deps} }
 
-// Status looks at every service and changes none.
+// Status looks at every service and changes none. It fails with ConfigInvalid
+// when this host could not start or stop one of them.
 func (a *Activities) Status(ctx context.Context, in StatusInput) (Result, error) {
-	return a.each(ctx, in.Services, func(ctx context.Context, s system.Service) (bool, error) { return false, nil })
+	return a.each(ctx, in.Services, func(_ context.Context, s system.Service) (bool, error) { return false, a.deps.Control.Check(s) })
 }
 
 // Stop stops the services, the last first. When one does not stop, those

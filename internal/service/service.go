@@ -95,6 +95,32 @@ func (c *Control) Status(ctx context.Context, s system.Service) (State, error) {
 	return state, named(s, d, "look at", err)
 }
 
+// Check says, with ConfigInvalid, that a program which starts, stops or looks at
+// the service is not on this host. It runs none of them.
+func (c *Control) Check(s system.Service) error {
+	if _, err := c.driver(s); err != nil {
+		return err
+	}
+	programs := [][]string{s.Start, s.Stop, s.Status}
+	switch s.Kind {
+	case system.ServiceSystemd:
+		programs = [][]string{{c.config.Systemctl}}
+	case system.ServiceCompose:
+		programs = [][]string{{c.config.Docker}}
+	}
+	for _, argv := range programs {
+		_, err := command.New(command.Config{Argv: argv, Env: c.config.Env})
+		if failed, ok := errors.AsType[*fault.Error](err); ok {
+			return fault.Newf(fault.ConfigInvalid, "control service", s.Name, "%s: %w", failed.Subject, failed.Cause).
+				WithHint("install %s on this host, or correct it at service %s in lifeboat.yaml", failed.Subject, s.Name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Start starts the service and waits until it runs. It says whether it had to.
 func (c *Control) Start(ctx context.Context, s system.Service) (changed bool, err error) {
 	return c.bring(ctx, s, "start", Running, func(ctx context.Context, d driver) error { return d.start(ctx) })

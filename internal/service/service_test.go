@@ -232,3 +232,22 @@ func TestServicesThatCanNotWorkAreRefusedByName(t *testing.T) {
 		require.True(t, fault.Has(err, fault.ConfigInvalid), "%v", err)
 	}
 }
+
+func TestCheckNamesTheProgramThatIsMissingAndRunsNone(t *testing.T) {
+	s, dir := daemon(t)
+	control := service.New(service.Config{LogDir: dir, Systemctl: filepath.Join(dir, "systemctl")})
+	require.NoError(t, control.Check(s))
+	require.NoFileExists(t, filepath.Join(dir, "calls"))
+
+	gone := s
+	gone.Start = []string{filepath.Join(dir, "launch")}
+	err := control.Check(gone)
+	require.True(t, fault.Has(err, fault.ConfigInvalid), "%v", err)
+	require.ErrorContains(t, err, "backend")
+	require.ErrorContains(t, err, filepath.Join(dir, "launch"))
+	require.Contains(t, fault.HintOf(err), "backend")
+
+	err = control.Check(system.Service{Name: "backend", Kind: system.ServiceSystemd})
+	require.True(t, fault.Has(err, fault.ConfigInvalid), "%v", err)
+	require.ErrorContains(t, err, "systemctl")
+}
