@@ -36,10 +36,11 @@ func Begin(ctx workflow.Context, phase api.Phase) (*Run, error) {
 }
 
 // Name is the run's short name: unique, readable, and fit for a directory name.
+// It takes the end of the run ID, as a UUID of version 7 begins with the time.
 func (r *Run) Name() string {
 	short := r.Progress.RunID
 	if len(short) > 8 {
-		short = short[:8]
+		short = short[len(short)-8:]
 	}
 	return r.Progress.Started.Format("20060102T150405Z") + "-" + short
 }
