@@ -102,7 +102,7 @@ func TestBadInputEndsInOneNamedFaultAndTouchesNothing(t *testing.T) {
 		h.run(t, cmd).ended(t, fault.TemporalUnavailable, "127.0.0.1")
 	})
 	row("typo in the input of a workflow", func(t *testing.T) {
-		h.fails(t, api.RecoverSystem, map[string]string{"yes_destory": "frende"}, fault.InputInvalid, "yes_destory")
+		h.fails(t, api.RecoverSystem, map[string]string{"yes_destroyed": "frende"}, fault.InputInvalid, "yes_destroyed")
 		h.fails(t, api.BackupDatabase, map[string]string{"componnet": "frende"}, fault.InputInvalid, "componnet")
 		h.fails(t, api.RecoverSystem, map[string]string{"yes_destroy": "friende"}, fault.InputInvalid, "friende")
 		h.fails(t, api.RecoverDatabase, map[string]string{"component": "friende", "yes_destroy": "frende"}, fault.InputInvalid, "friende")

@@ -36,7 +36,6 @@ func buildPrograms() (string, error) {
 		return "", err
 	}
 	for name, of := range map[string]string{"lifeboat": "starter", "lifeboat-worker": "worker", "service": "examples/frende/cmd/service"} {
-		//nolint:noctx // nothing waits for the build but the tests
 		output, err := exec.Command("go", "build", "-o", filepath.Join(dir, name), "github.com/frende/lifeboat/"+of).CombinedOutput()
 		if err != nil {
 			return "", fmt.Errorf("go build %s: %w: %s", of, err, output)
