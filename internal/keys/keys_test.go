@@ -235,8 +235,10 @@ func TestSignaturesAreThoseOfKnownSecrets(t *testing.T) {
 func TestKeysAreTakenInEveryWrittenForm(t *testing.T) {
 	b := bytes.Repeat([]byte{0xfb, 0xef}, 16)
 	want := rawRingOf(t, hex.EncodeToString(b)).Sign(nil)
-	for _, text := range []string{base64.StdEncoding.EncodeToString(b), base64.RawStdEncoding.EncodeToString(b),
-		base64.URLEncoding.EncodeToString(b), base64.RawURLEncoding.EncodeToString(b), " " + hex.EncodeToString(b) + "\n"} {
+	for _, text := range []string{
+		base64.StdEncoding.EncodeToString(b), base64.RawStdEncoding.EncodeToString(b),
+		base64.URLEncoding.EncodeToString(b), base64.RawURLEncoding.EncodeToString(b), " " + hex.EncodeToString(b) + "\n",
+	} {
 		require.Equal(t, want, rawRingOf(t, text).Sign(nil))
 	}
 	for name, c := range map[string]Config{

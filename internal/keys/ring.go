@@ -42,8 +42,10 @@ func NewRing(c Config) (*Ring, error) {
 			return nil, fault.Newf(fault.ConfigInvalid, "read keys", "keys.encryption", "key %d has %d bytes", i+1, len(secret.bytes)).
 				WithHint("give 32 bytes in hex or base64, as from: openssl rand -hex 32, or a passphrase of at least %d characters", minPassphrase)
 		default:
-			r.secrets = append(r.secrets, &symmetric{kind: kindPassphrase, passphrase: secret.bytes,
-				stretch: argon2Defaults(c.System), stretched: map[argon2Fingerprint][]byte{}})
+			r.secrets = append(r.secrets, &symmetric{
+				kind: kindPassphrase, passphrase: secret.bytes,
+				stretch: argon2Defaults(c.System), stretched: map[argon2Fingerprint][]byte{},
+			})
 		}
 	}
 	for i, text := range c.Recipients {

@@ -6,6 +6,7 @@ package temporal
 import (
 	"context"
 	"errors"
+	"log/slog"
 
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
@@ -13,7 +14,6 @@ import (
 	"go.temporal.io/sdk/log"
 	"go.uber.org/zap"
 	"go.uber.org/zap/exp/zapslog"
-	"log/slog"
 
 	"github.com/frende/lifeboat/internal/fault"
 )

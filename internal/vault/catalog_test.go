@@ -68,8 +68,10 @@ func TestWhatIsNoBackupIsNotOpened(t *testing.T) {
 	m := backUp(t, v, testIntent("zstd"), nil)
 	_, err := v.Open(t.Context(), m.Key+"/")
 	require.NoError(t, err)
-	for _, key := range []string{"", "x", "../" + m.Key, "redis-backups" + m.Key[len("database-backups"):], m.Key + "x",
-		"database-backups/2024/01/16/frende_db_backup_20240115_020000.base", "database-backups/2024/01/15/frende_db_backup_20240115_020001.base"} {
+	for _, key := range []string{
+		"", "x", "../" + m.Key, "redis-backups" + m.Key[len("database-backups"):], m.Key + "x",
+		"database-backups/2024/01/16/frende_db_backup_20240115_020000.base", "database-backups/2024/01/15/frende_db_backup_20240115_020001.base",
+	} {
 		_, err := v.Open(t.Context(), key)
 		require.Equal(t, fault.BackupUnknown, fault.KindOf(err), "%q: %v", key, err)
 	}

@@ -81,8 +81,10 @@ func fixtureStreams(i int) map[string][]byte {
 func writeFixture(t *testing.T, into string) {
 	identity, err := keys.NewRing(keys.Config{Identities: []keys.Secret{keys.NewSecret([]byte(fixtureIdentity))}})
 	require.NoError(t, err)
-	ring, err := keys.NewRing(keys.Config{System: "frende", Recipients: identity.Recipients(),
-		Secrets: []keys.Secret{keys.NewSecret([]byte(testSecret)), keys.NewSecret([]byte("correct horse battery staple"))}})
+	ring, err := keys.NewRing(keys.Config{
+		System: "frende", Recipients: identity.Recipients(),
+		Secrets: []keys.Secret{keys.NewSecret([]byte(testSecret)), keys.NewSecret([]byte("correct horse battery staple"))},
+	})
 	require.NoError(t, err)
 	s := mem.New("fixture")
 	v := small(t, func(c *Config) { c.Store, c.Keys = s, ring })

@@ -163,8 +163,10 @@ func parseHeader(b []byte) (*header, error) {
 	if b[4] != formatVersion {
 		return nil, errVersion
 	}
-	h := &header{Kind: kind(b[5]), Codec: codec(b[6]), MACs: b[7]&flagFrameMACs != 0,
-		Chunk: binary.BigEndian.Uint32(b[16:]), FrameSize: binary.BigEndian.Uint32(b[20:]), Plain: binary.BigEndian.Uint32(b[24:])}
+	h := &header{
+		Kind: kind(b[5]), Codec: codec(b[6]), MACs: b[7]&flagFrameMACs != 0,
+		Chunk: binary.BigEndian.Uint32(b[16:]), FrameSize: binary.BigEndian.Uint32(b[20:]), Plain: binary.BigEndian.Uint32(b[24:]),
+	}
 	copy(h.Salt[:], b[32:])
 	rest := b[headerFixed:end]
 	keyID, key, stream := int(binary.BigEndian.Uint16(b[10:])), int(binary.BigEndian.Uint16(b[12:])), int(binary.BigEndian.Uint16(b[14:]))

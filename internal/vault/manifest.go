@@ -89,8 +89,10 @@ type Object struct {
 // head is the header that the object must have; ok is false when none can be like this.
 func (o *Object) head() (h header, ok bool) {
 	with, known := parseCodec(o.Codec)
-	h = header{Kind: o.kind, Codec: with, MACs: o.MACs, KeyID: o.KeyID, Key: o.Key, Stream: o.Stream,
-		Chunk: uint32(o.Chunk), FrameSize: uint32(o.FrameSize), Plain: uint32(o.Bytes)}
+	h = header{
+		Kind: o.kind, Codec: with, MACs: o.MACs, KeyID: o.KeyID, Key: o.Key, Stream: o.Stream,
+		Chunk: uint32(o.Chunk), FrameSize: uint32(o.FrameSize), Plain: uint32(o.Bytes),
+	}
 	ok = known && o.Key != "" && o.Chunk >= 0 && o.Chunk <= 1<<31-1 && o.FrameSize >= 1 && o.FrameSize <= MaxFrameSize &&
 		o.Bytes >= 0 && o.Bytes <= MaxChunkSize && h.size() <= headerMax && o.Length > 0 && o.Length <= 4*MaxChunkSize
 	return h, ok

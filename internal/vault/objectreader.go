@@ -53,8 +53,10 @@ type objectReader struct {
 
 // openRun prepares to read frames [first, first+count) of an object that a manifest names.
 func (v *Vault) openRun(ctx context.Context, o *Object, first, count int) *objectReader {
-	return &objectReader{v: v, ctx: ctx, sources: v.sources(), key: o.Key, kind: o.kind, named: o, first: first, count: count,
-		length: o.Length, whole: first == 0 && count == o.frames()}
+	return &objectReader{
+		v: v, ctx: ctx, sources: v.sources(), key: o.Key, kind: o.kind, named: o, first: first, count: count,
+		length: o.Length, whole: first == 0 && count == o.frames(),
+	}
 }
 
 // openSingle prepares to read a whole object of which only the key is known.

@@ -45,8 +45,10 @@ func (v *Vault) PutSealed(ctx context.Context, key, keyID string, plain []byte, 
 	buffer := v.cfg.Budget.buffer(int(whole))
 	defer v.cfg.Budget.recycle(buffer)
 	mac := dataKey.MAC(plainMACDomain, plain)
-	s := sealing{codecs: v.codecs, key: dataKey, header: header{Kind: kindSingle, Codec: with, KeyID: keyID, Key: key,
-		FrameSize: uint32(v.cfg.FrameSize), PlainMAC: &mac}}
+	s := sealing{codecs: v.codecs, key: dataKey, header: header{
+		Kind: kindSingle, Codec: with, KeyID: keyID, Key: key,
+		FrameSize: uint32(v.cfg.FrameSize), PlainMAC: &mac,
+	}}
 	body, _, err := s.seal((*buffer)[:room], (*buffer)[room:], plain)
 	if err != nil {
 		return err

@@ -127,8 +127,10 @@ func (s *StreamWriter) begin() error {
 		most = s.w.floor()
 	}
 	sealed, whole := s.w.sizes(most)
-	s.current = &chunkBuffer{grant: got, buffer: s.w.v.cfg.Budget.buffer(int(whole)), sealed: sealed, most: most,
-		room: roomFor(s.w.codec, s.w.v.cfg.FrameSize, most)}
+	s.current = &chunkBuffer{
+		grant: got, buffer: s.w.v.cfg.Budget.buffer(int(whole)), sealed: sealed, most: most,
+		room: roomFor(s.w.codec, s.w.v.cfg.FrameSize, most),
+	}
 	return nil
 }
 
@@ -169,8 +171,10 @@ func (s *StreamWriter) store(c *chunkBuffer, number int) (Object, error) {
 		return Object{}, context.Cause(w.ctx)
 	}
 	key := fmt.Sprintf("%s/chunk/%s/%06d", w.intent.Key, w.attempt, w.next.Add(1)-1)
-	seal := sealing{codecs: w.v.codecs, key: w.dataKey, header: header{Kind: kindChunk, Codec: w.codec, KeyID: w.intent.KeyID,
-		Key: key, Stream: s.name, Chunk: uint32(number), FrameSize: uint32(w.v.cfg.FrameSize)}}
+	seal := sealing{codecs: w.v.codecs, key: w.dataKey, header: header{
+		Kind: kindChunk, Codec: w.codec, KeyID: w.intent.KeyID,
+		Key: key, Stream: s.name, Chunk: uint32(number), FrameSize: uint32(w.v.cfg.FrameSize),
+	}}
 	buffer := *c.buffer
 	body, tag, err := seal.seal(buffer[:c.sealed], buffer[c.sealed:], buffer[c.room:c.room+c.content])
 	if err != nil {

@@ -91,8 +91,10 @@ func New(c Config) (*Vault, error) {
 }
 
 func fresh(c Config, codecs *codecs, rate *limiter) *Vault {
-	return &Vault{cfg: c, codecs: codecs, rate: rate, health: &health{},
-		keyCache: map[string]*keys.DataKey{}, formatted: map[string]bool{}}
+	return &Vault{
+		cfg: c, codecs: codecs, rate: rate, health: &health{},
+		keyCache: map[string]*keys.DataKey{}, formatted: map[string]bool{},
+	}
 }
 
 // Store is the primary store.

@@ -38,8 +38,10 @@ func small(t testing.TB, change func(*Config)) *Vault {
 }
 
 func testIntent(codec string) Intent {
-	return Intent{Folder: "database-backups", Kind: "base", System: "frende", Component: "frende", RunID: "backup/frende/1", Attempt: 1, By: "test",
-		At: time.Date(2024, 1, 15, 2, 0, 0, 0, time.UTC), Codec: codec}
+	return Intent{
+		Folder: "database-backups", Kind: "base", System: "frende", Component: "frende", RunID: "backup/frende/1", Attempt: 1, By: "test",
+		At: time.Date(2024, 1, 15, 2, 0, 0, 0, time.UTC), Codec: codec,
+	}
 }
 
 // content is bytes of which about a half compresses well.

@@ -104,8 +104,10 @@ func (v *Vault) putIntent(ctx context.Context, in Intent) (intent intentRecord, 
 	if err != nil {
 		return intentRecord{}, false, err
 	}
-	intent = intentRecord{Version: formatVersion, Key: in.Key(), System: in.System, Component: in.Component, Folder: in.Folder, Kind: in.Kind,
-		RunID: in.RunID, By: in.By, At: in.At.UTC().Truncate(time.Second), Codec: in.Codec, KeyID: in.At.UTC().Format("20060102") + "-" + random}
+	intent = intentRecord{
+		Version: formatVersion, Key: in.Key(), System: in.System, Component: in.Component, Folder: in.Folder, Kind: in.Kind,
+		RunID: in.RunID, By: in.By, At: in.At.UTC().Truncate(time.Second), Codec: in.Codec, KeyID: in.At.UTC().Format("20060102") + "-" + random,
+	}
 	raw, err := json.Marshal(intent)
 	if err != nil {
 		return intentRecord{}, false, fault.New(fault.InputInvalid, "begin backup", in.Key(), err)
@@ -240,9 +242,11 @@ func (w *Writer) Commit(ctx context.Context, facts Facts) (*Manifest, error) {
 func (w *Writer) manifest(facts Facts) (*Manifest, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	m := &Manifest{Version: formatVersion, Key: w.intent.Key, System: w.intent.System, Component: w.intent.Component, Folder: w.intent.Folder, Kind: w.intent.Kind,
+	m := &Manifest{
+		Version: formatVersion, Key: w.intent.Key, System: w.intent.System, Component: w.intent.Component, Folder: w.intent.Folder, Kind: w.intent.Kind,
 		RunID: w.intent.RunID, Attempt: w.attempt, By: w.intent.By, KeyID: w.intent.KeyID, Codec: w.codec.String(),
-		Started: w.started, Finished: w.v.now(), Facts: facts, Streams: []Stream{}}
+		Started: w.started, Finished: w.v.now(), Facts: facts, Streams: []Stream{},
+	}
 	for _, s := range w.streams {
 		objects, err := s.finished()
 		if err != nil {
@@ -301,6 +305,8 @@ func (w *Writer) sealSmall(h header, plain []byte) (sealedObject, error) {
 
 // objectOf describes a sealed object as a manifest does.
 func objectOf(h *header, length int64, tag string) Object {
-	return Object{Key: h.Key, KeyID: h.KeyID, Length: length, Tag: tag, Codec: h.Codec.String(), Stream: h.Stream, Chunk: int(h.Chunk),
-		FrameSize: int(h.FrameSize), Bytes: int64(h.Plain), MACs: h.MACs, kind: h.Kind}
+	return Object{
+		Key: h.Key, KeyID: h.KeyID, Length: length, Tag: tag, Codec: h.Codec.String(), Stream: h.Stream, Chunk: int(h.Chunk),
+		FrameSize: int(h.FrameSize), Bytes: int64(h.Plain), MACs: h.MACs, kind: h.Kind,
+	}
 }

@@ -49,8 +49,10 @@ func frende() system.System {
 		Files:          []system.FileSet{{Name: "uploads", RTO: minutes(60), Root: "/srv/uploads"}},
 		Configurations: []system.FileSet{{Name: "frende", RTO: minutes(60), Root: "/etc/frende"}},
 		Services: []system.Service{
-			{Name: "backend", Role: system.RoleApplication}, {Name: "frontend", Role: system.RoleApplication},
-			{Name: "postgresql", Role: system.RoleServer}, {Name: "redis", Role: system.RoleServer},
+			{Name: "backend", Role: system.RoleApplication},
+			{Name: "frontend", Role: system.RoleApplication},
+			{Name: "postgresql", Role: system.RoleServer},
+			{Name: "redis", Role: system.RoleServer},
 		},
 		Migrations: []system.Migration{{Name: "schema", Database: "frende", Command: []string{"app", "migrate"}}},
 		Checks:     []system.Check{{Name: "front", Kind: system.CheckHTTP, URL: "http://127.0.0.1/healthz"}},
