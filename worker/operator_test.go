@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"strconv"
+	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -89,7 +90,7 @@ func (h *house) replaced(t *testing.T) {
 	before := h.look(t)
 	writing, stop := context.WithCancel(t.Context())
 	defer stop()
-	acknowledged := make(chan int)
+	acknowledged := make(chan int, 1)
 	started := make(chan struct{})
 	go func() { acknowledged <- h.writeUntilFenced(writing, started) }()
 	<-started
@@ -128,21 +129,22 @@ func (h *house) replaced(t *testing.T) {
 // writeUntilFenced commits rows one by one until the server lets it no longer,
 // and gives the number of the last one that was acknowledged.
 func (h *house) writeUntilFenced(ctx context.Context, started chan<- struct{}) int {
+	begun := sync.OnceFunc(func() { close(started) })
+	defer begun()
 	conn, err := pgx.Connect(ctx, h.dsn)
-	if err == nil {
-		_, err = conn.Exec(ctx, "create table written (id int primary key)")
-	}
 	if err != nil {
-		close(started)
 		return -1
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // it is fenced by then
+	if _, err := conn.Exec(ctx, "create table written (id int primary key)"); err != nil {
+		return -1
+	}
 	for id := 1; ; id++ {
 		if _, err := conn.Exec(ctx, "insert into written values ($1)", id); err != nil {
 			return id - 1
 		}
 		if id == 100 {
-			close(started)
+			begun()
 		}
 	}
 }
