@@ -79,11 +79,7 @@ func (b *bench) demo(ctx context.Context, dir string) (time.Duration, error) {
 	if err != nil {
 		return took, fmt.Errorf("make demo: %w: %s", err, tail(said.String(), 10))
 	}
-	for line := range strings.Lines(said.String()) {
-		if strings.HasPrefix(line, "RECOVERED") {
-			b.note("%s", strings.TrimSpace(line))
-		}
-	}
+	b.note("%s", tail(said.String(), 1))
 	return took, nil
 }
 
