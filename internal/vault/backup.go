@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 
 	"github.com/frende/lifeboat/internal/fault"
@@ -115,7 +116,7 @@ func (v *Vault) readWhole(ctx context.Context, r *objectReader) ([]byte, error) 
 func (r *objectReader) fill(dst []byte) error {
 	for {
 		n, err := r.next(dst)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			if len(dst) > 0 {
 				return fault.New(fault.IntegrityError, "read", r.key, errTruncated)
 			}

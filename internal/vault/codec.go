@@ -2,6 +2,7 @@ package vault
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"sync"
 
@@ -135,7 +136,7 @@ func (c *codecs) decompress(with codec, dst, packed []byte) error {
 			return err
 		}
 		var past [1]byte
-		if n, err := reader.Read(past[:]); n != 0 || err != io.EOF || source.Len() != 0 {
+		if n, err := reader.Read(past[:]); n != 0 || !errors.Is(err, io.EOF) || source.Len() != 0 {
 			return errLength
 		}
 		return nil

@@ -2,6 +2,7 @@ package vault
 
 import (
 	"context"
+	"errors"
 	"io"
 
 	"github.com/frende/lifeboat/internal/fault"
@@ -130,7 +131,7 @@ func (r *streamReader) advance() error {
 	switch {
 	case r.run != nil:
 		n, err := r.run.next(*r.frame)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			r.run.close()
 			r.run = nil
 			return nil

@@ -2,6 +2,7 @@ package vault
 
 import (
 	"context"
+	"errors"
 	"io"
 	"sync"
 
@@ -76,7 +77,7 @@ func (v *Vault) prove(ctx context.Context, o *Object, frame []byte) error {
 	r.sources = []store.Store{v.cfg.Store}
 	defer r.close()
 	for {
-		if _, err := r.next(frame); err == io.EOF {
+		if _, err := r.next(frame); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
 			return err

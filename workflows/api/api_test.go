@@ -28,7 +28,7 @@ func TestInputKeepsWhatDoesNotBelong(t *testing.T) {
 		`{"system":"frende","to":7}`:                 "to",
 		`{"since":"yesterday"}`:                      "yesterday",
 		`["frende"]`:                                 "array",
-		`{"system":"frende","yes_destory":"frende"}`: `unknown field "yes_destory"`,
+		`{"system":"frende","yes_destrpy":"frende"}`: `unknown field "yes_destrpy"`,
 	} {
 		_, err := decode[api.RecoverInput](t, text).Checked(api.RecoverSystem)
 		require.True(t, fault.Has(err, fault.InputInvalid), "%s: %v", text, err)

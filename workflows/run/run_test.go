@@ -45,7 +45,7 @@ func TestDetailsStayInsideWhatTheWebUIShows(t *testing.T) {
 
 func TestFailureKeepsTheNamedFaultThroughActivityAndChild(t *testing.T) {
 	original := fault.New(fault.IntegrityError, "read chunk", "database-backups/x/chunk/1/000000", errors.New("tag differs"))
-	err := error(temporalfault.ToTemporal(original))
+	err := temporalfault.ToTemporal(original)
 	for range 2 { // an activity's failure becomes a workflow's, which becomes its parent's
 		err = run.Failure(err)
 	}
