@@ -132,7 +132,7 @@ func (j *job) handOver(ctx context.Context, archive *wal.Archive, place Place, f
 	if err := carryWAL(ctx, archive, pinned, place.Staging, control.Redo, owner); err != nil {
 		return err
 	}
-	return postgres.Handover(place.Staging, owner, pinned.Timeline, "")
+	return postgres.Handover(place.Staging, owner, control, pinned.Timeline, "")
 }
 
 // carryWAL puts into the staged pg_wal what the server will ask for when it

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -40,6 +41,7 @@ type Instance struct {
 	config   InstanceConfig
 	process  *command.Process // nil: started by an earlier process
 	pid      int
+	argv     []string  // of the server
 	conn     *pgx.Conn // nil: not connected
 	started  time.Time // of the server, as this process knows it
 	restarts int       // without progress
@@ -84,7 +86,7 @@ func StartInstance(ctx context.Context, c InstanceConfig) (*Instance, error) {
 		return nil, err
 	}
 	if pid, found := postmaster(c.DataDir); found && !fresh {
-		i.pid, i.started = pid, time.Now()
+		i.pid, i.argv, i.started = pid, command, time.Now()
 		return i, nil
 	}
 	if err := EndProcesses(ctx, c.DataDir); err != nil {
@@ -171,12 +173,8 @@ func (i *Instance) arguments(ctx context.Context) ([]string, error) {
 		{"fsync", "on"},
 		// Its end is found by asking, so it is woken when there is more to ask for.
 		{"wal_retrieve_retry_interval", "60s"},
-		{"max_connections", fmt.Sprint(control.MaxConnections)},
-		{"max_worker_processes", fmt.Sprint(control.MaxWorkers)},
-		{"max_wal_senders", fmt.Sprint(control.MaxSenders)},
-		{"max_prepared_transactions", fmt.Sprint(control.MaxPrepared)},
-		{"max_locks_per_transaction", fmt.Sprint(control.MaxLocksPerXact)},
 	}
+	settings = append(settings, control.minimums()...)
 	if Major(c.Version) == 15 {
 		settings = append(settings, [2]string{"promote_trigger_file", ""}) // gone in 16
 	}
@@ -215,7 +213,7 @@ func (i *Instance) start(ctx context.Context, argv []string) error {
 	if err != nil {
 		return err
 	}
-	i.process, i.pid = process, process.PID()
+	i.process, i.pid, i.argv = process, process.PID(), argv
 	return nil
 }
 
@@ -254,7 +252,16 @@ func (i *Instance) restart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if _, err := i.furnish(argv); err != nil {
+		return err
+	}
 	return i.start(ctx, argv)
+}
+
+// outgrown says whether the WAL has raised what the server must be started with.
+func (i *Instance) outgrown(ctx context.Context) (bool, error) {
+	argv, err := i.arguments(ctx)
+	return err == nil && !slices.Equal(argv, i.argv), err
 }
 
 // connected gives a connection, or nil while the server does not accept one.

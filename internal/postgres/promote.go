@@ -44,6 +44,13 @@ func Promote(ctx context.Context, login Login, systemID string) (Promoted, error
 	if err := server.execute(ctx, "CHECKPOINT"); err != nil {
 		return Promoted{}, err
 	}
+	added, err := raised(server.facts.DataDir)
+	if err != nil {
+		return Promoted{}, err
+	}
+	if err := server.lowerRaised(ctx, added); err != nil {
+		return Promoted{}, err
+	}
 	for _, setting := range recoverySettings(0, "") {
 		if err := server.execute(ctx, "ALTER SYSTEM RESET "+pgx.Identifier{setting[0]}.Sanitize()); err != nil {
 			return Promoted{}, err

@@ -115,6 +115,9 @@ func (i *Instance) look(ctx context.Context, w *watch) (*Replayed, bool, error) 
 		return nil, false, i.unready(w, asked)
 	}
 	r, waiting, err := i.observe(ctx, conn)
+	if fault.Has(err, fault.ServerSettings) {
+		return nil, false, i.grow(ctx, w, err)
+	}
 	if err != nil {
 		return nil, false, err
 	}
@@ -125,6 +128,23 @@ func (i *Instance) look(ctx context.Context, w *watch) (*Replayed, bool, error) 
 		w.best, i.restarts = r.LSN, 0
 	}
 	return r, asked && waiting, nil
+}
+
+// grow starts a paused server again with the settings that the WAL has raised,
+// or gives the reason when that is not why it paused.
+func (i *Instance) grow(ctx context.Context, w *watch, paused error) error {
+	more, err := i.outgrown(ctx)
+	if err != nil {
+		return err
+	}
+	if !more {
+		return paused
+	}
+	if err := i.restart(ctx); err != nil {
+		return err
+	}
+	w.poked, w.unready = i.started, 0
+	return nil
 }
 
 // unready gives a server up that has looked past the end of its WAL again and

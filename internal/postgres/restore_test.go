@@ -110,8 +110,10 @@ func TestReplayGoesOnAfterRepinAndSalvageAndPromotes(t *testing.T) {
 	// Cut over: the same directory under its own settings, still a standby.
 	require.NoError(t, found.Stop(t.Context()))
 	require.NoFileExists(t, config.SocketDir)
-	require.NoError(t, postgres.Handover(r.dir, c.owner, result.Timeline, config.RestoreCommand))
-	require.NoError(t, postgres.Handover(r.dir, c.owner, result.Timeline, config.RestoreCommand), "again")
+	control, err := postgres.ReadControl(t.Context(), c.BinDir, r.dir)
+	require.NoError(t, err)
+	require.NoError(t, postgres.Handover(r.dir, c.owner, control, result.Timeline, config.RestoreCommand))
+	require.NoError(t, postgres.Handover(r.dir, c.owner, control, result.Timeline, config.RestoreCommand), "again")
 	require.NoError(t, os.Rename(c.DataDir, c.DataDir+".old"))
 	require.NoError(t, os.Rename(r.dir, c.DataDir))
 	require.NoError(t, c.Start(t.Context()))

@@ -82,8 +82,8 @@ func recoverySettings(timeline uint32, restoreCommand string) [][2]string {
 
 // Handover writes into the directory what its own service needs to start it as
 // a standby, pinned to the timeline, until Promote: a staged server must be
-// stopped. It may be called again.
-func Handover(dataDir string, owner Account, timeline uint32, restoreCommand string) error {
+// stopped, and control is what its control file says since. It may be called again.
+func Handover(dataDir string, owner Account, control Control, timeline uint32, restoreCommand string) error {
 	path := filepath.Join(dataDir, autoConf)
 	body, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -96,7 +96,7 @@ func Handover(dataDir string, owner Account, timeline uint32, restoreCommand str
 		b.WriteByte('\n')
 	}
 	b.WriteString(markBegin + "\n")
-	for _, setting := range recoverySettings(timeline, restoreCommand) {
+	for _, setting := range append(recoverySettings(timeline, restoreCommand), control.missingFrom(kept)...) {
 		fmt.Fprintf(&b, "%s = %s\n", setting[0], quoteSetting(setting[1]))
 	}
 	b.WriteString(markEnd + "\n")
@@ -117,6 +117,13 @@ func withoutBlock(body string) string {
 		return before
 	}
 	return before + after
+}
+
+// block is what an earlier Handover has added to the settings.
+func block(body string) string {
+	_, rest, _ := strings.Cut(body, markBegin+"\n")
+	added, _, _ := strings.Cut(rest, markEnd+"\n")
+	return added
 }
 
 // quoteSetting writes a value as postgresql.conf takes it.
