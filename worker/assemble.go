@@ -43,7 +43,11 @@ func assemble(connected connection, logger *zap.Logger, configured *system.Syste
 	}
 	parts := assembly.New(assembly.Config{Env: os.LookupEnv, Memory: int64(configured.Limits.Memory)})
 	parts.LimitMemory()
-	control := service.New(service.Config{})
+	logs, err := logDir()
+	if err != nil {
+		return nil, err
+	}
+	control := service.New(service.Config{LogDir: logs})
 
 	w := worker.New(connected, f.queue, worker.Options{
 		Identity:                    "lifeboat-worker@" + host,

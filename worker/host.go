@@ -2,7 +2,10 @@ package main
 
 import (
 	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/frende/lifeboat/internal/fault"
 )
@@ -23,4 +26,27 @@ func hostName() (string, error) {
 		}
 	}, strings.ToLower(name))
 	return "host-" + strings.Trim(kept, "-."), nil
+}
+
+// logDir is where the output of service commands goes: systemd's LogsDirectory
+// when the worker's unit has one, else a folder of this user alone in the
+// temporary directory.
+func logDir() (string, error) {
+	if given := os.Getenv("LOGS_DIRECTORY"); given != "" {
+		return given, nil
+	}
+	dir := filepath.Join(os.TempDir(), "lifeboat-"+strconv.Itoa(os.Geteuid()))
+	if err := os.Mkdir(dir, 0o700); err != nil && !os.IsExist(err) {
+		return "", fault.New(fault.PathFailed, "make log directory", dir, err)
+	}
+	found, err := os.Lstat(dir)
+	if err != nil {
+		return "", fault.New(fault.PathFailed, "look at log directory", dir, err)
+	}
+	owner, ok := found.Sys().(*syscall.Stat_t)
+	if !ok || !found.IsDir() || int(owner.Uid) != os.Geteuid() || found.Mode().Perm() != 0o700 {
+		return "", fault.Newf(fault.PathFailed, "use log directory", dir, "it is not a directory of this user alone").
+			WithHint("remove it, or set LOGS_DIRECTORY to a directory of the worker's own")
+	}
+	return dir, nil
 }

@@ -55,6 +55,12 @@ func (j *job) cutOver(ctx context.Context, archive *wal.Archive, in CutOverInput
 		}
 	}
 
+	// The claim stays with the directory through its rename, so a store that can't
+	// be written is found while the old directory is still in its place.
+	if err := archive.Claim(ctx, in.Facts.SystemID, in.Place.now()); err != nil {
+		return CutOverResult{}, err
+	}
+
 	// ---- Below this line production changes. ----
 	result := CutOverResult{Live: in.Place.Live}
 	for _, space := range in.Place.Tablespaces {
@@ -71,9 +77,6 @@ func (j *job) cutOver(ctx context.Context, archive *wal.Archive, in CutOverInput
 		return CutOverResult{}, err
 	}
 	result.keep(moved)
-	if err := archive.Claim(ctx, in.Facts.SystemID, in.Place.Live); err != nil {
-		return CutOverResult{}, err
-	}
 	// Outside of the data directory, client authentication is the new server's too.
 	if _, err := postgres.LowerFence(ctx, in.Place.fence()); err != nil {
 		return CutOverResult{}, err
@@ -92,6 +95,14 @@ func (r *CutOverResult) keep(moved target.Swapped) {
 	if moved.Old != "" {
 		r.Old = append(r.Old, moved.Old)
 	}
+}
+
+// now is where the restored directory lies at this moment.
+func (p Place) now() string {
+	if swapped(p) {
+		return p.Live
+	}
+	return p.Staging
 }
 
 // swapped says whether an earlier attempt has put the data directory in place.

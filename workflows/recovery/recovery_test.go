@@ -332,6 +332,27 @@ func TestBreachedObjectiveIsToldAndTheRecoveryGoesOn(t *testing.T) {
 	}
 }
 
+func TestPastTheCutOverEveryFaultWaitsForAPersonToMendIt(t *testing.T) {
+	s := newStage(t)
+	attempts := 0
+	replace(s, "postgres.CutOver", func(context.Context, postgres.CutOverInput) (postgres.CutOverResult, error) {
+		if attempts++; attempts < 4 {
+			return postgres.CutOverResult{}, temporalfault.ToTemporal(fault.New(fault.StorageDenied, "put object", "wal/frende/7/incarnation/00000002", nil))
+		}
+		return postgres.CutOverResult{}, nil
+	})
+	s.RegisterDelayedCallback(func() {
+		steps := s.progress().Steps
+		failing := slices.IndexFunc(steps, func(step api.Step) bool { return step.ID == "database/frende/cut-over" })
+		require.Equal(t, api.StepRunning, steps[failing].State)
+		require.Contains(t, steps[failing].Outcome, "StorageDenied", "the fault is shown while it lasts")
+	}, 12*time.Second)
+	_, err := s.recover(approved())
+	require.NoError(t, err)
+	require.Equal(t, 4, attempts)
+	require.Equal(t, 1, s.calls("postgres.Promote"))
+}
+
 func TestLostLedgerStopsNoRecovery(t *testing.T) {
 	s := newStage(t)
 	lost := temporalfault.ToTemporal(fault.New(fault.StorageUnavailable, "put object", "ledger/host/000000000007", nil))

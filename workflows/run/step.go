@@ -1,6 +1,7 @@
 package run
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -21,7 +22,8 @@ const (
 	Quick Class = iota
 	// Long steps move bytes and heartbeat; they resume where an attempt was cut off.
 	Long
-	// Decisive steps lie past the cut-over, where the only way is forward: they are tried until a person stops them.
+	// Decisive steps lie past the cut-over, where the only way is forward: whatever
+	// fails them is shown, and they are tried until a person has mended it.
 	Decisive
 )
 
@@ -49,6 +51,16 @@ func (r *Run) Do(ctx workflow.Context, step Step, activity, input, result any, t
 	}
 	r.changed(ctx, shown)
 	err := workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, options(step)), ActivityName(activity), input).Get(ctx, result)
+	for again := 1; err != nil && step.Class == Decisive && ctx.Err() == nil; again++ {
+		// No fault is final here: a person may mend what is named, and the step goes on.
+		shown.Outcome = Reason(err) + "; mend it: the step is tried again by itself"
+		r.changed(ctx, shown)
+		summary := fmt.Sprintf("try again: %s", step.Title)
+		if timerErr := workflow.NewTimerWithOptions(ctx, patience(again), workflow.TimerOptions{Summary: clip(summary, 120)}).Get(ctx, nil); timerErr != nil {
+			return timerErr
+		}
+		err = workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, options(step)), ActivityName(activity), input).Get(ctx, result)
+	}
 	finished := workflow.Now(ctx).UTC()
 	shown.Finished = &finished
 	if err != nil {
@@ -70,6 +82,11 @@ func (r *Run) changed(ctx workflow.Context, step api.Step) {
 	if r.Changed != nil {
 		r.Changed(ctx, step)
 	}
+}
+
+// patience is the pause before a decisive step is tried anew: seconds first, a minute at most.
+func patience(again int) time.Duration {
+	return min(time.Duration(again)*5*time.Second, time.Minute)
 }
 
 func options(step Step) workflow.ActivityOptions {
