@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/store"
@@ -45,7 +44,6 @@ func readAll(ctx context.Context, s *s3.Store, key string) ([]byte, error) {
 	return whole, err
 }
 
-// Row 4 of the reliability table, and the resets of row 5.
 func TestErrorsThatPassAreTriedAgain(t *testing.T) {
 	p, s, _ := behindProxy(t)
 	body := content(300_000, 1)
@@ -121,36 +119,6 @@ func TestRefusalsAreNotTriedAgain(t *testing.T) {
 	}
 }
 
-// Row 6: bodies that end early, by a broken connection, cleanly, or in silence.
-func TestTruncatedBodiesAreResumedAndNeverAccepted(t *testing.T) {
-	p, s, beside := behindProxy(t)
-	body := content(1<<20, 3)
-	_, err := beside.Put(t.Context(), "long", body, store.PutOptions{})
-	require.NoError(t, err)
-
-	for trial := range 40 {
-		source := rand.New(rand.NewPCG(uint64(trial), 7))
-		for range 1 + source.IntN(4) {
-			p.strike(http.MethodGet, cutAt(source.IntN(len(body))))
-		}
-		got, err := readAll(t.Context(), s, "long")
-		require.NoError(t, err, "trial %d", trial)
-		require.True(t, bytes.Equal(body, got), "trial %d", trial)
-		p.forget() // cuts past the end of a resumed range did not strike
-
-		off := int64(source.IntN(len(body) - 1))
-		length := 1 + int64(source.IntN(len(body)-int(off)))
-		p.strike(http.MethodGet, shorten(source.IntN(int(length))), cutAt(source.IntN(int(length))))
-		reader, err := s.GetRange(t.Context(), "long", off, length)
-		require.NoError(t, err)
-		got, err = io.ReadAll(reader)
-		require.NoError(t, err, "trial %d", trial)
-		require.NoError(t, reader.Close())
-		require.True(t, bytes.Equal(body[off:off+length], got), "trial %d", trial)
-		p.forget()
-	}
-}
-
 func TestSilentStreamIsGivenUpAndResumed(t *testing.T) {
 	p, s, beside := behindProxy(t)
 	body := content(1<<20, 4)
@@ -188,53 +156,6 @@ func TestObjectReplacedWhileItIsReadIsNotSpliced(t *testing.T) {
 	_, err = io.ReadAll(body)
 	require.Equal(t, fault.IntegrityError, fault.KindOf(err), "%v", err)
 	require.NoError(t, body.Close())
-}
-
-// Row 7: the first try was carried out and its acknowledgement lost.
-func TestLostAcknowledgementLeavesTheObjectOnce(t *testing.T) {
-	p, s, beside := behindProxy(t)
-	for trial := range 20 {
-		key, body := fmt.Sprint("lost/", trial), content(10_000, uint64(trial))
-		p.strike(http.MethodPut, lostAck)
-		made, err := s.Put(t.Context(), key, body, store.PutOptions{IfNoneMatch: true})
-		require.Equal(t, fault.ObjectExists, fault.KindOf(err), "%v %v", made, err)
-		got, err := readAll(t.Context(), beside, key)
-		require.NoError(t, err)
-		require.True(t, bytes.Equal(body, got))
-	}
-	p.strike(http.MethodPut, lostAck)
-	_, err := s.Put(t.Context(), "lost/unconditional", []byte("x"), store.PutOptions{})
-	require.NoError(t, err)
-}
-
-// Row 16: two writers, one key, over networks that fail.
-func TestTwoWritersOfOneKeyHaveOneWinner(t *testing.T) {
-	p, s, beside := behindProxy(t)
-	for trial := range 30 {
-		if trial%3 == 0 {
-			p.strike(http.MethodPut, answer(503, "SlowDown"))
-		}
-		key := fmt.Sprint("duel/", trial)
-		var group errgroup.Group
-		outcome := make([]error, 2)
-		for i, writer := range []*s3.Store{s, beside} {
-			group.Go(func() error {
-				_, outcome[i] = writer.Put(t.Context(), key, fmt.Append(nil, "writer ", i), store.PutOptions{IfNoneMatch: true})
-				return nil
-			})
-		}
-		require.NoError(t, group.Wait())
-		winner := 0
-		if outcome[0] != nil {
-			winner = 1
-		}
-		require.NoError(t, outcome[winner])
-		require.Equal(t, fault.ObjectExists, fault.KindOf(outcome[1-winner]), "%v", outcome[1-winner])
-		got, err := readAll(t.Context(), beside, key)
-		require.NoError(t, err)
-		require.Equal(t, fmt.Sprint("writer ", winner), string(got))
-	}
-	p.forget()
 }
 
 func TestEndedContextEndsARead(t *testing.T) {

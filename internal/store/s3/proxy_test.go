@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -62,6 +63,13 @@ func (p *proxy) count() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.requests
+}
+
+// left is how many queued faults have not struck.
+func (p *proxy) left() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.queue)
 }
 
 // forget drops what is left of the queue.
@@ -127,6 +135,27 @@ func silence(n int) func(*proxy, http.ResponseWriter, *http.Request) {
 	return func(p *proxy, w http.ResponseWriter, r *http.Request) {
 		p.begin(w, r, n)
 		<-r.Context().Done()
+	}
+}
+
+// late carries the request out after some milliseconds.
+func late(milliseconds int) func(*proxy, http.ResponseWriter, *http.Request) {
+	return func(p *proxy, w http.ResponseWriter, r *http.Request) {
+		<-time.After(time.Duration(milliseconds) * time.Millisecond)
+		p.pass.ServeHTTP(w, r)
+	}
+}
+
+// drip sends the body in pieces of n bytes, with a pause behind each.
+func drip(n int) func(*proxy, http.ResponseWriter, *http.Request) {
+	return func(p *proxy, w http.ResponseWriter, r *http.Request) {
+		answered := p.answer(w, r)
+		w.WriteHeader(answered.Code)
+		for body := answered.Body.Bytes(); len(body) > 0; body = body[min(n, len(body)):] {
+			_, _ = w.Write(body[:min(n, len(body))])
+			_ = http.NewResponseController(w).Flush()
+			<-time.After(5 * time.Millisecond)
+		}
 	}
 }
 
