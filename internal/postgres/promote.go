@@ -19,8 +19,8 @@ type Promoted struct {
 }
 
 // Promote makes a standby that has replayed all it should a primary, waits for
-// a checkpoint on the new timeline, and removes the recovery settings that
-// Handover left. A server that is a primary already is only tidied up, so it may
+// a checkpoint on the new timeline, has its first segment archived, and removes
+// the recovery settings that Handover left. A server that is a primary already is only tidied up, so it may
 // be called again. It fails with ForeignCluster when the server has another
 // system identifier, and with ServerFailed when it does not leave recovery.
 func Promote(ctx context.Context, login Login, systemID string) (Promoted, error) {
@@ -42,6 +42,11 @@ func Promote(ctx context.Context, login Login, systemID string) (Promoted, error
 		}
 	}
 	if err := server.execute(ctx, "CHECKPOINT"); err != nil {
+		return Promoted{}, err
+	}
+	// The first segment of the new timeline holds the end of the old one, too: until
+	// it is archived, a second disaster would take back what was just recovered.
+	if _, _, err := server.SwitchWAL(ctx); err != nil {
 		return Promoted{}, err
 	}
 	added, err := raised(server.facts.DataDir)
