@@ -58,13 +58,9 @@ func (j *job) fence(ctx context.Context, in FenceInput) (FenceResult, error) {
 	if err := server.Facts().CheckSystem(in.Facts.SystemID, server.String()); err != nil {
 		return FenceResult{}, err
 	}
-	owner, err := in.Place.owner()
-	if err != nil {
-		return FenceResult{}, err
-	}
 	limited, cancel := context.WithTimeout(ctx, fenceTime)
 	defer cancel()
-	if err := postgres.RaiseFence(limited, server, owner, in.Place.fence()); err != nil {
+	if err := postgres.RaiseFence(limited, server, in.Place.fence()); err != nil {
 		return FenceResult{}, err
 	}
 	return FenceResult{Fenced: true, Live: LiveRunning, Note: fmt.Sprintf("only role %s may log in to %s", j.login.User(), server)}, nil

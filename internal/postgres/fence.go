@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -31,26 +32,30 @@ type fence struct {
 // client authentication is replaced and reloaded, and the original kept beside.
 // (A CONNECTION LIMIT would be written to the WAL and come back with a restore.)
 // Sessions that exist go on until Terminate. The journal makes LowerFence
-// possible for any later process. It may be called again, and returns when the
-// server refuses others. The worker must be on the server's host.
-func RaiseFence(ctx context.Context, server *Server, owner Account, journal string) error {
+// possible for any later process; a fence that another run left behind is taken
+// over. It may be called again, and returns when the server refuses others. The
+// worker must be on the server's host.
+func RaiseFence(ctx context.Context, server *Server, journal string) error {
 	const op = "fence"
 	path := server.facts.HBAFile
 	body, err := os.ReadFile(path)
-	if err != nil {
-		return fault.New(fault.PathFailed, op, path, err).WithHint("Lifeboat must run on the host of %s to fence it, and be able to change this file", server.String())
+	if err == nil {
+		path, err = filepath.EvalSymlinks(path) // a link to it stays one
 	}
-	if !strings.HasPrefix(string(body), fenceMark) {
-		f := fence{HBA: path, Aside: path + ".lifeboat-original", DataDir: server.facts.DataDir}
+	if err != nil {
+		return fault.New(fault.PathFailed, op, server.facts.HBAFile, err).WithHint("Lifeboat must run on the host of %s to fence it, and be able to change this file", server.String())
+	}
+	f := fence{HBA: path, Aside: path + ".lifeboat-original", DataDir: server.facts.DataDir}
+	if fenced(path) {
+		if err := f.note(journal); err != nil {
+			return err
+		}
+	} else {
 		door, err := server.door(ctx)
 		if err != nil {
 			return err
 		}
-		noted, err := json.Marshal(f)
-		if err != nil {
-			return fault.New(fault.PathFailed, op, journal, err)
-		}
-		if err := owner.place(journal, noted, 0o600); err != nil {
+		if err := f.note(journal); err != nil {
 			return err
 		}
 		info, err := os.Stat(path)
@@ -70,20 +75,48 @@ func RaiseFence(ctx context.Context, server *Server, owner Account, journal stri
 	return server.login.awaitFence(ctx)
 }
 
+// note writes the journal. It stays this process's own: what it says is done
+// with this process's rights, and the run's directory is the server account's.
+func (f fence) note(journal string) error {
+	noted, err := json.Marshal(f)
+	if err != nil {
+		return fault.New(fault.PathFailed, "fence", journal, err)
+	}
+	return Account{UID: os.Geteuid(), GID: os.Getegid()}.place(journal, noted, 0o600)
+}
+
+// readFence reads a journal that a process with no other rights than this one wrote.
+func readFence(journal string) (f fence, found bool, err error) {
+	const op = "lower fence"
+	info, err := os.Lstat(journal)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fence{}, false, nil
+	}
+	if err != nil {
+		return fence{}, false, pathFault(op, journal, err)
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || !info.Mode().IsRegular() || os.Geteuid() == 0 && stat.Uid != 0 {
+		return fence{}, false, fault.Newf(fault.TargetRefused, op, journal, "it was not written by this worker's user").
+			WithHint("compare pg_hba.conf with the original beside it by hand, then remove this file")
+	}
+	body, err := os.ReadFile(journal)
+	if err != nil {
+		return fence{}, false, pathFault(op, journal, err)
+	}
+	if err := json.Unmarshal(body, &f); err != nil {
+		return fence{}, false, fault.New(fault.PathFailed, op, journal, err).WithHint("compare pg_hba.conf with the original beside it by hand")
+	}
+	return f, true, nil
+}
+
 // LowerFence puts the original client authentication back, and tells the server
 // in case it runs. Without a raised fence it does nothing, and says so.
 func LowerFence(ctx context.Context, journal string) (lowered bool, err error) {
 	const op = "lower fence"
-	body, err := os.ReadFile(journal)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, pathFault(op, journal, err)
-	}
-	var f fence
-	if err := json.Unmarshal(body, &f); err != nil {
-		return false, fault.New(fault.PathFailed, op, journal, err).WithHint("compare pg_hba.conf with the original beside it by hand")
+	f, found, err := readFence(journal)
+	if err != nil || !found {
+		return false, err
 	}
 	original, err := os.ReadFile(f.Aside)
 	switch {
@@ -109,6 +142,8 @@ func LowerFence(ctx context.Context, journal string) (lowered bool, err error) {
 		}
 	case !errors.Is(err, fs.ErrNotExist):
 		return false, pathFault(op, f.Aside, err)
+	case fenced(f.HBA):
+		return false, fault.New(fault.PathFailed, op, f.HBA, err).WithHint("it is still fenced, and its original is gone: write it anew, then reload the server")
 	}
 	if pid, found := postmaster(f.DataDir); found {
 		if err := syscall.Kill(pid, syscall.SIGHUP); err != nil && !errors.Is(err, syscall.ESRCH) {
@@ -125,6 +160,12 @@ func LowerFence(ctx context.Context, journal string) (lowered bool, err error) {
 func Fenced(journal string) bool {
 	_, err := os.Stat(journal)
 	return err == nil
+}
+
+// fenced says whether a file of client authentication is a fence.
+func fenced(hba string) bool {
+	body, err := os.ReadFile(hba)
+	return err == nil && strings.HasPrefix(string(body), fenceMark)
 }
 
 // copyAs writes a file whole, with the owner and mode of another.

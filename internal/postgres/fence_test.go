@@ -33,7 +33,7 @@ func TestFenceKeepsOthersOutAndComesDownAgain(t *testing.T) {
 	server, err := postgres.Connect(t.Context(), c.login)
 	require.NoError(t, err)
 	defer server.Close(t.Context())
-	require.NoError(t, postgres.RaiseFence(t.Context(), server, c.owner, journal))
+	require.NoError(t, postgres.RaiseFence(t.Context(), server, journal))
 	_, err = pgx.Connect(t.Context(), app)
 	require.ErrorContains(t, err, "pg_hba.conf")
 	_, err = session.Exec(t.Context(), "INSERT INTO t VALUES (1)")
@@ -42,7 +42,7 @@ func TestFenceKeepsOthersOutAndComesDownAgain(t *testing.T) {
 	// A later process comes in, and finds the fence raised.
 	again, err := postgres.Connect(t.Context(), c.login)
 	require.NoError(t, err)
-	require.NoError(t, postgres.RaiseFence(t.Context(), again, c.owner, journal))
+	require.NoError(t, postgres.RaiseFence(t.Context(), again, journal))
 	ended, err := again.Terminate(t.Context())
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, ended, 1)
@@ -80,7 +80,7 @@ func TestFenceComesDownWhenItsServerIsDead(t *testing.T) {
 	require.NoError(t, err)
 	server, err := postgres.Connect(t.Context(), c.login)
 	require.NoError(t, err)
-	require.NoError(t, postgres.RaiseFence(t.Context(), server, c.owner, journal))
+	require.NoError(t, postgres.RaiseFence(t.Context(), server, journal))
 	server.Close(t.Context())
 	require.NoError(t, c.Stop(t.Context()))
 	lowered, err := postgres.LowerFence(t.Context(), journal)
@@ -89,6 +89,62 @@ func TestFenceComesDownWhenItsServerIsDead(t *testing.T) {
 	restored, err := os.ReadFile(hba)
 	require.NoError(t, err)
 	require.Equal(t, string(original), string(restored))
+}
+
+func TestFenceThatAnotherRunLeftIsTakenOver(t *testing.T) {
+	c := startCluster(t)
+	dir := filepath.Dir(c.DataDir)
+	hba := filepath.Join(c.DataDir, "pg_hba.conf")
+	elsewhere := filepath.Join(dir, "clients.conf")
+	require.NoError(t, os.Rename(hba, elsewhere))
+	require.NoError(t, os.Symlink(elsewhere, hba))
+	original, err := os.ReadFile(hba)
+	require.NoError(t, err)
+	server, err := postgres.Connect(t.Context(), c.login)
+	require.NoError(t, err)
+	defer server.Close(t.Context())
+
+	// The first run was terminated behind its fence, and is never heard of again.
+	require.NoError(t, postgres.RaiseFence(t.Context(), server, filepath.Join(dir, "gone.json")))
+	journal := filepath.Join(dir, "fence.json")
+	require.NoError(t, postgres.RaiseFence(t.Context(), server, journal))
+	lowered, err := postgres.LowerFence(t.Context(), journal)
+	require.NoError(t, err)
+	require.True(t, lowered)
+	restored, err := os.ReadFile(hba)
+	require.NoError(t, err)
+	require.Equal(t, string(original), string(restored))
+	target, err := os.Readlink(hba)
+	require.NoError(t, err, "a link is still one")
+	require.Equal(t, elsewhere, target)
+
+	// What can't be lowered is said, and the journal kept.
+	require.NoError(t, postgres.RaiseFence(t.Context(), server, journal))
+	require.NoError(t, os.Remove(elsewhere+".lifeboat-original"))
+	_, err = postgres.LowerFence(t.Context(), journal)
+	require.True(t, fault.Has(err, fault.PathFailed), "%v", err)
+	require.FileExists(t, journal)
+}
+
+// The directory of a run is the server account's. Whoever has that account must
+// not choose what a worker that is root writes, and where.
+func TestJournalOfAFenceIsBelievedOnlyFromItsOwnWriter(t *testing.T) {
+	dir := t.TempDir()
+	journal, planted, wanted := filepath.Join(dir, "fence.json"), filepath.Join(dir, "planted"), filepath.Join(dir, "wanted")
+	require.NoError(t, os.WriteFile(planted, []byte("evil"), 0o600))
+	require.NoError(t, os.WriteFile(journal+".real", []byte(`{"hba":"`+wanted+`","aside":"`+planted+`","data_dir":"`+dir+`"}`), 0o600))
+	require.NoError(t, os.Symlink(journal+".real", journal))
+	_, err := postgres.LowerFence(t.Context(), journal)
+	require.True(t, fault.Has(err, fault.TargetRefused), "%v", err)
+	require.NoFileExists(t, wanted)
+	if os.Geteuid() != 0 {
+		return // another user's worker can do no more than that user
+	}
+	require.NoError(t, os.Rename(journal+".real", journal))
+	require.NoError(t, os.Chown(journal, 65534, 65534))
+	_, err = postgres.LowerFence(t.Context(), journal)
+	require.True(t, fault.Has(err, fault.TargetRefused), "%v", err)
+	require.NoFileExists(t, wanted)
 }
 
 func TestSwitchedWALIsArchivedAndAStalledArchiverIsTold(t *testing.T) {
@@ -122,9 +178,16 @@ func TestSalvageTakesNothingThatIsNotOfThisCluster(t *testing.T) {
 	config := postgres.SalvageConfig{
 		From: segment.Next(), SegmentSize: postgres.DefaultSegmentSize, SystemID: facts.SystemID, DataDir: c.DataDir, Staged: staged, Owner: c.owner,
 	}
+	outside := filepath.Join(staged, "outside")
+	require.NoError(t, os.WriteFile(outside, []byte("kept"), 0o600))
+	planted := filepath.Join(staged, "pg_wal", config.From.Name(config.SegmentSize)+".lifeboat")
+	require.NoError(t, os.Symlink(outside, planted))
 	saved, err := postgres.Salvage(t.Context(), config)
 	require.NoError(t, err)
 	require.NotEmpty(t, saved)
+	kept, err := os.ReadFile(outside)
+	require.NoError(t, err)
+	require.Equal(t, "kept", string(kept), "a planted link leads nowhere")
 	for _, name := range saved {
 		require.FileExists(t, filepath.Join(staged, "pg_wal", name))
 	}

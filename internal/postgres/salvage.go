@@ -94,7 +94,12 @@ func (c SalvageConfig) copy(source, target string) (err error) {
 	}
 	defer from.Close()
 	temporary := target + ".lifeboat"
-	into, err := os.OpenFile(temporary, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	// What an attempt that was killed left, or what the account that owns the
+	// directory planted there: a link would lead this process's rights elsewhere.
+	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return pathFault(op, target, err)
+	}
+	into, err := os.OpenFile(temporary, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return pathFault(op, target, err)
 	}
