@@ -140,10 +140,17 @@ func (a *Archive) patiently(ctx context.Context, key string) ([]byte, error) {
 // place writes beside and renames. PostgreSQL itself makes what it keeps of it durable.
 func place(body []byte, dst string) error {
 	beside := dst + ".lifeboat" // always the same: a killed attempt leaves nothing for good
-	if err := os.WriteFile(beside, body, 0o600); err != nil {
-		return fault.New(fault.PathFailed, "write WAL", beside, err)
+	file, err := create(beside, 0o600)
+	if err == nil {
+		_, err = file.Write(body)
+		if closing := file.Close(); err == nil {
+			err = closing
+		}
 	}
-	if err := os.Rename(beside, dst); err != nil {
+	if err == nil {
+		err = os.Rename(beside, dst)
+	}
+	if err != nil {
 		return fault.New(fault.PathFailed, "write WAL", dst, err)
 	}
 	return nil

@@ -193,7 +193,7 @@ func (a *Archive) writeMarker(dataDir string, m marker) error {
 		return fault.New(fault.PathFailed, "write marker", path, err)
 	}
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok && os.Geteuid() == 0 {
-		if err := os.Chown(path, int(stat.Uid), int(stat.Gid)); err != nil {
+		if err := os.Lchown(path, int(stat.Uid), int(stat.Gid)); err != nil {
 			return fault.New(fault.PathFailed, "write marker", path, err)
 		}
 	}

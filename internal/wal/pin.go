@@ -3,7 +3,9 @@ package wal
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -113,7 +115,7 @@ func ReadPin(path string) (Pin, error) {
 func writeFile(op, path string, body []byte, mode os.FileMode) error {
 	beside := path + ".lifeboat" // always the same: a killed attempt leaves nothing for good
 	err := func() error {
-		file, err := os.OpenFile(beside, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
+		file, err := create(beside, mode)
 		if err != nil {
 			return err
 		}
@@ -143,6 +145,15 @@ func writeFile(op, path string, body []byte, mode os.FileMode) error {
 		return fault.New(fault.PathFailed, op, path, err)
 	}
 	return nil
+}
+
+// create makes a file that is new: what a killed attempt left is removed, and so
+// is a link, which the server's account may plant where a worker that is root writes.
+func create(path string, mode os.FileMode) (*os.File, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 }
 
 // Pin finds the WAL from a point, the start of a base backup, to the end of the
