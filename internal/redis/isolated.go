@@ -2,6 +2,8 @@ package redis
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -38,7 +40,7 @@ type Isolated struct {
 // prepared directory as it was. What a killed worker left running is ended
 // first. The caller must Stop it.
 func StartIsolated(ctx context.Context, c IsolatedConfig) (*Isolated, error) {
-	i := &Isolated{scratch: scratchOf(c.Dir)}
+	i := &Isolated{scratch: scratchOf(c.Dir), run: runOf(c.Dir)}
 	if err := i.start(ctx, c); err != nil {
 		return nil, errors.Join(err, i.Stop())
 	}
@@ -53,9 +55,8 @@ func (i *Isolated) start(ctx context.Context, c IsolatedConfig) error {
 	if err := linkData(c.Dir, i.scratch, c.Layout); err != nil {
 		return err
 	}
-	var err error
-	if i.run, err = os.MkdirTemp("", "lifeboat-redis-"); err != nil { // the path of a socket holds at most 107 bytes
-		return fault.New(fault.PathFailed, "create", "directory for a socket", err)
+	if err := os.Mkdir(i.run, 0o700); err != nil {
+		return fault.New(fault.PathFailed, "create", i.run, err)
 	}
 	if err := giveLike(i.run, c.Dir); err != nil {
 		return err
@@ -78,14 +79,23 @@ func (i *Isolated) start(ctx context.Context, c IsolatedConfig) error {
 func scratchOf(dir string) string { return dir + ".lifeboat-check" }
 func recordOf(dir string) string  { return scratchOf(dir) + ".pid" }
 
+// runOf is where the socket lies, whose path holds at most 107 bytes. It is the
+// same for each attempt, so that the next one removes what a killed one left.
+func runOf(dir string) string {
+	sum := sha256.Sum256([]byte(dir))
+	return filepath.Join(os.TempDir(), "lifeboat-redis-"+hex.EncodeToString(sum[:6]))
+}
+
 // EndIsolated ends an isolated server of a prepared directory that a killed
 // worker left running, and removes what it worked in.
 func EndIsolated(ctx context.Context, dir string) error {
 	if _, err := command.EndLeftover(ctx, recordOf(dir), time.Second); err != nil {
 		return err
 	}
-	if err := os.RemoveAll(scratchOf(dir)); err != nil {
-		return fault.New(fault.PathFailed, "remove", scratchOf(dir), err)
+	for _, left := range []string{runOf(dir), scratchOf(dir)} {
+		if err := os.RemoveAll(left); err != nil {
+			return fault.New(fault.PathFailed, "remove", left, err)
+		}
 	}
 	return nil
 }
