@@ -160,16 +160,16 @@ func carryWAL(ctx context.Context, archive *wal.Archive, pinned wal.Pin, dataDir
 	}
 	for _, name := range names {
 		path := filepath.Join(dataDir, "pg_wal", name)
-		if _, err := os.Stat(path); err == nil {
-			continue
+		if _, err := os.Stat(path); err != nil {
+			err := archive.Fetch(ctx, pinned, name, path)
+			if fault.Has(err, fault.WALEnd) {
+				continue // a timeline number that was never used
+			}
+			if err != nil {
+				return err
+			}
 		}
-		err := archive.Fetch(ctx, pinned, name, path)
-		if fault.Has(err, fault.WALEnd) {
-			continue // a timeline number that was never used
-		}
-		if err != nil {
-			return err
-		}
+		// What an attempt that was cut off has fetched may not be the server's yet.
 		if err := owner.Own(path); err != nil {
 			return err
 		}
