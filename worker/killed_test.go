@@ -222,11 +222,13 @@ func (h *house) isBackedUpOnce(t *testing.T, run client.WorkflowRun, s *scene) {
 func (h *house) isRecoveredOnce(t *testing.T, run client.WorkflowRun, s *scene) {
 	t.Helper()
 	h.ends(t, run, nil)
+	h.ends(t, h.client.GetWorkflow(t.Context(), h.childOf(t, run, api.BackupDatabase), ""), nil)
+	require.Len(t, h.baseBackups(), len(s.backups)+1, "one backup of the new timeline")
 	after := h.look(t)
 	require.Equal(t, s.content(), after.content())
 	require.Equal(t, s.Access, after.Access, "the fence is down")
 	require.Equal(t, "false", h.text(t, "select pg_is_in_recovery()::text"))
-	require.Empty(t, after.Scratch)
+	require.Equal(t, s.Scratch, after.Scratch)
 	require.Empty(t, h.strays(t))
 	for _, dir := range h.dirs() {
 		require.NotEqual(t, s.Inodes[dir], after.Inodes[dir])
@@ -239,8 +241,6 @@ func (h *house) isRecoveredOnce(t *testing.T, run client.WorkflowRun, s *scene) 
 		}
 		require.Equal(t, map[target.LeftoverKind]int{target.LeftoverOld: 1, target.LeftoverJournal: 1}, kinds, "beside %s", dir)
 	}
-	h.ends(t, h.client.GetWorkflow(t.Context(), h.childOf(t, run, api.BackupDatabase), ""), nil)
-	require.Len(t, h.baseBackups(), len(s.backups)+1, "one backup of the new timeline")
 }
 
 // childOf finds the one child of a type that a run has started.
