@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -24,6 +25,7 @@ import (
 	"github.com/frende/lifeboat/internal/lab"
 	"github.com/frende/lifeboat/internal/postgres"
 	"github.com/frende/lifeboat/internal/store/s3"
+	"github.com/frende/lifeboat/internal/torture"
 	"github.com/frende/lifeboat/internal/wal"
 )
 
@@ -93,6 +95,7 @@ type gate struct {
 	*httptest.Server
 	mu   sync.Mutex
 	shut string
+	busy bool // shut by an answer, not by breaking the connection
 	hits int
 }
 
@@ -107,13 +110,17 @@ func newGate(t *testing.T, endpoint string) *gate {
 	g := &gate{}
 	g.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		g.mu.Lock()
-		closed := g.shut != "" && strings.Contains(r.URL.Path, g.shut)
+		closed, busy := g.shut != "" && strings.Contains(r.URL.Path, g.shut), g.busy
 		if closed {
 			g.hits++
 		}
 		g.mu.Unlock()
 		if closed {
 			_, _ = io.Copy(io.Discard, r.Body)
+			if busy {
+				http.Error(w, "<Error><Code>SlowDown</Code></Error>", http.StatusServiceUnavailable)
+				return
+			}
 			panic(http.ErrAbortHandler)
 		}
 		pass.ServeHTTP(w, r)
@@ -128,8 +135,15 @@ func (g *gate) set(part string) int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	hits := g.hits
-	g.shut, g.hits = part, 0
+	g.shut, g.busy, g.hits = part, false, 0
 	return hits
+}
+
+// fail shuts the gate for a part of a path: by an answer, or by breaking connections.
+func (g *gate) fail(part string, busy bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.shut, g.busy, g.hits = part, busy, 0
 }
 
 // site is a server that archives, its archive, and the program that does it.
@@ -278,20 +292,22 @@ func TestPostgreSQLNeverPromotesWhenTheStoreDiesMidReplay(t *testing.T) {
 	last, err := pin.Last()
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, last.Number-first.Number, uint64(rows-1))
-	for segment := first; segment.Number <= last.Number; segment = segment.Next() {
+	count := int(last.Number - first.Number + 1)
+	torture.Row(t, 12, count, 100, func(t *testing.T, n int, random *rand.Rand) {
+		segment := first
+		segment.Number += uint64(n % count)
 		file := segment.Name(pin.SegmentSize)
-		s.gate.set(file)
+		s.gate.fail(file, random.IntN(2) == 0)
 		if err := service.Start(t.Context()); err == nil { // it may have answered before it asked for this one
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
 			require.NoError(t, service.Wait(ctx), "the server must stop at %s", file)
-			cancel()
 		}
 		require.Positive(t, s.gate.set(""), "the server never asked for %s", file)
-		require.Contains(t, []string{"in archive recovery", "in production"}, s.state(t, dir))
-		if segment != first {
+		if n > 0 || s.state(t, dir) != "in production" { // it fell over before it began
 			require.Equal(t, "in archive recovery", s.state(t, dir), "after %s", file)
 		}
-	}
+	})
 	log, err := os.ReadFile(service.LogFile())
 	require.NoError(t, err)
 	require.NotContains(t, string(log), "selected new timeline ID")
