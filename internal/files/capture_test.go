@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -22,6 +23,7 @@ import (
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/files"
 	"github.com/frende/lifeboat/internal/system"
+	"github.com/frende/lifeboat/internal/torture"
 	"github.com/frende/lifeboat/internal/tree"
 )
 
@@ -225,7 +227,7 @@ func TestAHardLinkWhoseFirstNameIsDeletedKeepsItsContent(t *testing.T) {
 // TestATreeThatChangesDuringTheBackupIsConsistentOrFlagged is row 19 of the
 // reliability table: every captured file is one that existed, whole, or flagged.
 func TestATreeThatChangesDuringTheBackupIsConsistentOrFlagged(t *testing.T) {
-	for trial := range 6 {
+	torture.Row(t, 19, 6, 100, func(t *testing.T, _ int, _ *rand.Rand) {
 		root := t.TempDir()
 		const count, size = 45, 120_000
 		version := func(file, generation int) []byte {
@@ -243,7 +245,7 @@ func TestATreeThatChangesDuringTheBackupIsConsistentOrFlagged(t *testing.T) {
 		entries, captured, err := files.Capture(t.Context(), system.FileSet{Name: "uploads", Root: root}, &stream, nil)
 		cancel()
 		mutators.Wait()
-		require.NoError(t, err, "trial %d", trial)
+		require.NoError(t, err)
 		flagged := int64(0)
 		for _, entry := range entries {
 			if entry.Kind != tree.File {
@@ -256,7 +258,7 @@ func TestATreeThatChangesDuringTheBackupIsConsistentOrFlagged(t *testing.T) {
 			requireOneMoment(t, entry.Path, stream.Bytes()[entry.Offset:entry.Offset+entry.Size])
 		}
 		require.Equal(t, flagged, captured.Changed)
-	}
+	})
 }
 
 // requireOneMoment says whether a file can have looked like this at any one

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/torture"
 )
 
 // memSlots keeps slots in memory.
@@ -81,7 +83,7 @@ func requireKind(t *testing.T, err error, kind fault.Kind, names string) {
 func TestWrongMissingAndRotatedKeysAreNamed(t *testing.T) {
 	identity, recipient, err := NewIdentity()
 	require.NoError(t, err)
-	for i := range 25 {
+	torture.Row(t, 10, 25, 100, func(t *testing.T, i int, _ *rand.Rand) {
 		keyID := fmt.Sprintf("20240115-%016x", i)
 		slots := newSlots()
 		made, err := ring(t, Config{Secrets: []Secret{rawSecret(i)}, Recipients: []string{recipient}}).Create(t.Context(), slots, keyID)
@@ -110,7 +112,7 @@ func TestWrongMissingAndRotatedKeysAreNamed(t *testing.T) {
 		require.NoError(t, after.VerifyFor(opened, []byte("manifest"), signature))
 		requireKind(t, after.VerifyFor(opened, []byte("manifesto"), signature), fault.IntegrityError, keyID)
 		requireKind(t, after.VerifyFor(opened, []byte("manifest"), after.Sign([]byte("manifest"))), fault.IntegrityError, keyID)
-	}
+	})
 }
 
 func TestAPassphraseOpensWithItsOwnSaltUnderAnySystemName(t *testing.T) {

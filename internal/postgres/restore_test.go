@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/postgres"
+	"github.com/frende/lifeboat/internal/torture"
 	"github.com/frende/lifeboat/internal/tree"
 )
 
@@ -201,6 +203,8 @@ func (b busy) Stream(ctx context.Context, name string) (io.WriteCloser, error) {
 	return b.files.Stream(ctx, name)
 }
 
+// Row 3 of the reliability table: the server that replays is killed, before and
+// behind the end of its backup.
 func TestKilledReplayIsTakenUpAgain(t *testing.T) {
 	c := startCluster(t)
 	c.exec(t, "CREATE TABLE t (id int, t text)")
@@ -210,29 +214,44 @@ func TestKilledReplayIsTakenUpAgain(t *testing.T) {
 		c.archived(t)
 	}
 	last, lsn := c.archived(t)
-	r := c.restore(t, result, dir)
-	require.NoError(t, postgres.Stage(postgres.StageConfig{DataDir: r.dir, Owner: c.owner}))
-	config, _ := c.instance(t, r, result, last)
-	for range 3 {
+	torture.Row(t, 3, 2, 50, func(t *testing.T, _ int, random *rand.Rand) {
+		r := c.restore(t, result, dir)
+		defer c.discard(t, r)
+		require.NoError(t, postgres.Stage(postgres.StageConfig{DataDir: r.dir, Owner: c.owner}))
+		config, _ := c.instance(t, r, result, last)
+		for range 1 + random.IntN(3) {
+			i, err := postgres.StartInstance(t.Context(), config)
+			require.NoError(t, err)
+			if random.IntN(2) == 0 {
+				require.NoError(t, i.WaitConsistent(t.Context()))
+			}
+			require.NoError(t, i.Kill())
+			i.Close(t.Context())
+			require.FileExists(t, filepath.Join(r.dir, "standby.signal"))
+		}
 		i, err := postgres.StartInstance(t.Context(), config)
 		require.NoError(t, err)
-		require.NoError(t, i.WaitConsistent(t.Context()))
-		require.NoError(t, i.Kill())
-		i.Close(t.Context())
-	}
-	i, err := postgres.StartInstance(t.Context(), config)
-	require.NoError(t, err)
-	defer i.Close(t.Context())
-	// Killed under the eyes of the one who waits, too.
-	killed := false
-	_, err = i.WaitReplayed(t.Context(), lsn, func(postgres.LSN) {
-		if !killed {
-			killed = true
-			require.NoError(t, i.Kill())
-		}
+		defer i.Close(t.Context())
+		// Killed under the eyes of the one who waits, too.
+		told, at := 0, random.IntN(4)
+		_, err = i.WaitReplayed(t.Context(), lsn, func(postgres.LSN) {
+			if told == at {
+				require.NoError(t, i.Kill())
+			}
+			told++
+		})
+		require.NoError(t, err)
+		require.Equal(t, int64(60000), count(t, i, "t"))
+		require.NoError(t, i.Stop(t.Context()))
 	})
-	require.NoError(t, err)
-	require.Equal(t, int64(60000), count(t, i, "t"))
+}
+
+// discard makes room for the next restore.
+func (c cluster) discard(t *testing.T, r restored) {
+	t.Helper()
+	for _, path := range []string{r.dir, r.run, r.dir + ".journal", r.socket} {
+		require.NoError(t, os.RemoveAll(path))
+	}
 }
 
 func TestVerifyFilesFindsAChangedByte(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/torture"
 	"github.com/frende/lifeboat/internal/tree"
 )
 
@@ -92,7 +93,10 @@ func hostileTables() map[string]tree.Config {
 func TestHostileTablesAreRefusedBeforeAnythingIsCreated(t *testing.T) {
 	tables := hostileTables()
 	require.GreaterOrEqual(t, len(tables), 30)
+	tried := 0
+	torture.PublishedAtEnd(t, 18, func() int { return tried })
 	for name, config := range tables {
+		tried++
 		t.Run(name, func(t *testing.T) {
 			base := t.TempDir()
 			config.Root, config.Journal = filepath.Join(base, "staging"), filepath.Join(base, "journal")

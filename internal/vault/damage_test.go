@@ -13,6 +13,7 @@ import (
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/store"
+	"github.com/frende/lifeboat/internal/torture"
 )
 
 // tampered is a store in which one object has another content.
@@ -116,6 +117,7 @@ func (d *damage) accepted(t *testing.T) {
 // header, tag, index, trailer and manifest, and of a sample of the body.
 func TestEveryFlippedBitIsNamed(t *testing.T) {
 	trials := 0
+	torture.PublishedAtEnd(t, 8, func() int { return trials })
 	for _, codec := range []string{"zstd", "gzip", "none"} {
 		d := newDamage(t, codec)
 		source := rand.New(rand.NewPCG(8, uint64(len(codec))))
@@ -155,6 +157,7 @@ func TestEveryFlippedBitIsNamed(t *testing.T) {
 // TestTruncatedSwappedReplayedAndSplicedObjectsAreNamed is row 9.
 func TestTruncatedSwappedReplayedAndSplicedObjectsAreNamed(t *testing.T) {
 	d := newDamage(t, "zstd")
+	torture.PublishedAtEnd(t, 9, func() int { return d.trials })
 	objects := append([]Object(nil), d.manifest.Objects...)
 	keys := []string{objects[0].Key, objects[1].Key, objects[4].Key, manifestKey(d.manifest.Key), single}
 	for _, key := range keys {
