@@ -9,6 +9,10 @@ export PATH
 ARGS ?=
 CHAOS ?=
 KEEP ?=
+# What is tortured, from which seed and for how long: make torture PACKAGES=./internal/wal SEED=7 TIME=20m
+SEED ?=
+TIME ?=
+PACKAGES ?=
 
 .PHONY: help tools build demo test lint bench torture clean
 
@@ -39,8 +43,8 @@ bench: tools ## figures: one line each, with what they must and aim to be (ARGS=
 	@tools/install bench
 	@$(GO) run ./examples/frende/cmd/bench $(ARGS)
 
-torture: tools ## the faults of the reliability table at full count
-	LIFEBOAT_TORTURE=full $(GO) test -count=1 -p 1 -timeout 120m ./...
+torture: tools ## the faults of the reliability table at full count, about two hours (SEED=, TIME=90m, PACKAGES=./internal/wal)
+	@SEED=$(SEED) TIME=$(TIME) tools/torture $(PACKAGES)
 
 clean: ## end what the lab left running and remove it
 	@$(GO) run ./examples/frende/cmd/demo -clean
