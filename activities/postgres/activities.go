@@ -157,6 +157,15 @@ func (p Place) links(location func(TablespacePlace) string) []postgres.Link {
 	return links
 }
 
+// checkNewTablespaces is asked before any WAL is given to the staged server.
+func (p Place) checkNewTablespaces() error {
+	known := make([]uint32, len(p.Tablespaces))
+	for i, space := range p.Tablespaces {
+		known[i] = space.OID
+	}
+	return postgres.CheckNewTablespaces(p.Live, p.Staging, known)
+}
+
 func staged(s TablespacePlace) string { return s.Staging }
 func live(s TablespacePlace) string   { return s.Live }
 

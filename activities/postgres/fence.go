@@ -185,6 +185,9 @@ func (j *job) salvage(ctx context.Context, archive *wal.Archive, in SalvageWALIn
 	if postgres.Running(in.Place.Live) {
 		return SalvageWALResult{}, fault.Newf(fault.TargetRefused, "salvage WAL of", in.Place.Live, "its server still runs")
 	}
+	if err := in.Place.checkNewTablespaces(); err != nil {
+		return SalvageWALResult{}, err
+	}
 	archived, err := archive.Salvage(ctx, in.Place.Live)
 	unsaid := ""
 	if ctx.Err() != nil {

@@ -46,6 +46,9 @@ func (a *Activities) RestorePreflight(ctx context.Context, in RestorePreflightIn
 	if result.Live, err = j.look(ctx, result.Place, result.Facts.SystemID); err != nil {
 		return RestorePreflightResult{}, err
 	}
+	if err := result.Place.checkNewTablespaces(); err != nil {
+		return RestorePreflightResult{}, err
+	}
 	// The cut-over claims the archive for the new directory. It must not learn
 	// only then, with the old server down, that the store can't be written.
 	if err := opened.Writable(ctx); err != nil {

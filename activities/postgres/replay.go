@@ -47,6 +47,10 @@ func (j *job) replayTo(ctx context.Context, archive *wal.Archive, in ReplayInput
 	if err != nil {
 		return ReplayResult{}, err
 	}
+	// What the pin holds of a tablespace's creation can be seen at the server by now.
+	if err := in.Place.checkNewTablespaces(); err != nil {
+		return ReplayResult{}, err
+	}
 	if err := pinned.Write(in.Place.pin()); err != nil {
 		return ReplayResult{}, err
 	}
