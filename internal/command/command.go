@@ -49,7 +49,8 @@ type Config struct {
 	Stderr io.Writer
 
 	// Log is a file that captured output is appended to (mode 0600). Errors
-	// name it in their hint.
+	// name it in their hint. A symbolic link is refused: the directory may be
+	// another account's, and the worker root.
 	Log string
 
 	// Daemon says that the program leaves a server behind when it exits, as

@@ -42,6 +42,18 @@ func TestRunNamesProgramStatusAndLastLineOfAFailure(t *testing.T) {
 	require.Equal(t, "first\nno such table\n", string(kept))
 }
 
+func TestLogThatIsALinkIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	outside, log := filepath.Join(dir, "outside"), filepath.Join(dir, "tool.log")
+	require.NoError(t, os.WriteFile(outside, []byte("kept"), 0o600))
+	require.NoError(t, os.Symlink(outside, log))
+	_, err := command.Run(t.Context(), command.Config{Argv: sh("echo more"), Log: log})
+	require.True(t, fault.Has(err, fault.PathFailed), "%v", err)
+	kept, err := os.ReadFile(outside)
+	require.NoError(t, err)
+	require.Equal(t, "kept", string(kept))
+}
+
 func TestErrorsNeverRepeatArgumentsOrLongOutput(t *testing.T) {
 	_, err := command.Run(t.Context(), command.Config{Argv: sh("head -c 5000 /dev/zero | tr '\\0' x >&2; exit 1 # private-argument")})
 	require.Error(t, err)

@@ -80,7 +80,7 @@ func (c *Command) Start(ctx context.Context) (*Process, error) {
 func (p *Process) connect() error {
 	config := p.command.config
 	if config.Log != "" {
-		log, err := os.OpenFile(config.Log, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		log, err := os.OpenFile(config.Log, os.O_APPEND|os.O_CREATE|os.O_WRONLY|unix.O_NOFOLLOW, 0o600)
 		if err != nil {
 			return fault.New(fault.PathFailed, "open log", config.Log, err)
 		}
