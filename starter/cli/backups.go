@@ -108,7 +108,7 @@ func (a *app) listBackups(ctx context.Context, of string) error {
 		return a.printJSON(backups)
 	}
 	if len(backups) == 0 {
-		fmt.Fprintln(a.Stdout, "no backups")
+		fmt.Fprintln(a.Stdout, strings.TrimSuffix("no backups of "+of, " of "))
 		return nil
 	}
 	table := a.table()

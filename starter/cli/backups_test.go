@@ -115,7 +115,7 @@ func TestBackupsAreListedAndShown(t *testing.T) {
 
 	code, stdout, stderr = s.run(t, "backups", "list", "--of", "database")
 	require.Zero(t, code, stderr)
-	require.Equal(t, "no backups\n", stdout)
+	require.Equal(t, "no backups of database\n", stdout)
 	code, _, stderr = s.run(t, "backups", "list", "--of", "tapes")
 	require.Equal(t, fault.ExitUsage, code)
 	require.Contains(t, stderr, "there is no such kind of component")

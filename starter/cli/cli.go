@@ -42,6 +42,7 @@ type app struct {
 	config  string // --config
 	json    bool   // --json
 	reached bool   // the command line was understood, and its command runs
+	told    bool   // the person who interrupted this command knows what goes on
 }
 
 // execute parses the command line and runs its command. What the command line
@@ -61,7 +62,7 @@ func (a *app) execute(ctx context.Context) error {
 
 // explain writes an error for a person.
 func (a *app) explain(err error) {
-	if err == nil {
+	if err == nil || a.told && errors.Is(err, context.Canceled) {
 		return
 	}
 	findings, many := errors.AsType[system.Findings](err)

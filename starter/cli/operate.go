@@ -39,6 +39,6 @@ func (a *app) abort() *cobra.Command {
 			return a.update(ctx, args[0], api.UpdateAbort, api.Abort{By: a.who(), Reason: reason})
 		}),
 	}
-	c.Flags().StringVar(&reason, "reason", "", "why, for the record")
+	c.Flags().StringVar(&reason, "reason", "", "`TEXT` for the record: why")
 	return a.withJSON(c)
 }

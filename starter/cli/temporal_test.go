@@ -194,4 +194,9 @@ func TestOperatorsOfARecovery(t *testing.T) {
 		require.Equal(t, fault.ExitNotFound, unknown.code, unknown.stderr.String())
 		require.Contains(t, unknown.stderr.String(), "recover/nobody: no such run")
 	}
+
+	// A run that has ended.
+	ended := command(t, "abort", "recover/frende").wait(t)
+	require.Equal(t, fault.ExitNotFound, ended.code, ended.stderr.String())
+	require.Contains(t, ended.stderr.String(), "abort recover/frende: no such run: the last one has ended\nHINT: see how it ended with: lifeboat report recover/frende\n")
 }

@@ -52,11 +52,11 @@ func (v *viewer) show(s seen) {
 	for _, step := range s.Steps {
 		if step.State != api.StepRunning && v.told[step.ID] != step.State {
 			v.told[step.ID] = step.State
-			fmt.Fprintln(v.out, endedLine(step))
+			fmt.Fprintln(v.out, fold(endedLine(step), v.width()-1))
 		}
 	}
 	if s.Waiting != "" && s.Waiting != v.waiting {
-		fmt.Fprintf(v.out, "          %s\n", s.Waiting)
+		fmt.Fprint(v.out, asked(s.Waiting, v.width()-1))
 	}
 	v.waiting = s.Waiting
 	v.showRunning(s)
@@ -64,14 +64,22 @@ func (v *viewer) show(s seen) {
 
 func (v *viewer) showRunning(s seen) {
 	now := v.now()
+	width := v.width()
 	lines := []string{}
 	for _, step := range s.Steps {
 		if step.State == api.StepRunning && s.Finished == nil {
 			key := activityKey(step.Workflow, step.ID)
-			lines = append(lines, runningLine(step, s.activities[key], v.meter(key).rate(s.activities[key].done, now), clockOf(s.Clocks, step.Component), now))
+			line, figures := runningLine(step, s.activities[key], v.meter(key).rate(s.activities[key].done, now), clockOf(s.Clocks, step.Component), now)
+			switch {
+			case figures == "":
+				lines = append(lines, line)
+			case width > 0 && utf8.RuneCountInString(line+figures)+2 > width-1:
+				lines = append(lines, line, strings.Repeat(" ", indent)+figures)
+			default:
+				lines = append(lines, line+"  "+figures)
+			}
 		}
 	}
-	width := v.width()
 	if width == 0 {
 		if len(lines) > 0 && now.Sub(v.lastPlain) >= plainEvery {
 			v.lastPlain = now
@@ -142,8 +150,8 @@ func endedLine(step api.Step) string {
 	return line
 }
 
-// runningLine tells a step that runs: how far, how fast, how long still, and against which objective.
-func runningLine(step api.Step, a activity, rate float64, clock *api.Clock, now time.Time) string {
+// runningLine tells a step that runs, and its figures: how far, how fast, how long still, and against which objective.
+func runningLine(step api.Step, a activity, rate float64, clock *api.Clock, now time.Time) (line, figures string) {
 	parts := []string{}
 	if a.total > 0 {
 		parts = append(parts, fmt.Sprintf("%d %%", min(100, a.done*100/a.total)))
@@ -163,16 +171,15 @@ func runningLine(step api.Step, a activity, rate float64, clock *api.Clock, now 
 	if clock != nil {
 		parts = append(parts, fmt.Sprintf("%s of %s", brief(now.Sub(clock.Since)), clock.Objective))
 	}
-	line := fmt.Sprintf("          %-6s %6s  %s", "…", brief(now.Sub(step.Started)), placed(step))
 	if len(parts) > 0 {
-		line += "  [" + strings.Join(parts, ", ") + "]"
+		figures = "[" + strings.Join(parts, ", ") + "]"
 	}
-	return line
+	return fmt.Sprintf("          %-6s %6s  %s", "…", brief(now.Sub(step.Started)), placed(step)), figures
 }
 
-// headLine tells the whole.
+// headLine tells the whole: the phase, and the time since the disaster or the start.
 func headLine(s seen, now time.Time) string {
-	line := fmt.Sprintf("          %s for %s", s.Phase, brief(now.Sub(s.Since)))
+	line := fmt.Sprintf("          %s: %s", s.Phase, brief(now.Sub(s.Since)))
 	if clock := clockOf(s.Clocks, ""); clock != nil {
 		elapsed := now.Sub(clock.Since)
 		line += fmt.Sprintf(" of %s", clock.Objective)
@@ -247,6 +254,49 @@ func clip(line string, width int) string {
 		return line
 	}
 	return string([]rune(line)[:width-1]) + "…"
+}
+
+// indent is where the text of a step begins.
+const indent = 26
+
+// fold breaks a line that stays, between words, where the terminal ends. What
+// has no blank, such as a key, stays whole, so that it can be copied.
+func fold(line string, width int) string {
+	var b strings.Builder
+	margin := 0 // the leading blanks of a line are no place to break it
+	rest := []rune(line)
+	for width > 2*indent && len(rest) > width {
+		end := width
+		for end > margin+indent && rest[end] != ' ' {
+			end--
+		}
+		if end <= margin+indent {
+			for end = width; end < len(rest) && rest[end] != ' '; end++ {
+				continue
+			}
+		}
+		if end == len(rest) {
+			break
+		}
+		b.WriteString(strings.TrimRight(string(rest[:end]), " ") + "\n")
+		rest = []rune(strings.Repeat(" ", indent) + strings.TrimLeft(string(rest[end:]), " "))
+		margin = indent
+	}
+	return b.String() + string(rest)
+}
+
+// asked tells what a person is asked. Each command, which stands between
+// backquotes, has a line of its own and stays whole, so that it can be copied.
+func asked(waiting string, width int) string {
+	var b strings.Builder
+	for i, part := range strings.Split(waiting, "`") {
+		if i%2 == 1 {
+			fmt.Fprintf(&b, "  %s\n", part)
+		} else if part = strings.Trim(part, " ,."); part != "" {
+			fmt.Fprintln(&b, fold("          "+part, width))
+		}
+	}
+	return b.String()
 }
 
 // table aligns columns on stdout.

@@ -56,7 +56,7 @@ func TestTerminalShowsRateRemainingAndObjectiveOfARunningStep(t *testing.T) {
 	require.True(t, strings.HasPrefix(out.String(), "\x1b[2A\x1b[J"), "the live lines are redrawn")
 	require.NotContains(t, out.String(), "check backup", "a step's end is told once")
 	require.Contains(t, out.String(), "…       18.0s  database/frende  restore frende (200.0 MiB)  [50 %, 10.0 MiB/s, 10.0s left, 20.0s of 15m]\n")
-	require.Contains(t, out.String(), "preparing for 20.0s of 1h\n")
+	require.Contains(t, out.String(), "preparing: 20.0s of 1h\n")
 }
 
 func TestASecondAttemptIsSaidAndStartsItsRateAnew(t *testing.T) {
@@ -65,8 +65,8 @@ func TestASecondAttemptIsSaidAndStartsItsRateAnew(t *testing.T) {
 	require.InDelta(t, 10, m.rate(10, noon.Add(time.Second)), 0.01)
 	require.Zero(t, m.rate(5, noon.Add(2*time.Second)))
 	s := restoring()
-	line := runningLine(s.Steps[1], activity{done: 5, total: 10, attempt: 2}, 0, nil, noon.Add(20*time.Second))
-	require.Contains(t, line, "[50 %, attempt 2]")
+	_, figures := runningLine(s.Steps[1], activity{done: 5, total: 10, attempt: 2}, 0, nil, noon.Add(20*time.Second))
+	require.Equal(t, "[50 %, attempt 2]", figures)
 }
 
 func TestRateForgetsWhatIsLongAgo(t *testing.T) {
@@ -96,18 +96,33 @@ func TestMissedObjectiveIsSaidAndTheRunGoesOn(t *testing.T) {
 	require.Contains(t, headLine(restoring(), noon.Add(61*time.Minute)), "of 1h: OBJECTIVE MISSED, the run goes on")
 }
 
-func TestLongLinesAreClippedToTheTerminal(t *testing.T) {
+func TestFiguresStayOnANarrowTerminal(t *testing.T) {
 	clock := &clockwork{at: noon.Add(20 * time.Second)}
 	v, out := newViewer(60, clock)
 	v.show(restoring())
-	for _, line := range strings.Split(out.String(), "\n") {
-		if strings.Contains(line, "restore frende") {
-			require.LessOrEqual(t, len([]rune(line)), 59)
-			require.True(t, strings.HasSuffix(line, "…"))
-			return
-		}
+	require.Contains(t, out.String(), "restore frende (…\n"+strings.Repeat(" ", 26)+"[50 %, 20.0s of 15m]\n          preparing: 20.0s of 1h\n")
+	out.Reset()
+	v.show(restoring())
+	require.True(t, strings.HasPrefix(out.String(), "\x1b[3A\x1b[J"), "every live line is redrawn")
+}
+
+func TestLinesThatStayBreakBetweenWords(t *testing.T) {
+	line := "12:00:02  done     2.0s  files/uploads  compare every restored file of uploads with the backup: 2212 entries equal"
+	folded := fold(line, 79)
+	for _, one := range strings.Split(folded, "\n") {
+		require.LessOrEqual(t, len(one), 79)
 	}
-	t.Fatal("the running step is missing")
+	require.Equal(t, strings.Fields(line), strings.Fields(folded), "no word is broken or lost")
+	key := "database-backups/2024/01/15/frende_db_backup_20240115_020000.base"
+	require.Contains(t, fold("12:00:02  done     2.0s  back up database/frende: "+key+" and more", 79), "\n"+strings.Repeat(" ", 26)+key+"\n")
+	require.Equal(t, line, fold(line, -1), "no terminal, nothing to fold to")
+	require.Equal(t, line, fold(line, 20))
+}
+
+func TestCommandsThatAreAskedForCanBeCopied(t *testing.T) {
+	told := asked("It waits. To go on: `lifeboat approve recover/frende --yes-destroy frende`, or `temporal x`. To stop: `lifeboat abort recover/frende`.", 79)
+	require.Equal(t, "          It waits. To go on:\n  lifeboat approve recover/frende --yes-destroy frende\n          or\n  temporal x\n"+
+		"          To stop:\n  lifeboat abort recover/frende\n", told)
 }
 
 func TestWaitingForAPersonIsSaidOnce(t *testing.T) {

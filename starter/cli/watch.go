@@ -40,7 +40,13 @@ func (a *app) watch() *cobra.Command {
 				return temporal.Named("watch", args[0], err)
 			}
 			var result json.RawMessage
-			return a.watchRun(ctx, c, args[0], &result, true)
+			if err := a.watchRun(ctx, c, args[0], &result, true); err != nil {
+				return err
+			}
+			if !a.json {
+				fmt.Fprintf(a.Stdout, "DONE %s\n", args[0])
+			}
+			return nil
 		}),
 	})
 }
@@ -68,6 +74,7 @@ func (a *app) watchRun(ctx context.Context, c client.Client, id string, result a
 				v.leave()
 			}
 			if ctx.Err() != nil {
+				a.told = true
 				fmt.Fprintf(a.Stderr, "lifeboat: the run goes on; see it with: lifeboat watch %s\n", id)
 			}
 			return err
