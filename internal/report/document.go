@@ -68,7 +68,7 @@ func (r *Run) failureSection() section {
 	s := section{title: "What went wrong"}
 	for _, f := range r.failures() {
 		line := f.Message
-		if f.Kind != "" {
+		if f.Kind != "" && !strings.HasPrefix(line, f.Kind+": ") {
 			line = f.Kind + ": " + line
 		}
 		if f.Step != "" {
@@ -108,7 +108,11 @@ func (r *Run) failures() []Failure {
 func (r *Run) clockSection() section {
 	s := section{title: "Recovery times", columns: []string{"part", "objective (RTO)", "achieved (RTA)", ""}, right: []bool{false, true, true, false}}
 	for _, c := range r.Clocks {
-		s.rows = append(s.rows, []string{c.Name, objectiveText(c.Objective), durationText(std(c.Took)), met(c.Objective, c.Breached)})
+		achieved, verdict := durationText(std(c.Took)), met(c.Objective, c.Breached)
+		if c.Open {
+			achieved, verdict = dash(""), notRecovered
+		}
+		s.rows = append(s.rows, []string{c.Name, objectiveText(c.Objective), achieved, verdict})
 	}
 	return s
 }
@@ -119,13 +123,21 @@ func (r *Run) pointSection() section {
 		columns: []string{"component", "point", "age (RPA)", "objective (RPO)", "", "position", "proof", "backup"},
 		right:   []bool{false, false, true, true, false, false, false, false},
 	}
+	open := map[string]bool{}
+	for _, c := range r.Clocks {
+		open[c.Name] = c.Open
+	}
 	for _, p := range r.Points {
+		verdict := met(p.Objective, p.Breached)
+		if open[p.Component] {
+			verdict = notRecovered
+		}
 		position := p.LSN
 		if position != "" && p.Timeline != 0 {
 			position = fmt.Sprintf("%s, timeline %d", position, p.Timeline)
 		}
 		s.rows = append(s.rows, []string{
-			p.Component, p.moment(), durationText(std(p.RPA)), objectiveText(p.Objective), met(p.Objective, p.Breached), dash(position), dash(p.Proof), p.Backup,
+			p.Component, p.moment(), durationText(std(p.RPA)), objectiveText(p.Objective), verdict, dash(position), dash(p.Proof), p.Backup,
 		})
 	}
 	return s

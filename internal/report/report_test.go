@@ -111,6 +111,20 @@ func TestOnlyARecoveredSystemHasAchievedItsObjective(t *testing.T) {
 	}
 }
 
+func TestAnAbortedRecoveryAchievedNothing(t *testing.T) {
+	run := recovered()
+	run.Outcome, run.Phase = report.Aborted, "aborted"
+	run.Failures = []report.Failure{{Kind: string(fault.Aborted), Message: "Aborted: recover frende: aborted by an operator"}}
+	for i := range run.Clocks {
+		run.Clocks[i].Open = true
+	}
+	var b bytes.Buffer
+	require.NoError(t, report.Text(&b, run, at(50)))
+	require.Regexp(t, `system +1h0m0s +– +not recovered\n`, b.String())
+	require.Regexp(t, `database/frende .* not recovered +0/3000148`, b.String())
+	require.NotContains(t, b.String(), "Aborted: Aborted")
+}
+
 func TestAnEmptyRunCanBeTold(t *testing.T) {
 	var b bytes.Buffer
 	require.NoError(t, report.Markdown(&b, &report.Run{}, at(0)))

@@ -49,6 +49,7 @@ type Clock struct {
 	Objective system.Duration `json:"objective"`
 	Took      system.Duration `json:"took"` // RTA; so far while the run goes on
 	Breached  bool            `json:"breached,omitempty"`
+	Open      bool            `json:"open,omitempty"` // the run ended before this part was back: nothing was achieved
 }
 
 // Step is one thing done to one component.

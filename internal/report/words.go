@@ -84,6 +84,9 @@ func (r *Run) against(objective system.Duration, took time.Duration) string {
 	return fmt.Sprintf(" (objective %s)", std(objective))
 }
 
+// notRecovered stands where an objective would be judged, for a part that never came back.
+const notRecovered = "not recovered"
+
 // met says what became of an objective.
 func met(objective system.Duration, breached bool) string {
 	switch {

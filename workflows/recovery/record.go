@@ -125,6 +125,7 @@ func (c *coordinator) record(outcome report.Outcome, cause error) report.Run {
 		record.Clocks = append(record.Clocks, report.Clock{
 			Name: clock.Name, Objective: clock.Objective, Took: system.Duration(took),
 			Breached: clock.Objective > 0 && took > time.Duration(clock.Objective),
+			Open:     clock.Stopped == nil && outcome != report.Succeeded,
 		})
 	}
 	phases := map[string]string{}
