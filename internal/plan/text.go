@@ -13,8 +13,12 @@ import (
 // the target as it runs now.
 func (p Plan) Text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Recovery of %s to %s, to %s: %d steps, objective %s.\nThis is a plan: nothing has been changed.\n\n",
+	fmt.Fprintf(&b, "Recovery of %s to %s, to %s: %d steps, objective %s.\nThis is a plan: nothing has been changed.\n",
 		p.System, p.Target, p.To, len(p.Steps), p.Objective)
+	if slices.ContainsFunc(p.Steps, func(step Step) bool { return step.Destructive }) {
+		b.WriteString("A step with ! touches what runs now.\n")
+	}
+	b.WriteString("\n")
 	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	for _, c := range p.Components {
 		critical := ""
