@@ -74,6 +74,8 @@ func (r SecretRef) check(env Env) (message, hint string) {
 	}
 	info, err := os.Stat(path)
 	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Sprintf("secret file %s: %v", path, withoutPath(err)), "run this as the user that Lifeboat's worker runs as, or as root"
 	case err != nil:
 		return fmt.Sprintf("secret file %s: %v", path, withoutPath(err)), "create the file, readable by this user alone"
 	case !info.Mode().IsRegular():

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
@@ -54,9 +55,13 @@ func Named(op, subject string, err error) error {
 		return nil
 	}
 	if _, ok := errors.AsType[*serviceerror.WorkflowExecutionAlreadyStarted](err); ok {
-		return fault.New(fault.RecoveryRunning, op, subject, nil)
+		return fault.New(fault.RecoveryRunning, op, subject, nil).
+			WithHint("see it with: lifeboat watch %s; or end it first with: lifeboat abort %s", subject, subject)
 	}
-	if _, ok := errors.AsType[*serviceerror.NotFound](err); ok {
+	if missing, ok := errors.AsType[*serviceerror.NotFound](err); ok {
+		if strings.Contains(missing.Message, "already completed") {
+			return fault.Newf(fault.RunUnknown, op, subject, "the last one has ended").WithHint("see how it ended with: lifeboat report %s", subject)
+		}
 		return fault.New(fault.RunUnknown, op, subject, nil)
 	}
 	unavailable, ok := errors.AsType[*serviceerror.Unavailable](err)

@@ -79,7 +79,8 @@ func (c *coordinator) startChild(ctx workflow.Context, component system.Componen
 // started turns the failure to start a child into what it means.
 func started(component system.Component, err error) error {
 	if _, ok := errors.AsType[*temporal.ChildWorkflowExecutionAlreadyStartedError](err); ok {
-		return fault.New(fault.RecoveryRunning, "start recovery of", component.ID, nil)
+		return fault.New(fault.RecoveryRunning, "start recovery of", component.ID, nil).
+			WithHint("wait for the run that holds it, or abort that one: temporal workflow list")
 	}
 	return err
 }
