@@ -45,7 +45,9 @@ func (c *coordinator) mayApprove(in api.Input[api.Approval]) error {
 		return fault.Newf(fault.InputInvalid, "approve", given.Step, "no step of this name waits for a person").WithHint(`the step is "cut-over"`)
 	case c.approval != nil:
 		return fault.Newf(fault.InputInvalid, "approve", c.system.Name, "it was approved already").WithHint("nothing more is needed")
-	case c.abort != nil || c.Progress.Finished != nil:
+	case c.abort != nil && c.Progress.Finished == nil:
+		return fault.Newf(fault.InputInvalid, "approve", c.system.Name, "it is being aborted").WithHint("wait for its end, then start a new recovery")
+	case c.Progress.Finished != nil:
 		return fault.Newf(fault.InputInvalid, "approve", c.system.Name, "the run is %s", c.Progress.Phase).WithHint("start a new recovery")
 	}
 	return nil
@@ -68,7 +70,10 @@ func (c *coordinator) mayCallOff(in api.Input[api.Abort]) error {
 	case c.committed && c.Progress.Finished == nil:
 		return fault.Newf(fault.InputInvalid, "abort", c.system.Name, "the cut-over has begun").
 			WithHint("the only way is forward; the old directories are kept, see the steps")
-	case c.abort != nil || c.Progress.Finished != nil:
+	case c.abort != nil && c.Progress.Finished == nil:
+		return fault.Newf(fault.InputInvalid, "abort", c.system.Name, "it is being aborted already").
+			WithHint("see it end with: lifeboat watch %s", c.Progress.ID)
+	case c.Progress.Finished != nil:
 		return fault.Newf(fault.InputInvalid, "abort", c.system.Name, "the run is %s", c.Progress.Phase).WithHint("nothing is left to abort")
 	}
 	return nil
@@ -80,6 +85,7 @@ func (c *coordinator) callOff(ctx workflow.Context, in api.Input[api.Abort]) (ap
 		return api.Answer{}, temporalfault.ToTemporal(err)
 	}
 	c.abort = &report.Approval{Decision: "abort", Step: given.Reason, By: given.By, At: workflow.Now(ctx).UTC()}
+	c.Progress.Waiting = "" // nobody is asked any more
 	return api.Answer{Accepted: "the recovery ends now; the old system is left as it was"}, nil
 }
 
