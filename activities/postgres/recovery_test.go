@@ -70,7 +70,9 @@ func TestLivingServerIsReplacedWithoutLosingACommit(t *testing.T) {
 	h := build(t)
 	space, err := h.lab.Folder("space")
 	require.NoError(t, err)
-	h.exec(t, "CREATE TABLESPACE big LOCATION '"+space+"'", "CREATE TABLE users (name text) TABLESPACE big", "INSERT INTO users VALUES ('a-before')")
+	h.exec(t, "CREATE TABLESPACE big LOCATION '"+space+"'", "CREATE TABLE users (name text) TABLESPACE big", "INSERT INTO users VALUES ('a-before')",
+		"CREATE UNLOGGED TABLE visits AS SELECT 1")
+	h.system.Databases[0].Tables = []string{"users", "visits"}
 	at := time.Now()
 	backup := h.backup(t, "backup/1", at)
 	require.True(t, strings.HasPrefix(backup.Key, "database-backups/"))
@@ -91,7 +93,7 @@ func TestLivingServerIsReplacedWithoutLosingACommit(t *testing.T) {
 	require.True(t, ended.Archived)
 	require.GreaterOrEqual(t, p.replayed.LSN, ended.LSN)
 	verified := must(t, h.activities.Verify, activities.VerifyInput{Ref: p.ref, Place: p.found.Place, Facts: p.found.Facts})
-	require.Equal(t, []activities.TableCount{{Table: "users", Rows: 3}}, verified.Tables)
+	require.Equal(t, []activities.TableCount{{Table: "users", Rows: 3}, {Table: "visits"}}, verified.Tables, "an unlogged table comes back empty")
 	require.Len(t, verified.Checks, 1)
 
 	cut, promoted := h.cutOver(t, &p)

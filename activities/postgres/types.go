@@ -243,7 +243,7 @@ type VerifyResult struct {
 	Collations []string `json:"collations,omitempty"`
 }
 
-// TableCount is how many rows a table has.
+// TableCount is how many rows a table has; -1 when counting took too long.
 type TableCount struct {
 	Table string `json:"table"`
 	Rows  int64  `json:"rows"`

@@ -3,6 +3,7 @@ package postgres
 import (
 	"errors"
 	"syscall"
+	"time"
 
 	"github.com/frende/lifeboat/internal/fault"
 )
@@ -14,3 +15,6 @@ func (i *Instance) Kill() error {
 	}
 	return nil
 }
+
+// LimitStatements shortens what one counting or checking statement may take.
+func (s *Server) LimitStatements(to time.Duration) { s.patience = to }

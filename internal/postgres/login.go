@@ -126,6 +126,7 @@ const (
 	stateNotPermitted         = "42501"
 	stateNotInState           = "55000"
 	stateDamaged              = "XX001"
+	stateTooLong              = "57014" // statement_timeout
 	stateStarting             = "57P03"
 	classShutdown             = "57P"
 	classResources            = "53"

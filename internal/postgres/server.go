@@ -14,9 +14,10 @@ const closeTime = 2 * time.Second
 
 // Server is a connection to a running server. It is not for concurrent use.
 type Server struct {
-	login Login
-	conn  *pgx.Conn
-	facts Facts
+	login    Login
+	conn     *pgx.Conn
+	facts    Facts
+	patience time.Duration // with one counting or checking statement
 }
 
 // Connect reaches the server and asks what it is. It fails with
@@ -27,7 +28,7 @@ func Connect(ctx context.Context, login Login) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	server := &Server{login: login, conn: conn}
+	server := &Server{login: login, conn: conn, patience: statementTime}
 	if err := server.ask(ctx); err != nil {
 		server.Close(ctx)
 		return nil, err

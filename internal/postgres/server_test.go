@@ -9,7 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/frende/lifeboat/internal/fault"
@@ -132,6 +134,22 @@ func TestChecksAnswer(t *testing.T) {
 	require.Equal(t, []int64{7, 7, 0}, counts)
 	_, err = server.CountRows(t.Context(), []string{"missing"})
 	require.True(t, fault.Has(err, fault.VerificationFailed))
+
+	// What can't be counted or answered in time ends at once, and a count stops nothing.
+	busy, err := pgx.Connect(t.Context(), c.DSN)
+	require.NoError(t, err)
+	defer func() { _ = busy.Close(context.Background()) }()
+	_, err = busy.Exec(t.Context(), "BEGIN; LOCK TABLE t")
+	require.NoError(t, err)
+	server.LimitStatements(50 * time.Millisecond)
+	counts, err = server.CountRows(t.Context(), []string{"t", `"Odd"."Table"`})
+	require.NoError(t, err)
+	require.Equal(t, []int64{postgres.NotCounted, 0}, counts)
+	_, err = server.Check(t.Context(), "SELECT count(*) > 0 FROM t", nil)
+	require.True(t, fault.Has(err, fault.VerificationFailed), "%v", err)
+	_, err = busy.Exec(t.Context(), "ROLLBACK")
+	require.NoError(t, err)
+	server.LimitStatements(time.Minute)
 
 	seven, eight := int64(7), int64(8)
 	answer, err := server.Check(t.Context(), "SELECT count(*) FROM t", &seven)

@@ -62,8 +62,13 @@ func VerifyFiles(ctx context.Context, binDir, dataDir, manifest, log string) (Ve
 // statementTime bounds one counting or checking statement.
 const statementTime = 10 * time.Minute
 
-// CountRows counts the rows of tables ("users", "app.users"). A table that does
-// not exist is VerificationFailed.
+// NotCounted stands for the rows of a table that could not be counted in time.
+const NotCounted = -1
+
+// CountRows counts the rows of tables ("users", "app.users"). A count is told and
+// compared with nothing, so one that takes too long is NotCounted; an unlogged
+// table has no rows after a recovery. A table that does not exist, or can't be
+// read, is VerificationFailed.
 func (s *Server) CountRows(ctx context.Context, tables []string) ([]int64, error) {
 	counts := make([]int64, len(tables))
 	if err := s.limit(ctx); err != nil {
@@ -79,11 +84,37 @@ func (s *Server) CountRows(ctx context.Context, tables []string) ([]int64, error
 			return nil, fault.Newf(fault.VerificationFailed, "count rows of", table, "the table does not exist in database %s", s.login.config.Database).
 				WithHint("correct tables in lifeboat.yaml, or choose another backup")
 		}
-		if counts[n], err = value[int64](ctx, s, "SELECT count(*) FROM "+*name); err != nil {
+		if counts[n], err = s.count(ctx, *name); err != nil {
 			return nil, err
 		}
 	}
 	return counts, nil
+}
+
+// count counts the rows of one table, by its quoted name.
+func (s *Server) count(ctx context.Context, table string) (int64, error) {
+	unlogged, err := value[bool](ctx, s, "SELECT pg_is_in_recovery() AND relpersistence = 'u' FROM pg_class WHERE oid = $1::regclass", table)
+	if err != nil || unlogged {
+		return 0, err
+	}
+	var rows int64
+	err = s.conn.QueryRow(ctx, "SELECT count(*) FROM "+table).Scan(&rows)
+	if said, ok := errors.AsType[*pgconn.PgError](err); ok && said.Code == stateTooLong && ctx.Err() == nil {
+		return NotCounted, nil
+	}
+	if err != nil {
+		return 0, wrongAnswer(queryFault(ctx, "count rows of", table, err))
+	}
+	return rows, nil
+}
+
+// wrongAnswer is a statement that failed by itself: it will not do better the
+// next time, while the old system is kept stopped.
+func wrongAnswer(err error) error {
+	if failed, ok := errors.AsType[*fault.Error](err); ok && failed.Kind == fault.ServerFailed {
+		return fault.New(fault.VerificationFailed, failed.Op, failed.Subject, failed.Cause)
+	}
+	return err
 }
 
 // Check runs a query that must give one row with one column: true, or a number
@@ -118,7 +149,7 @@ func (s *Server) Check(ctx context.Context, sql string, minimum *int64) (string,
 		return "", fault.Newf(fault.VerificationFailed, op, strconv.Quote(sql), "%s", said.Message)
 	}
 	if err != nil {
-		return "", queryFault(ctx, op, strconv.Quote(sql), err)
+		return "", wrongAnswer(queryFault(ctx, op, strconv.Quote(sql), err))
 	}
 	if len(answers) != 1 {
 		return "", fault.Newf(fault.VerificationFailed, op, strconv.Quote(sql), "it gave %d rows, wanted is one", len(answers))
@@ -155,7 +186,7 @@ func passes(answer any, minimum *int64) bool {
 
 // limit bounds the statements that follow.
 func (s *Server) limit(ctx context.Context) error {
-	return s.execute(ctx, fmt.Sprintf("SET statement_timeout = %d", statementTime.Milliseconds()))
+	return s.execute(ctx, fmt.Sprintf("SET statement_timeout = %d", s.patience.Milliseconds()))
 }
 
 // CollationChanges lists the databases whose text sorts by another version of

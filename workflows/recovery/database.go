@@ -199,7 +199,11 @@ func (d *database) fellBack(found []postgres.Fallback) {
 func counts(verified postgres.VerifyResult) string {
 	told := make([]string, 0, len(verified.Tables)+1)
 	for _, table := range verified.Tables {
-		told = append(told, fmt.Sprintf("%s %d rows", table.Table, table.Rows))
+		rows := fmt.Sprintf("%s %d rows", table.Table, table.Rows)
+		if table.Rows < 0 {
+			rows = table.Table + " was not counted in time"
+		}
+		told = append(told, rows)
 	}
 	if len(verified.Checks) > 0 {
 		told = append(told, fmt.Sprintf("%d checks passed", len(verified.Checks)))
