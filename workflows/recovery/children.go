@@ -118,12 +118,17 @@ func (c *coordinator) follow(ctx workflow.Context) {
 
 // openGate lets every child that is chosen pass to a gate and waits until they have reached it.
 func (c *coordinator) openGate(ctx workflow.Context, gate api.Gate, chosen func(*child) bool) error {
+	signals := map[*child]workflow.Future{}
 	for _, one := range c.children {
-		if !chosen(one) {
-			continue
+		if chosen(one) {
+			signals[one] = one.future.SignalChildWorkflow(ctx, api.SignalProceed, Proceed{Gate: gate})
 		}
-		if err := one.future.SignalChildWorkflow(ctx, api.SignalProceed, Proceed{Gate: gate}).Get(ctx, nil); err != nil && !one.closed {
-			return err
+	}
+	for _, one := range c.children {
+		if signal := signals[one]; signal != nil {
+			if err := signal.Get(ctx, nil); err != nil && !one.closed {
+				return err
+			}
 		}
 	}
 	return c.awaitGate(ctx, gate, chosen)

@@ -1,6 +1,8 @@
 package recovery
 
 import (
+	"time"
+
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
@@ -16,10 +18,18 @@ type component struct {
 	in      ComponentInput
 	parent  workflow.Execution
 	outcome api.ComponentOutcome
-	ended   []api.Step        // steps that ended, not told yet
+	unsaid  []api.Step        // steps that changed, and the coordinator does not know yet
+	soon    *due              // the report that is due; nil: none is
 	told    []workflow.Future // signals on their way to the coordinator
 	undo    []undoing         // newest last
 }
+
+// due is a report of steps that waits for its time.
+type due struct{ cancel workflow.CancelFunc }
+
+// reportDelay is how far the coordinator's table may lag behind. A signal for
+// each step would cost two workflow tasks each, and the next step would wait for them.
+const reportDelay = 700 * time.Millisecond
 
 // undoing takes one thing back, after a failure or an abort before the cut-over.
 type undoing struct {
@@ -46,27 +56,45 @@ func beginComponent(ctx workflow.Context, in ComponentInput) (*component, error)
 	return c, nil
 }
 
-// stepChanged tells the coordinator of a step that begins, and keeps the end of
-// one until the next word, which follows at once: half the signals say the same.
+// stepChanged sees to it that the coordinator hears of a step, soon or with the
+// next word that goes there.
 func (c *component) stepChanged(ctx workflow.Context, step api.Step) {
-	c.ended = append(c.ended, step)
-	if step.State == api.StepRunning {
-		c.tell(ctx, Report{})
+	c.unsaid = append(c.unsaid, step)
+	if c.soon != nil {
+		return
 	}
+	timerCtx, cancel := workflow.WithCancel(ctx)
+	mine := &due{cancel: cancel}
+	c.soon = mine
+	workflow.GoNamed(timerCtx, "report of steps", func(ctx workflow.Context) {
+		timer := workflow.NewTimerWithOptions(ctx, reportDelay, workflow.TimerOptions{Summary: "report steps to the recovery"})
+		err := timer.Get(ctx, nil)
+		switch {
+		case err == nil:
+			c.tell(ctx, Report{})
+		case c.soon == mine: // the run was called off; what undoes it is reported anew
+			c.soon = nil
+		}
+	})
 }
 
-// tell signals the coordinator and does not wait for the delivery.
+// tell signals the coordinator what has not been said, and does not wait for the delivery.
 func (c *component) tell(ctx workflow.Context, report Report) {
+	if c.soon != nil {
+		c.soon.cancel()
+		c.soon = nil
+	}
+	disconnected, _ := workflow.NewDisconnectedContext(ctx)
 	report.Component = c.in.Component.ID
-	report.Steps, c.ended = c.ended, nil
-	c.told = append(c.told, workflow.SignalExternalWorkflow(ctx, c.parent.ID, c.parent.RunID, api.SignalReport, report))
+	report.Steps, c.unsaid = c.unsaid, nil
+	c.told = append(c.told, workflow.SignalExternalWorkflow(disconnected, c.parent.ID, c.parent.RunID, api.SignalReport, report))
 }
 
 // settle waits until the coordinator has everything that it was told, so that
 // it knows each step's end before it learns of the child's. A signal that can't be
 // delivered means that the coordinator is gone: nobody is left to tell.
 func (c *component) settle(ctx workflow.Context) {
-	if len(c.ended) > 0 {
+	if len(c.unsaid) > 0 {
 		c.tell(ctx, Report{})
 	}
 	for _, signal := range c.told {
