@@ -87,11 +87,12 @@ type bench struct {
 func (b *bench) run(ctx context.Context) bool {
 	b.describeMachine()
 	var failed []string
-	if err := b.warm(ctx); err != nil {
-		failed = append(failed, err.Error())
+	warmErr := b.warm(ctx)
+	if warmErr != nil {
+		failed = append(failed, warmErr.Error())
 	}
 	for _, s := range suites() {
-		if len(failed) > 0 || !b.wants(s.figures...) {
+		if warmErr != nil || !b.wants(s.figures...) {
 			continue
 		}
 		if err := s.measure(b, ctx); err != nil {
