@@ -30,7 +30,8 @@ build: ## bin/lifeboat and bin/lifeboat-worker
 demo: tools ## a real disaster and its recovery (CHAOS=worker|temporal|chunk|chunks, KEEP=1)
 	@CHAOS=$(CHAOS) KEEP=$(KEEP) $(GO) run ./examples/frende/cmd/demo $(ARGS)
 
-test: tools ## everything, with the race detector, against real servers
+test: ## everything, with the race detector, against real servers
+	@tools/install test
 	$(GO) test -race -count=1 -p 2 -timeout 20m ./...
 
 lint: ## gofumpt, golangci-lint with the import rules, workflowcheck
