@@ -147,7 +147,7 @@ func (l *Lab) End(ctx context.Context) error {
 	strays, err := straysOf(l.Dir, l.Account.UID)
 	errs = append(errs, err)
 	for _, stray := range strays {
-		errs = append(errs, stray.kill(), await(ctx, func() (bool, error) { return !stray.alive(), nil }))
+		errs = append(errs, stray.kill(ctx))
 	}
 	return errors.Join(errs...)
 }

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -91,8 +92,10 @@ func (r record) signal(sig syscall.Signal) error {
 
 // kill ends the process and everything it has started, at once. PostgreSQL's
 // children lead sessions of their own, so a process group would miss them: the
-// tree is stopped from the top, so that it can't grow, and then killed.
-func (r record) kill() error {
+// tree is stopped from the top, so that it can't grow, and then killed. It
+// returns when all of it has ended: what a child still holds open, a port for
+// one, is free by then.
+func (r record) kill(ctx context.Context) error {
 	if !r.alive() {
 		return nil
 	}
@@ -117,7 +120,14 @@ func (r record) kill() error {
 			errs = append(errs, err)
 		}
 	}
+	errs = append(errs, await(ctx, func() (bool, error) { return !slices.ContainsFunc(tree, stat.runs), nil }))
 	return errors.Join(errs...)
+}
+
+// runs says whether this very process has not ended.
+func (s stat) runs() bool {
+	now, err := readStat(s.pid)
+	return err == nil && now.start == s.start && !now.dead()
 }
 
 // straysOf finds the processes of an account whose working directory lies in

@@ -204,12 +204,12 @@ func (s *Service) Kill(ctx context.Context) (time.Time, error) {
 	if err != nil || !ok {
 		return at, err
 	}
-	if err := found.kill(); err != nil {
-		return at, fault.New(fault.ServerFailed, "kill", s.Name(), err)
-	}
 	ctx, cancel := context.WithTimeout(ctx, defaultStop)
 	defer cancel()
-	return at, s.Wait(ctx)
+	if err := found.kill(ctx); err != nil {
+		return at, fault.New(fault.ServerFailed, "kill", s.Name(), err)
+	}
+	return at, nil
 }
 
 // KillAlone ends the service's own process with SIGKILL, as the kernel does when
