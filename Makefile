@@ -44,7 +44,7 @@ bench: tools ## figures: one line each, with what they must and aim to be (ARGS=
 	@tools/install bench
 	@$(GO) run ./examples/frende/cmd/bench $(ARGS)
 
-torture: tools ## the faults of the reliability table at full count, about two hours (SEED=, TIME=90m, PACKAGES=./internal/wal)
+torture: tools ## the faults of the reliability table at full count, about three hours (SEED=, TIME=150m, PACKAGES=./internal/wal)
 	@SEED=$(SEED) TIME=$(TIME) tools/torture $(PACKAGES)
 
 clean: ## end what the lab left running and remove it
