@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -29,7 +30,7 @@ type production struct {
 	Access   string   // pg_hba.conf
 	Beside   []string // names beside the components' directories
 	Leftover []string
-	Scratch  []string // directories that Lifeboat keeps in its temporary directory
+	Scratch  []string // directories that Lifeboat keeps in its temporary directory, besides that of its logs
 }
 
 // look takes a picture of production.
@@ -59,10 +60,11 @@ func (h *house) look(t *testing.T) production {
 			p.Beside = append(p.Beside, filepath.Join(parent, entry.Name()))
 		}
 	}
+	logs := regexp.MustCompile(`^lifeboat-[0-9]+$`) // the worker's log directory, named for its user, stays
 	entries, err := os.ReadDir(h.tmp())
 	require.NoError(t, err)
 	for _, entry := range entries {
-		if entry.IsDir() {
+		if entry.IsDir() && !logs.MatchString(entry.Name()) {
 			p.Scratch = append(p.Scratch, entry.Name())
 		}
 	}

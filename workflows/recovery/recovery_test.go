@@ -310,6 +310,8 @@ func TestBreachedObjectiveIsToldAndTheRecoveryGoesOn(t *testing.T) {
 	})
 	var notices []string
 	replace(s, "records.Notice", func(_ context.Context, in records.NoticeInput) (none, error) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		notices = append(notices, in.Text)
 		return none{}, nil
 	})
