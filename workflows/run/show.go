@@ -30,7 +30,7 @@ func Details(p api.Progress) string {
 		b.WriteString("\n| objective | RTO | passed | back after |\n|---|---|---|---|\n")
 		for _, clock := range p.Clocks {
 			name, back := clock.Name, "…"
-			if clock.Critical {
+			if clock.Critical && clock.Name != "critical" {
 				name += " (critical)"
 			}
 			if clock.Stopped != nil {
