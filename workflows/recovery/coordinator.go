@@ -55,8 +55,7 @@ type coordinator struct {
 	approval  *report.Approval  // set when the gate before production is open
 	abort     *report.Approval  // set when an operator called it off
 	committed bool              // the cut-over has begun; the only way is forward
-	stopped   bool              // this run stops the services …
-	running   []string          // … of which these were running
+	running   []string          // services that ran when this run began to stop them
 	proofs    map[string]string // proof level by backup key, as the ledger has it
 	notices   int
 	checks    []report.Check

@@ -36,7 +36,6 @@ func (c *coordinator) stopServices(ctx workflow.Context) error {
 		}
 	}
 	var stopped services.Result
-	c.stopped = true
 	return c.Do(ctx, run.Step{ID: "stop-services", Title: "stop services", Class: run.Long}, activities.Stop,
 		services.StopInput{Services: all}, &stopped, func() string { return states(stopped) })
 }
@@ -44,7 +43,7 @@ func (c *coordinator) stopServices(ctx workflow.Context) error {
 // restartServices starts again what this run stopped, after it failed or was
 // called off: the old system goes on as it was.
 func (c *coordinator) restartServices(ctx workflow.Context) error {
-	if !c.stopped || len(c.running) == 0 {
+	if len(c.running) == 0 {
 		return nil
 	}
 	var again []system.Service
