@@ -117,9 +117,10 @@ func AwaitReplayed(ctx context.Context, login Login, lsn LSN, within time.Durati
 			return facts, nil
 		}
 		select {
-		case <-ctx.Done():
-			return Facts{}, ctx.Err()
 		case <-limited.Done():
+			if ctx.Err() != nil { // ends limited too: only the caller's end is told
+				return Facts{}, ctx.Err()
+			}
 			return Facts{}, fault.Newf(fault.WALShort, "start", login.String(), "it replayed to %s, and had been at %s before", facts.LSN, lsn)
 		case <-poll.C:
 		}

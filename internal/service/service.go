@@ -163,9 +163,10 @@ func (c *Control) bring(ctx context.Context, s system.Service, op string, wanted
 			return true, named(s, d, op, errors.New("it failed"))
 		}
 		select {
-		case <-ctx.Done():
-			return true, named(s, d, op, ctx.Err())
 		case <-limited.Done():
+			if ctx.Err() != nil { // ends limited too: only the caller's end is told
+				return true, named(s, d, op, ctx.Err())
+			}
 			return true, named(s, d, op, fmt.Errorf("it was not %s after %s", wanted, timeout(s)))
 		case <-poll.C:
 		}
