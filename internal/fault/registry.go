@@ -68,6 +68,7 @@ const (
 	CheckFailed         Kind = "CheckFailed"
 	VerificationFailed  Kind = "VerificationFailed"
 	Aborted             Kind = "Aborted"
+	Unapproved          Kind = "Unapproved"
 	RecoveryRunning     Kind = "RecoveryRunning"
 	RunUnknown          Kind = "RunUnknown"
 	TemporalUnavailable Kind = "TemporalUnavailable"
@@ -141,6 +142,7 @@ func definitions() map[Kind]Definition {
 		CheckFailed:         {Summary: "check failed", Hint: "look at what the check names; the service may still be starting", Retryable: true, Exit: ExitFailed},
 		VerificationFailed:  {Summary: "restored data does not equal what was backed up", Hint: "do not use it; choose another backup", Exit: ExitIntegrity},
 		Aborted:             {Summary: "aborted by an operator", Hint: "the old system was left as it was", Exit: ExitFailed},
+		Unapproved:          {Summary: "a component went on without an approval", Hint: "look at the steps of its run before anything else: its data may have been replaced; then find out who can signal workflows", Exit: ExitFailed},
 		RecoveryRunning:     {Summary: "a recovery of this component is already running", Hint: "watch it with: lifeboat watch, or abort it first", Exit: ExitRefused},
 		RunUnknown:          {Summary: "no such run", Hint: "list the runs in the Temporal Web UI or with: temporal workflow list", Exit: ExitNotFound},
 		TemporalUnavailable: {Summary: "Temporal can't be reached", Hint: "check TEMPORAL_ADDRESS and that the server runs", Retryable: true, Exit: ExitUnavailable},

@@ -42,7 +42,7 @@ const (
 
 // Signals between a recovery and its children.
 const (
-	SignalProceed = "proceed" // parent → child: the Gate that is open now
+	SignalProceed = "proceed" // parent → child: the Gate that is open now, and the token that the child was started with
 	SignalReport  = "report"  // child → parent: ComponentReport
 )
 

@@ -20,6 +20,7 @@ type child struct {
 	component system.Component
 	future    workflow.ChildWorkflowFuture
 	cancel    workflow.CancelFunc
+	token     string // that the signals to it carry
 	gate      api.Gate
 	outcome   api.ComponentOutcome
 	closed    bool
@@ -35,7 +36,11 @@ func (c *coordinator) startChildren(ctx workflow.Context) error {
 	}
 	workflow.GoNamed(ctx, "reports of the components", c.follow)
 	for _, component := range c.plan.Components {
-		c.startChild(ctx, component, key)
+		token, err := newToken(ctx)
+		if err != nil {
+			return err
+		}
+		c.startChild(ctx, component, key, token)
 	}
 	for _, one := range c.children {
 		var execution workflow.Execution
@@ -47,7 +52,7 @@ func (c *coordinator) startChildren(ctx workflow.Context) error {
 	return nil
 }
 
-func (c *coordinator) startChild(ctx workflow.Context, component system.Component, key string) {
+func (c *coordinator) startChild(ctx workflow.Context, component system.Component, key, token string) {
 	// A child hears of an abort from its coordinator, which waits for its clean-up: not from ctx.
 	disconnected, _ := workflow.NewDisconnectedContext(ctx)
 	childCtx, cancel := workflow.WithCancel(disconnected)
@@ -58,9 +63,10 @@ func (c *coordinator) startChild(ctx workflow.Context, component system.Componen
 		WaitForCancellation:   true,
 		StaticSummary:         "recover " + component.ID + " of " + c.system.Name,
 	})
-	one := &child{component: component, cancel: cancel, outcome: api.ComponentOutcome{Component: component.ID}}
+	one := &child{component: component, cancel: cancel, token: token, outcome: api.ComponentOutcome{Component: component.ID}}
 	one.future = workflow.ExecuteChildWorkflow(childCtx, childType(component.Kind), ComponentInput{
 		System: c.system, Target: c.target, Component: component, Backup: key, Run: c.Name(), Since: c.Progress.Since, By: c.in.By,
+		Token: token,
 	})
 	c.children = append(c.children, one)
 	c.Progress.Components = append(c.Progress.Components, api.ComponentView{ID: component.ID})
@@ -121,7 +127,7 @@ func (c *coordinator) openGate(ctx workflow.Context, gate api.Gate, chosen func(
 	signals := map[*child]workflow.Future{}
 	for _, one := range c.children {
 		if chosen(one) {
-			signals[one] = one.future.SignalChildWorkflow(ctx, api.SignalProceed, Proceed{Gate: gate})
+			signals[one] = one.future.SignalChildWorkflow(ctx, api.SignalProceed, Proceed{Gate: gate, Token: one.token})
 		}
 	}
 	for _, one := range c.children {

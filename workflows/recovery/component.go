@@ -1,6 +1,8 @@
 package recovery
 
 import (
+	"fmt"
+	"slices"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -22,6 +24,7 @@ type component struct {
 	soon    *due              // the report that is due; nil: none is
 	told    []workflow.Future // signals on their way to the coordinator
 	undo    []undoing         // newest last
+	ignored int               // signals that were not the coordinator's
 }
 
 // due is a report of steps that waits for its time.
@@ -59,7 +62,11 @@ func beginComponent(ctx workflow.Context, in ComponentInput) (*component, error)
 // stepChanged sees to it that the coordinator hears of a step, soon or with the
 // next word that goes there.
 func (c *component) stepChanged(ctx workflow.Context, step api.Step) {
-	c.unsaid = append(c.unsaid, step)
+	if said := slices.IndexFunc(c.unsaid, func(other api.Step) bool { return other.ID == step.ID }); said >= 0 {
+		c.unsaid[said] = step // the newest word counts
+	} else {
+		c.unsaid = append(c.unsaid, step)
+	}
 	if c.soon != nil {
 		return
 	}
@@ -116,7 +123,8 @@ func (c *component) onFailure(name, title string, activity, input any) {
 }
 
 // reach tells the coordinator that a gate is reached and waits until it may
-// pass on to the next one.
+// pass on to the next one. Only the coordinator opens it: a signal without its
+// token is ignored, and told.
 func (c *component) reach(ctx workflow.Context, reached, next api.Gate) error {
 	known := c.outcome
 	c.tell(ctx, Report{Gate: reached, Outcome: &known})
@@ -132,11 +140,27 @@ func (c *component) reach(ctx workflow.Context, reached, next api.Gate) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if open.Gate == next {
+		switch {
+		case open.Token != c.in.Token:
+			c.ignore(ctx)
+		case open.Gate == next:
 			c.Progress.Waiting = ""
 			return nil
 		}
 	}
+}
+
+// ignore tells of a signal that was not the coordinator's.
+func (c *component) ignore(ctx workflow.Context) {
+	c.ignored++
+	now := workflow.Now(ctx).UTC()
+	told := api.Step{
+		ID: c.in.Component.ID + "/ignored-signals", Workflow: c.Progress.ID, Component: c.in.Component.ID,
+		Title: fmt.Sprintf("ignore signals %q that are not this recovery's", api.SignalProceed), State: api.StepDone, Started: now, Finished: &now,
+		Outcome: fmt.Sprintf("%d opened nothing; a person lets production be touched with: lifeboat approve", c.ignored),
+	}
+	c.Note(ctx, told)
+	c.stepChanged(ctx, told)
 }
 
 // takeBack undoes what was done, newest first, whatever happened to ctx. A step

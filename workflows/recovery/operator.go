@@ -89,7 +89,8 @@ func (c *coordinator) callOff(ctx workflow.Context, in api.Input[api.Abort]) (ap
 	return api.Answer{Accepted: "the recovery ends now; the old system is left as it was"}, nil
 }
 
-// awaitApproval waits for the gate before production. A sandbox needs none.
+// awaitApproval waits for the gate before production, and passes it with an
+// approval alone. A sandbox needs none.
 func (c *coordinator) awaitApproval(ctx workflow.Context) error {
 	if c.approval == nil && c.production() {
 		c.Progress.Waiting = fmt.Sprintf("Everything is restored beside the living system, which was not touched. To go on: `lifeboat approve %s --yes-destroy %s`, "+
@@ -113,5 +114,11 @@ func (c *coordinator) awaitApproval(ctx workflow.Context) error {
 			}
 		}
 	}
-	return c.calledOff(ctx)
+	if err := c.calledOff(ctx); err != nil {
+		return err
+	}
+	if c.approval == nil && c.production() { // a child got to its end by itself
+		return fault.New(fault.Unapproved, "recover", c.system.Name, nil)
+	}
+	return nil
 }

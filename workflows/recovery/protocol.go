@@ -1,7 +1,10 @@
 package recovery
 
 import (
+	"crypto/rand" //nolint:depguard // only within workflow.SideEffect
 	"time"
+
+	"go.temporal.io/sdk/workflow"
 
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/workflows/api"
@@ -16,6 +19,7 @@ type ComponentInput struct {
 	Run       string           `json:"run"`              // the recovery's name, fit for a directory
 	Since     time.Time        `json:"since"`            // the disaster, or the start
 	By        string           `json:"by,omitempty"`
+	Token     string           `json:"token,omitempty"` // that the coordinator's signals carry; "": a run of before they did
 }
 
 // Report is what a child signals to its coordinator: steps that changed, or a gate it reached.
@@ -28,5 +32,17 @@ type Report struct {
 
 // Proceed is what a coordinator signals to a child: the gate that it may pass now.
 type Proceed struct {
-	Gate api.Gate `json:"gate"`
+	Gate  api.Gate `json:"gate"`
+	Token string   `json:"token,omitempty"`
+}
+
+// newToken makes what tells a coordinator's signals to one child from anybody
+// else's: whoever may signal a workflow would open its gates with the gate's name alone.
+func newToken(ctx workflow.Context) (string, error) {
+	if workflow.GetVersion(ctx, "signals-carry-a-token", workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		return "", nil
+	}
+	var token string
+	err := workflow.SideEffect(ctx, func(workflow.Context) any { return rand.Text() }).Get(&token)
+	return token, err
 }

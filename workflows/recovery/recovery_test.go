@@ -253,6 +253,44 @@ func TestRecoverSystemWaitsForApprovalBeforeTouchingProduction(t *testing.T) {
 	require.Equal(t, "dba@frende.com", s.filed[0].Approvals[0].By)
 }
 
+func TestSignalThatIsNotTheCoordinatorsOpensNoGate(t *testing.T) {
+	s := newStage(t)
+	const child = "recover/frende/database/frende"
+	signal := func(after time.Duration, argument any) {
+		s.RegisterDelayedCallback(func() { require.NoError(t, s.SignalWorkflowByID(child, api.SignalProceed, argument)) }, after)
+	}
+	signal(time.Minute, map[string]string{"gate": "ready"})
+	signal(2*time.Minute, map[string]string{"gate": "done"})
+	signal(3*time.Minute, map[string]string{"gate": "ready", "token": "guessed"})
+	s.RegisterDelayedCallback(func() {
+		p := s.progress()
+		require.Equal(t, api.PhaseWaiting, p.Phase)
+		for _, touched := range []string{"services.Stop", "postgres.Fence", "postgres.CutOver", "postgres.Promote"} {
+			require.Zero(t, s.calls(touched), touched)
+		}
+		told := slices.IndexFunc(p.Steps, func(step api.Step) bool { return step.ID == "database/frende/ignored-signals" })
+		require.GreaterOrEqual(t, told, 0, "what was ignored is told")
+		require.Contains(t, p.Steps[told].Outcome, "3 opened nothing")
+		update(s, api.UpdateApprove, api.Approval{System: "frende", By: "dba@frende.com"})
+	}, 4*time.Minute)
+	_, err := s.recover(api.RecoverInput{})
+	require.NoError(t, err)
+	require.Equal(t, 1, s.calls("postgres.CutOver"), "the approved recovery goes on")
+	require.Equal(t, "dba@frende.com", s.filed[0].Approvals[0].By)
+}
+
+func TestComponentThatEndsWithoutApprovalIsNoApproval(t *testing.T) {
+	s := newStage(t)
+	s.OnWorkflow(api.RestoreDatabase, mock.Anything, mock.Anything).Return(api.ComponentOutcome{Component: "database/frende"}, nil)
+	_, err := s.recover(api.RecoverInput{})
+	require.True(t, fault.Has(err, fault.Unapproved), "%v", err)
+	for _, touched := range []string{"services.Stop", "redis.CutOver", "files.CutOver", "services.Start"} {
+		require.Zero(t, s.calls(touched), touched)
+	}
+	require.Equal(t, 1, s.calls("redis.Discard"))
+	require.Equal(t, report.Failed, s.filed[0].Outcome)
+}
+
 func TestAbortBeforeCutOverLeavesTheOldSystemAsItWas(t *testing.T) {
 	s := newStage(t)
 	s.RegisterDelayedCallback(func() {
