@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 
@@ -14,12 +15,14 @@ import (
 //
 // It can't deadlock, however streams are opened, because there are two ways to
 // take from it. An actor (an open stream writer, a reader) waits only once, when
-// it starts and holds nothing yet, for a small *floor* with which it can go to
-// its end alone. All that makes it faster is *extra*: taken only when it is there
-// at once, never waited for, and never from the last quarter of the budget,
-// which is left to floors. So nobody who holds memory waits for others' memory.
-// (What is left is a process that keeps more streams open at once, none of which
-// can end before a further one opens, than floors fit: at 192 MiB over 40.)
+// it starts, for a small *floor* with which it can go to its end alone. All that
+// makes it faster is *extra*: taken only when it is there at once and nobody
+// waits, and never from the last quarter of the budget, which is left to floors.
+// Extras of a stream that nobody reads or writes just now, because the one who
+// does waits for a further stream's floor, are lent back to who waits. So no
+// floor ever waits for an extra that lies idle. (What is left is a process that
+// keeps more streams open at once, none of which can end before a further one
+// opens, than floors fit: at 192 MiB over 40.)
 type Budget struct {
 	limit int64
 	all   *semaphore.Weighted
@@ -27,13 +30,22 @@ type Budget struct {
 
 	used, peak atomic.Int64
 
-	mu    sync.Mutex
-	pools map[int]*sync.Pool // buffers by their size
+	mu      sync.Mutex
+	pools   map[int]*sync.Pool // buffers by their size
+	waiting int                // actors that wait for their floor; no extra is given meanwhile
+	lenders map[*share]func()  // each gives back the extras that its actor does not use just now
 }
+
+// lendAfter is how long a floor is waited for before idle extras are asked back.
+// Most memory that is in use comes back sooner, and what is lent costs reading or sealing it anew.
+const lendAfter = 50 * time.Millisecond
 
 // NewBudget makes a budget of so many bytes.
 func NewBudget(bytes int64) *Budget {
-	return &Budget{limit: bytes, all: semaphore.NewWeighted(bytes), extra: semaphore.NewWeighted(bytes / 4 * 3), pools: map[int]*sync.Pool{}}
+	return &Budget{
+		limit: bytes, all: semaphore.NewWeighted(bytes), extra: semaphore.NewWeighted(bytes / 4 * 3),
+		pools: map[int]*sync.Pool{}, lenders: map[*share]func(){},
+	}
 }
 
 // Limit is the size of the budget in bytes.
@@ -53,11 +65,44 @@ func (b *Budget) Acquire(ctx context.Context, n int64) error {
 		return fault.Newf(fault.ConfigInvalid, "reserve memory", "limits.memory", "%d bytes are needed at once, the budget has %d", n, b.limit).
 			WithHint("raise limits.memory")
 	}
-	if err := b.all.Acquire(ctx, n); err != nil {
-		return err // the context's own
+	if !b.all.TryAcquire(n) {
+		b.mu.Lock()
+		b.waiting++
+		b.mu.Unlock()
+		timer := time.AfterFunc(lendAfter, b.recall)
+		err := b.all.Acquire(ctx, n)
+		timer.Stop()
+		b.mu.Lock()
+		b.waiting--
+		b.mu.Unlock()
+		if err != nil {
+			return err // the context's own
+		}
 	}
 	b.took(n)
 	return nil
+}
+
+// recall asks for every extra that lies idle. Whoever is being read or written
+// lends when that call returns; none is given out anew while somebody waits.
+func (b *Budget) recall() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, lend := range b.lenders {
+		go lend()
+	}
+}
+
+func (b *Budget) addLender(s *share, lend func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lenders[s] = lend
+}
+
+func (b *Budget) removeLender(s *share) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.lenders, s)
 }
 
 // Release gives n acquired bytes back.
@@ -68,6 +113,11 @@ func (b *Budget) Release(n int64) {
 
 // tryExtra takes n bytes if they can be had at once and nobody waits.
 func (b *Budget) tryExtra(n int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.waiting > 0 {
+		return false
+	}
 	if !b.extra.TryAcquire(n) {
 		return false
 	}

@@ -58,6 +58,85 @@ func TestNothingWaitsForEverHoweverLittleMemoryThereIs(t *testing.T) {
 	}
 }
 
+// A process that waits for one more stream holds the others and does nothing
+// with them: what they have beyond their floors is not theirs to keep.
+func TestNoStreamWaitsForMemoryThatLiesIdle(t *testing.T) {
+	const streams = 20
+	tiny := func(t *testing.T) (*Vault, *Budget) {
+		budget := NewBudget(1200 << 10)
+		return small(t, func(c *Config) { c.Budget, c.ChunkSize, c.FrameSize = budget, 64<<10, 1<<10 }), budget
+	}
+	t.Run("of streams that are read ahead", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		v, budget := tiny(t)
+		source := noise(1, 400_000)
+		b := open(t, v, backUp(t, v, testIntent("none"), map[string][]byte{"source": source}).Key)
+		var readers []io.ReadCloser
+		var beginnings [][]byte
+		for budget.tryExtra(64 << 10) {
+			budget.releaseExtra(64 << 10)
+			r, err := b.ReadRange(ctx, "source", 1234, 390_000)
+			require.NoError(t, err)
+			defer func() { require.NoError(t, r.Close()) }()
+			beginning := make([]byte, 777)
+			_, err = io.ReadFull(r, beginning)
+			require.NoError(t, err)
+			readers, beginnings = append(readers, r), append(beginnings, beginning)
+		}
+		w, err := v.Begin(ctx, runIntent(1))
+		require.NoError(t, err)
+		defer func() { require.NoError(t, w.Close()) }()
+		for i := range streams {
+			_, err := w.Create(ctx, fmt.Sprint(i))
+			require.NoError(t, err, "stream %d waits for what lies in readers", i)
+		}
+		for i, r := range readers {
+			rest, err := io.ReadAll(r)
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(source[1234:391_234], append(beginnings[i], rest...)), "what was lent is read again, from where it was")
+		}
+	})
+	t.Run("of streams that are written", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		v, budget := tiny(t)
+		w, err := v.Begin(ctx, runIntent(1))
+		require.NoError(t, err)
+		defer func() { require.NoError(t, w.Close()) }()
+		pieces := [][]byte{noise(1, 40_000), noise(2, 77_777)}
+		var opened []*StreamWriter
+		create := func() {
+			s, err := w.Create(ctx, fmt.Sprint(len(opened)))
+			require.NoError(t, err, "stream %d waits for what is gathered in others", len(opened))
+			_, err = s.Write(pieces[0])
+			require.NoError(t, err)
+			opened = append(opened, s)
+		}
+		for budget.tryExtra(80 << 10) {
+			budget.releaseExtra(80 << 10)
+			create()
+		}
+		for range streams {
+			create()
+		}
+		for _, s := range opened {
+			_, err := s.Write(pieces[1])
+			require.NoError(t, err)
+			require.NoError(t, s.Close())
+		}
+		_, err = w.Commit(ctx, nil)
+		require.NoError(t, err)
+		b := open(t, v, runIntent(1).Key())
+		for i := range opened {
+			got, err := readStream(ctx, b, fmt.Sprint(i))
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(bytes.Join(pieces, nil), got))
+		}
+		require.Zero(t, budget.Used())
+	})
+}
+
 func runIntent(run int) Intent {
 	in := testIntent("none")
 	in.RunID, in.At = fmt.Sprint("run/", run), in.At.Add(time.Duration(run)*time.Hour)

@@ -25,13 +25,18 @@ type grant struct {
 	extra bool
 }
 
-// newShare waits for the floor.
+// newShare waits for the floor. An actor that may hold extras without using
+// them says afterwards, by lends, how it gives them back.
 func newShare(ctx context.Context, b *Budget, floor int64, most int) (*share, error) {
 	if err := b.Acquire(ctx, floor); err != nil {
 		return nil, err
 	}
 	return &share{budget: b, floor: floor, most: most, free: true, changed: make(chan struct{})}, nil
 }
+
+// lends registers what gives idle extras back when another actor waits for its
+// floor. It is called in a goroutine of its own, at any time, even after close.
+func (s *share) lends(lend func()) { s.budget.addLender(s, lend) }
 
 // take gives want bytes of extra, or the floor, or waits until one of its own
 // grants comes back: never for others. With preferFloor the floor goes first.
@@ -104,6 +109,7 @@ func (s *share) close() {
 		return
 	}
 	s.closed = true
+	s.budget.removeLender(s)
 	if s.free {
 		s.free = false
 		s.budget.Release(s.floor)

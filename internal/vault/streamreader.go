@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 
 	"github.com/frende/lifeboat/internal/fault"
 )
@@ -56,11 +57,13 @@ func (b *Backup) trim(extents []Extent, off, n int64) (kept []Extent, skip int64
 // reads the next extent itself, frame by frame. With extras it has the extents
 // ahead read in the background.
 type streamReader struct {
-	b       *Backup
-	ctx     context.Context
-	cancel  context.CancelFunc
-	share   *share
-	extents []Extent // not begun yet
+	b      *Backup
+	ctx    context.Context
+	cancel context.CancelFunc
+	share  *share
+
+	mu      sync.Mutex // held while reading and lending
+	extents []Extent   // not begun yet
 	ahead   []*prefetch
 	size    int // of the buffers ahead
 
@@ -77,6 +80,7 @@ type streamReader struct {
 
 // prefetch is an extent that is read in the background.
 type prefetch struct {
+	extent Extent
 	grant  grant
 	buffer *[]byte
 	data   []byte
@@ -103,11 +107,14 @@ func (b *Backup) open(ctx context.Context, extents []Extent, skip, n int64) (io.
 		return nil, err
 	}
 	r.frame = b.v.cfg.Budget.buffer(int(frame))
+	part.lends(r.lend)
 	return r, nil
 }
 
 // Read gives bytes that were authenticated.
 func (r *streamReader) Read(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for len(r.data) == 0 && r.err == nil && r.left > 0 {
 		r.err = r.advance()
 	}
@@ -167,7 +174,7 @@ func (r *streamReader) readAhead() {
 			return
 		}
 		r.extents = r.extents[1:]
-		p := &prefetch{grant: got, buffer: r.b.v.cfg.Budget.buffer(r.size), done: make(chan struct{})}
+		p := &prefetch{extent: e, grant: got, buffer: r.b.v.cfg.Budget.buffer(r.size), done: make(chan struct{})}
 		r.ahead = append(r.ahead, p)
 		go func() {
 			defer close(p.done)
@@ -187,9 +194,34 @@ func (r *streamReader) drop(p *prefetch) {
 	r.share.give(p.grant)
 }
 
+// lend gives all extras back: what was not given of the current chunk, and what
+// was read ahead, is read again when it is asked for.
+func (r *streamReader) lend() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var again []Extent
+	if r.chunk != nil {
+		if left := int64(len(r.data)); left > 0 {
+			again, r.skip = r.b.trim([]Extent{r.chunk.extent}, r.chunk.extent.Bytes-left, left)
+			r.data = nil
+		}
+		r.drop(r.chunk)
+		r.chunk = nil
+	}
+	for _, p := range r.ahead {
+		<-p.done
+		again = append(again, p.extent)
+		r.drop(p)
+	}
+	r.ahead = nil
+	r.extents = append(again, r.extents...)
+}
+
 // Close ends what is read ahead and gives the memory back.
 func (r *streamReader) Close() error {
 	r.cancel()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.frame == nil {
 		return nil
 	}

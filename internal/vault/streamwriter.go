@@ -69,6 +69,7 @@ func (w *Writer) Create(ctx context.Context, stream string) (*StreamWriter, erro
 		return nil, context.Cause(w.ctx)
 	}
 	w.streams = append(w.streams, s)
+	part.lends(s.lend)
 	return s, nil
 }
 
@@ -132,6 +133,15 @@ func (s *StreamWriter) begin() error {
 		room: roomFor(s.w.codec, s.w.v.cfg.FrameSize, most),
 	}
 	return nil
+}
+
+// lend stores the chunk that is gathered in extra memory as it is: shorter than others.
+func (s *StreamWriter) lend() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current != nil && s.current.grant.extra && !s.closed {
+		s.dispatch()
+	}
 }
 
 // dispatch hands the chunk over to be sealed and put.
