@@ -184,6 +184,49 @@ func TestAnAlteredSlotIsNamed(t *testing.T) {
 	requireKind(t, err, fault.IntegrityError, "keys/other")
 }
 
+func TestBase64HasOneForm(t *testing.T) {
+	for _, size := range []int{0, 1, 16, 31, 32, 112} {
+		want := Base64(bytes.Repeat([]byte{0xfb}, size))
+		text, err := json.Marshal(want)
+		require.NoError(t, err)
+		var got Base64
+		require.NoError(t, json.Unmarshal(text, &got))
+		require.Equal(t, want, got)
+	}
+	for name, text := range map[string]string{
+		"unused bit of two bytes": `"AAF="`, "unused bit of one byte": `"AB=="`, "line break": `"AA\nAA"`, "escape": `"\u0041AAA"`, "no padding": `"AAE"`,
+		"URL alphabet": `"-_-_"`, "null": `null`, "number": `1`, "list": `[1,2]`, "no base64": `"%%%%"`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got Base64
+			require.ErrorIs(t, json.Unmarshal([]byte(text), &got), errBase64)
+			require.Empty(t, got)
+		})
+	}
+}
+
+func TestASlotWithAnotherTextForTheSameBytesIsAltered(t *testing.T) {
+	slots := newSlots()
+	_, err := rawRing(t, 1).Create(t.Context(), slots, "k")
+	require.NoError(t, err)
+	original := slots.slots["k"][0].Body
+	var body slotBody
+	require.NoError(t, json.Unmarshal(original, &body))
+	for name, bytesOf := range map[string]Base64{"salt": body.Salt, "wrapped": body.Wrapped} {
+		t.Run(name, func(t *testing.T) {
+			text := encode(bytesOf)
+			end := len(bytes.TrimRight([]byte(text), "=")) - 1
+			const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+			last := alphabet[bytes.IndexByte([]byte(alphabet), text[end])+1] // the lowest bit is of no byte
+			changed := bytes.Replace(original, []byte(text), []byte(text[:end]+string(last)+text[end+1:]), 1)
+			require.NotEqual(t, original, changed)
+			slots.slots["k"][0].Body = changed
+			_, err := rawRing(t, 1).Open(t.Context(), slots, "k")
+			requireKind(t, err, fault.IntegrityError, "keys/k/first")
+		})
+	}
+}
+
 func TestAForgedRecipientSlotIsNotBelieved(t *testing.T) {
 	identity, recipient, err := NewIdentity()
 	require.NoError(t, err)
@@ -194,7 +237,7 @@ func TestAForgedRecipientSlotIsNotBelieved(t *testing.T) {
 	signature := attacker.Sign([]byte("manifest"))
 	for name, reader := range map[string]*Ring{
 		"with a secret": ring(t, Config{Secrets: []Secret{rawSecret(1)}, Identities: []Secret{identity}}),
-		"with a signer": ring(t, Config{Identities: []Secret{identity}, Signers: []string{encode32(rawRing(t, 1).Sign(nil)[:32])}}),
+		"with a signer": ring(t, Config{Identities: []Secret{identity}, Signers: []string{encode(rawRing(t, 1).Sign(nil)[:32])}}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			key, err := reader.Open(t.Context(), forged, "k")
@@ -202,7 +245,7 @@ func TestAForgedRecipientSlotIsNotBelieved(t *testing.T) {
 			requireKind(t, reader.VerifyFor(key, []byte("manifest"), signature), fault.IntegrityError, "k")
 		})
 	}
-	known := ring(t, Config{Identities: []Secret{identity}, Signers: []string{encode32(signature[:32])}})
+	known := ring(t, Config{Identities: []Secret{identity}, Signers: []string{encode(signature[:32])}})
 	key, err := known.Open(t.Context(), forged, "k")
 	require.NoError(t, err)
 	require.NoError(t, known.VerifyFor(key, []byte("manifest"), signature))

@@ -177,7 +177,7 @@ func (r *Ring) open(keyID string, slots []Slot) (*DataKey, error) {
 func (r *Ring) Recipients() []string {
 	out := make([]string, 0, len(r.identities))
 	for _, i := range r.identities {
-		out = append(out, encode32(i.private.PublicKey().Bytes()))
+		out = append(out, encode(i.private.PublicKey().Bytes()))
 	}
 	return out
 }

@@ -2,7 +2,6 @@ package keys
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"regexp"
 
@@ -32,9 +31,9 @@ type slotBody struct {
 	Key     string            `json:"key"`
 	Kind    string            `json:"kind"`
 	Wrapper string            `json:"wrapper"`
-	Salt    []byte            `json:"salt,omitempty"`
+	Salt    Base64            `json:"salt,omitempty"`
 	Argon2  *argon2Parameters `json:"argon2,omitempty"`
-	Wrapped []byte            `json:"wrapped"`
+	Wrapped Base64            `json:"wrapped"`
 }
 
 func (b slotBody) name() string { return b.Kind + "-" + b.Wrapper }
@@ -49,7 +48,7 @@ func slotKey(keyID, slot string) string { return "keys/" + keyID + "/" + slot }
 func parseSlot(keyID string, s Slot) (slotBody, error) {
 	var body slotBody
 	if err := json.Unmarshal(s.Body, &body); err != nil {
-		return slotBody{}, fault.Newf(fault.IntegrityError, "read key slot", slotKey(keyID, s.Name), "not a slot")
+		return slotBody{}, fault.Newf(fault.IntegrityError, "read key slot", slotKey(keyID, s.Name), "not a slot: %v", err)
 	}
 	if body.Version != 1 {
 		return slotBody{}, fault.Newf(fault.FormatUnsupported, "read key slot", slotKey(keyID, s.Name), "slot version %d", body.Version)
@@ -68,5 +67,3 @@ func checkKeyID(op, keyID string) error {
 	}
 	return nil
 }
-
-func encode32(b []byte) string { return base64.StdEncoding.EncodeToString(b) }

@@ -36,7 +36,7 @@ type symmetric struct {
 
 // argon2Parameters stand in the slots that a passphrase wraps. Memory is in KiB.
 type argon2Parameters struct {
-	Salt    []byte `json:"salt"`
+	Salt    Base64 `json:"salt"`
 	Time    uint32 `json:"time"`
 	Memory  uint32 `json:"memory"`
 	Threads uint8  `json:"threads"`
@@ -199,5 +199,5 @@ func NewIdentity() (Secret, string, error) {
 	if err != nil {
 		return Secret{}, "", err
 	}
-	return Secret{bytes: []byte(encode32(private.Bytes()))}, encode32(private.PublicKey().Bytes()), nil
+	return Secret{bytes: []byte(encode(private.Bytes()))}, encode(private.PublicKey().Bytes()), nil
 }

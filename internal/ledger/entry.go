@@ -30,7 +30,7 @@ const (
 // envelope is an object of the ledger.
 type envelope struct {
 	Record    json.RawMessage `json:"record"`
-	Signature []byte          `json:"signature,omitempty"` // of signatureDomain and the record's bytes
+	Signature keys.Base64     `json:"signature,omitempty"` // of signatureDomain and the record's bytes
 }
 
 // record is the signed part. Its last field is the sealed body; what stands
@@ -46,7 +46,7 @@ type record struct {
 	Subject  string          `json:"subject"`
 	Key      string          `json:"key,omitempty"`    // data key of the body; "" when it is clear
 	Body     json.RawMessage `json:"body,omitempty"`   // when it is clear
-	Sealed   []byte          `json:"sealed,omitempty"` // salt, then AES-256-GCM with a nonce of zeros
+	Sealed   keys.Base64     `json:"sealed,omitempty"` // salt, then AES-256-GCM with a nonce of zeros
 }
 
 // stored is a parsed object.
