@@ -33,6 +33,9 @@ func Run(ctx context.Context, p Process) int {
 	}
 	err := a.execute(ctx)
 	a.explain(err)
+	if err != nil && pushes(p.Args) {
+		return fault.ExitFailed
+	}
 	return fault.ExitCode(err)
 }
 
@@ -88,7 +91,7 @@ func (a *app) explain(err error) {
 
 const exitCodes = `Exit codes: 0 done, 1 failed, 2 wrong command line or configuration, 3 not found,
 4 a server can't be reached, 5 damaged data or wrong key, 6 refused as dangerous.
-wal-fetch: 0 found, 1 past the pinned end of the archive, 126 anything else.`
+wal-push: 0 stored, 1 not. wal-fetch: 0 found, 1 past the pinned end, 126 anything else.`
 
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{

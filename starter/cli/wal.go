@@ -14,6 +14,7 @@ import (
 )
 
 const (
+	walPush  = "wal-push"
 	walFetch = "wal-fetch"
 	// exitStop makes PostgreSQL stop a recovery. Up to 125, a failed
 	// restore_command looks like the end of the archive, and a truncated cluster
@@ -24,6 +25,10 @@ const (
 
 // fetches says whether the command line is one of restore_command's, wherever the global flags stand.
 func fetches(args []string) bool { return slices.Contains(args, walFetch) }
+
+// pushes says whether the command line is one of archive_command's, whose every
+// failure has one exit code: PostgreSQL knows no other, and tries again.
+func pushes(args []string) bool { return slices.Contains(args, walPush) }
 
 // runFetch is Run under PostgreSQL's contract for restore_command: whatever goes
 // wrong, a bad configuration or a defect of Lifeboat included, is not the end of the archive.
@@ -44,9 +49,9 @@ func (a *app) runFetch(ctx context.Context) (code int) {
 func (a *app) walPush() *cobra.Command {
 	var database string
 	c := &cobra.Command{
-		Use:   "wal-push PATH",
+		Use:   walPush + " PATH",
 		Short: "Archive a WAL segment; for PostgreSQL's archive_command",
-		Long: "Archive a WAL segment. Exit code 0 only when it is in the store.\n" +
+		Long: "Archive a WAL segment. Exit codes: 0 it is in the store, 1 anything else.\n" +
 			"Its working directory is the server's data directory, as PostgreSQL calls it.",
 		Example: "  archive_command = 'lifeboat wal-push %p'",
 		Args:    cobra.ExactArgs(1),

@@ -42,13 +42,12 @@ func TestWALGoesIntoTheArchiveAndComesBackUnderItsExitCodes(t *testing.T) {
 	t.Chdir(server.DataDir) // where PostgreSQL calls archive_command
 	path := filepath.Join("pg_wal", name)
 	for range 2 { // the same file again is success
-		code, stdout, stderr := s.run(t, "wal-push", path)
+		code, stdout, stderr := s.run(t, walPush, path)
 		require.Zero(t, code, stderr)
 		require.Empty(t, stdout+stderr)
 	}
-	code, _, stderr := s.run(t, "wal-push", "pg_wal/nothing")
-	require.NotZero(t, code)
-	require.LessOrEqual(t, code, 125)
+	code, _, stderr := s.run(t, walPush, "pg_wal/nothing")
+	require.Equal(t, fault.ExitFailed, code)
 	require.Contains(t, stderr, "HINT: ")
 
 	archive, err := wal.New(wal.Config{Vault: s.vault, Cluster: "orders"})
@@ -120,13 +119,28 @@ func TestWALFetchNeverLooksLikeTheEndWhenAnythingIsWrong(t *testing.T) {
 	})
 }
 
-func TestWALPushNamesWhatIsWrongWithAnExitCodeThatPostgreSQLTriesAgain(t *testing.T) {
+func TestWALPushFailsWithOneExitCodeAndNamesWhatIsWrong(t *testing.T) {
+	const segment = "pg_wal/000000010000000000000001"
 	s := openShop(t) // protects no database
-	code, _, stderr := s.run(t, "wal-push", "pg_wal/000000010000000000000001")
-	require.Equal(t, fault.ExitUsage, code)
-	require.Contains(t, stderr, "the configuration has no database")
+	for name, one := range map[string]struct {
+		args []string
+		told string
+	}{
+		"no argument":  {[]string{walPush}, "accepts 1 arg"},
+		"unknown flag": {[]string{walPush, segment, "--bogus"}, "--bogus"},
+		"flags before": {[]string{"--bogus", walPush, segment}, "read command line"},
+		"no database":  {[]string{walPush, segment}, "the configuration has no database"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, stdout, stderr := s.run(t, one.args...)
+			require.Equal(t, fault.ExitFailed, code)
+			require.Empty(t, stdout)
+			require.Contains(t, stderr, one.told)
+			require.Contains(t, stderr, "HINT: ")
+		})
+	}
 	delete(s.env, "KEY")
-	code, _, stderr = s.run(t, "wal-push", "pg_wal/000000010000000000000001")
-	require.Equal(t, fault.ExitUsage, code)
+	code, _, stderr := s.run(t, walPush, segment)
+	require.Equal(t, fault.ExitFailed, code)
 	require.Contains(t, stderr, "environment variable KEY is not set")
 }
