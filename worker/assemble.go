@@ -136,19 +136,14 @@ func quoted(text string) string {
 	return "'" + strings.NewReplacer("'", `'\''`, "%", "%%").Replace(text) + "'"
 }
 
-// environment is what the lifeboat command needs of this worker's: the variables
-// that secrets are read from, and the SDK's.
+// environment is what wal-fetch needs of this worker's: the variables that the
+// secrets of keys and stores are read from, and the SDK's. It goes to a server of
+// PostgreSQL's account, so nothing else does.
 func environment(s *system.System) []string {
 	wanted := map[string]bool{"PATH": true, "HOME": true, "BACKUP_ENCRYPTION_KEY": true}
 	refs := append([]system.SecretRef{}, s.Keys.Encryption...)
 	for _, store := range s.Stores {
 		refs = append(refs, store.AccessKey, store.SecretKey)
-	}
-	for _, database := range s.Databases {
-		refs = append(refs, database.Connection)
-	}
-	for _, cache := range s.Caches {
-		refs = append(refs, cache.Password)
 	}
 	for _, ref := range refs {
 		if name, ok := strings.CutPrefix(string(ref), "env:"); ok {
