@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"testing"
 
@@ -22,6 +21,7 @@ import (
 type memSlots struct {
 	mu    sync.Mutex
 	slots map[string][]Slot
+	read  []string
 	race  func() // called once, before the first put
 }
 
@@ -43,10 +43,16 @@ func (m *memSlots) PutSlot(_ context.Context, keyID, slot string, body []byte) e
 	return nil
 }
 
-func (m *memSlots) ListSlots(_ context.Context, keyID string) ([]Slot, error) {
+func (m *memSlots) GetSlot(_ context.Context, keyID, slot string) ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return slices.Clone(m.slots[keyID]), nil
+	m.read = append(m.read, slot)
+	for _, s := range m.slots[keyID] {
+		if s.Name == slot {
+			return s.Body, nil
+		}
+	}
+	return nil, fault.New(fault.ObjectMissing, "get", slotKey(keyID, slot), nil)
 }
 
 func rawSecret(n int) Secret {
@@ -122,6 +128,7 @@ func TestAPassphraseOpensWithItsOwnSaltUnderAnySystemName(t *testing.T) {
 	made, err := writer.Create(t.Context(), slots, "k")
 	require.NoError(t, err)
 	require.Len(t, writer.secrets[0].stretched, 1, "argon2 ran more than once")
+	require.Equal(t, argon2Parameters{Salt: writer.secrets[0].stretch.Salt, Time: 3, Memory: 64 << 10, Threads: 4}, writer.secrets[0].stretch, "as FORMAT says")
 	opened, err := ring(t, Config{System: "other", Secrets: secret}).Open(t.Context(), slots, "k")
 	require.NoError(t, err)
 	requireSame(t, made, opened)
@@ -179,7 +186,7 @@ func TestAnAlteredSlotIsNamed(t *testing.T) {
 	moved.slots["other"][0].Body = bytes.Replace(moved.slots["other"][0].Body, []byte(`"key":"k"`), []byte(`"key":"other"`), 1)
 	_, err = reader.Open(t.Context(), moved, "other")
 	requireKind(t, err, fault.IntegrityError, "keys/other/first")
-	moved.slots["other"] = append(moved.slots["other"], Slot{Name: "raw-x", Body: []byte(`{"version":1`)})
+	moved.slots["other"] = append(moved.slots["other"], Slot{Name: reader.wrapperName(reader.secrets[0]), Body: []byte(`{"version":1`)})
 	_, err = reader.Open(t.Context(), moved, "other")
 	requireKind(t, err, fault.IntegrityError, "keys/other")
 }
@@ -223,6 +230,59 @@ func TestASlotWithAnotherTextForTheSameBytesIsAltered(t *testing.T) {
 			slots.slots["k"][0].Body = changed
 			_, err := rawRing(t, 1).Open(t.Context(), slots, "k")
 			requireKind(t, err, fault.IntegrityError, "keys/k/first")
+		})
+	}
+}
+
+func TestPlantedSlotsCostNothing(t *testing.T) {
+	const passphrase = "correct horse battery staple"
+	slots := newSlots()
+	c := Config{System: "frende", Secrets: []Secret{rawSecret(1), NewSecret([]byte(passphrase))}}
+	_, err := ring(t, c).Create(t.Context(), slots, "k")
+	require.NoError(t, err)
+	for i := range 1000 {
+		require.NoError(t, slots.PutSlot(t.Context(), "k", fmt.Sprintf("a%03d", i), []byte(`{"version":1,"key":"k","kind":"passphrase"}`)))
+	}
+	slots.read = nil
+	_, err = ring(t, c).Open(t.Context(), slots, "k")
+	require.NoError(t, err)
+	require.Equal(t, []string{"first"}, slots.read)
+	slots.read = nil
+	own := ring(t, Config{System: "frende", Secrets: []Secret{NewSecret([]byte(passphrase))}})
+	_, err = own.Open(t.Context(), slots, "k")
+	require.NoError(t, err)
+	require.Equal(t, []string{"first", own.wrapperName(own.secrets[0])}, slots.read)
+}
+
+func TestASlotCannotMakeAPassphraseDear(t *testing.T) {
+	secret := []Secret{NewSecret([]byte("correct horse battery staple"))}
+	writer := ring(t, Config{System: "frende", Secrets: secret})
+	slots := newSlots()
+	_, err := writer.Create(t.Context(), slots, "k")
+	require.NoError(t, err)
+	var good slotBody
+	require.NoError(t, json.Unmarshal(slots.slots["k"][0].Body, &good))
+	for name, change := range map[string]func(*argon2Parameters){
+		"memory":       func(p *argon2Parameters) { p.Memory = 1 << 20 },
+		"one KiB more": func(p *argon2Parameters) { p.Memory++ },
+		"time":         func(p *argon2Parameters) { p.Time = 16 },
+		"cheap":        func(p *argon2Parameters) { p.Time, p.Memory = 1, 8 },
+		"threads":      func(p *argon2Parameters) { p.Threads = 255 },
+		"salt":         func(p *argon2Parameters) { p.Salt = bytes.Repeat(p.Salt, 3) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			changed, argon2 := good, *good.Argon2
+			change(&argon2)
+			changed.Argon2 = &argon2
+			body, err := json.Marshal(changed)
+			require.NoError(t, err)
+			planted := newSlots()
+			require.NoError(t, planted.PutSlot(t.Context(), "k", firstSlot, body))
+			reader := ring(t, Config{System: "frende", Secrets: secret})
+			_, err = reader.Open(t.Context(), planted, "k")
+			requireKind(t, err, fault.IntegrityError, "keys/k/first")
+			require.ErrorIs(t, err, errArgon2)
+			require.NotContains(t, reader.secrets[0].stretched, argon2Fingerprint{string(argon2.Salt), argon2.Time, argon2.Memory, argon2.Threads})
 		})
 	}
 }

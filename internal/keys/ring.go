@@ -89,11 +89,11 @@ func (r *Ring) Create(ctx context.Context, slots Slots, keyID string) (*DataKey,
 		return nil, fault.Newf(fault.KeyUnavailable, "create key", keyID, "this ring can only open").
 			WithHint("configure a key under keys.encryption to write backups")
 	}
-	existing, err := slots.ListSlots(ctx, keyID)
+	first, err := getSlot(ctx, slots, keyID, firstSlot)
 	if err != nil {
 		return nil, err
 	}
-	if len(existing) == 0 {
+	if first == nil {
 		signer, err := r.signing.public()
 		if err != nil {
 			return nil, err
@@ -105,71 +105,105 @@ func (r *Ring) Create(ctx context.Context, slots Slots, keyID string) (*DataKey,
 		err = r.putSlot(ctx, slots, firstSlot, r.secrets[0], made)
 		switch {
 		case err == nil:
-			return made, r.addSlots(ctx, slots, made, map[string]bool{r.wrapperName(r.secrets[0]): true})
+			return made, r.addSlots(ctx, slots, made, r.wrapperName(r.secrets[0]))
 		case !fault.Has(err, fault.ObjectExists):
 			return nil, err
 		}
-		if existing, err = slots.ListSlots(ctx, keyID); err != nil { // another one was first: his key it is
+		if first, err = getSlot(ctx, slots, keyID, firstSlot); err != nil { // another one was first: his key it is
 			return nil, err
 		}
 	}
-	key, err := r.open(keyID, existing)
+	key, err := r.open(ctx, slots, keyID, first)
 	if err != nil {
 		return nil, err
 	}
-	have := map[string]bool{}
-	for _, s := range existing {
-		if body, err := parseSlot(keyID, s); err == nil { // a damaged slot counts as missing
-			have[body.name()] = true
+	var firstFor string
+	if first != nil {
+		if body, err := parseSlot(keyID, first); err == nil { // a damaged slot counts as missing
+			firstFor = body.name()
 		}
-		have[s.Name] = true
 	}
-	return key, r.addSlots(ctx, slots, key, have)
+	return key, r.addSlots(ctx, slots, key, firstFor)
 }
 
-// Open opens the data key keyID. KeyUnavailable: it has no slot, or none of a
-// kind that is configured. KeyWrong: it has, but for other keys. IntegrityError:
-// the slot for our key is altered.
+// Open opens the data key keyID. It reads the slot "first" and those named for
+// the configured keys, whatever else lies there. KeyUnavailable: there is none of
+// these, or none of a kind that is configured. KeyWrong: there is, but for another
+// key. IntegrityError: a slot is altered.
 func (r *Ring) Open(ctx context.Context, slots Slots, keyID string) (*DataKey, error) {
 	if err := checkKeyID("open key", keyID); err != nil {
 		return nil, err
 	}
-	existing, err := slots.ListSlots(ctx, keyID)
+	first, err := getSlot(ctx, slots, keyID, firstSlot)
 	if err != nil {
 		return nil, err
 	}
-	return r.open(keyID, existing)
+	return r.open(ctx, slots, keyID, first)
 }
 
-func (r *Ring) open(keyID string, slots []Slot) (*DataKey, error) {
-	if len(slots) == 0 {
-		return nil, fault.Newf(fault.KeyUnavailable, "open key", keyID, "the store has no slot of it")
-	}
+// open tries the slot first (nil: there is none), then those of the ring's own keys.
+func (r *Ring) open(ctx context.Context, slots Slots, keyID string, first *Slot) (*DataKey, error) {
 	var damaged error
-	var sameKind bool
-	for _, s := range slots {
+	found, sameKind := false, false
+	try := func(s *Slot) *DataKey {
+		if s == nil {
+			return nil
+		}
+		found = true
 		body, err := parseSlot(keyID, s)
 		if err != nil {
 			damaged = err
-			continue
+			return nil
 		}
 		sameKind = sameKind || r.has(body.Kind)
 		payload, mine, err := r.unwrap(body)
 		if err != nil {
 			damaged = fault.New(fault.IntegrityError, "open key", slotKey(keyID, s.Name), err)
 		}
-		if err == nil && mine {
-			return dataKeyOf(keyID, payload, body.Kind != kindX25519), nil
+		if err != nil || !mine {
+			return nil
+		}
+		return dataKeyOf(keyID, payload, body.Kind != kindX25519)
+	}
+	if key := try(first); key != nil {
+		return key, nil
+	}
+	for _, name := range r.ownSlots() {
+		s, err := getSlot(ctx, slots, keyID, name())
+		if err != nil {
+			return nil, err
+		}
+		if key := try(s); key != nil {
+			return key, nil
 		}
 	}
 	switch {
+	case !found:
+		return nil, fault.Newf(fault.KeyUnavailable, "open key", keyID, "the store has no slot of it for a configured key")
 	case damaged != nil:
 		return nil, damaged
 	case sameKind:
-		return nil, fault.Newf(fault.KeyWrong, "open key", keyID, "its %d slots are for other keys", len(slots))
+		return nil, fault.Newf(fault.KeyWrong, "open key", keyID, "its slots are for other keys")
 	default:
-		return nil, fault.Newf(fault.KeyUnavailable, "open key", keyID, "its %d slots are for kinds of keys that are not configured", len(slots))
+		return nil, fault.Newf(fault.KeyUnavailable, "open key", keyID, "its slots are for kinds of keys that are not configured")
 	}
+}
+
+// ownSlots name the slots that the ring's keys open, those that cost Argon2id last.
+func (r *Ring) ownSlots() []func() string {
+	var cheap, dear []func() string
+	for _, s := range r.secrets {
+		name := func() string { return r.wrapperName(s) }
+		if s.kind == kindPassphrase {
+			dear = append(dear, name)
+		} else {
+			cheap = append(cheap, name)
+		}
+	}
+	for _, i := range r.identities {
+		cheap = append(cheap, func() string { return kindX25519 + "-" + i.id })
+	}
+	return append(cheap, dear...)
 }
 
 // Recipients are the public halves of the ring's identities, as writers are
@@ -224,7 +258,8 @@ func (r *Ring) wrapperName(w wrapper) string {
 	return ""
 }
 
-func (r *Ring) addSlots(ctx context.Context, slots Slots, key *DataKey, have map[string]bool) error {
+// addSlots puts the slots that are missing, but for the one that the slot first is for.
+func (r *Ring) addSlots(ctx context.Context, slots Slots, key *DataKey, firstFor string) error {
 	wrappers := make([]wrapper, 0, len(r.secrets)+len(r.recipients))
 	for _, s := range r.secrets {
 		wrappers = append(wrappers, s)
@@ -234,7 +269,14 @@ func (r *Ring) addSlots(ctx context.Context, slots Slots, key *DataKey, have map
 	}
 	for _, w := range wrappers {
 		name := r.wrapperName(w)
-		if have[name] {
+		if name == firstFor {
+			continue
+		}
+		have, err := getSlot(ctx, slots, key.id, name)
+		if err != nil {
+			return err
+		}
+		if have != nil {
 			continue
 		}
 		if err := r.putSlot(ctx, slots, name, w, key); err != nil && !fault.Has(err, fault.ObjectExists) {

@@ -9,11 +9,12 @@ import (
 )
 
 // Slots is where wrapped copies lie: <prefix>/keys/<key-id>/<slot> of a store.
+// They are never listed: who can write to the store may put any number there.
 type Slots interface {
 	// PutSlot stores one copy that must not exist yet; ObjectExists when it does.
 	PutSlot(ctx context.Context, keyID, slot string, body []byte) error
-	// ListSlots gives all copies of a key, none when the key does not exist.
-	ListSlots(ctx context.Context, keyID string) ([]Slot, error)
+	// GetSlot reads one copy; ObjectMissing when there is none.
+	GetSlot(ctx context.Context, keyID, slot string) ([]byte, error)
 }
 
 // Slot is one wrapped copy as stored.
@@ -43,9 +44,21 @@ func (b slotBody) context() []byte {
 	return []byte("lifeboat slot 1\x00" + b.Key + "\x00" + b.Kind + "\x00" + b.Wrapper)
 }
 
+// getSlot is GetSlot, with nil for a copy that does not exist.
+func getSlot(ctx context.Context, slots Slots, keyID, name string) (*Slot, error) {
+	body, err := slots.GetSlot(ctx, keyID, name)
+	if fault.Has(err, fault.ObjectMissing) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Slot{Name: name, Body: body}, nil
+}
+
 func slotKey(keyID, slot string) string { return "keys/" + keyID + "/" + slot }
 
-func parseSlot(keyID string, s Slot) (slotBody, error) {
+func parseSlot(keyID string, s *Slot) (slotBody, error) {
 	var body slotBody
 	if err := json.Unmarshal(s.Body, &body); err != nil {
 		return slotBody{}, fault.Newf(fault.IntegrityError, "read key slot", slotKey(keyID, s.Name), "not a slot: %v", err)

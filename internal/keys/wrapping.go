@@ -21,7 +21,10 @@ const (
 	kindX25519     = "x25519"
 )
 
-var errUnwrap = errors.New("slot is altered or was made for another key")
+var (
+	errUnwrap = errors.New("slot is altered or was made for another key")
+	errArgon2 = errors.New("its parameters of Argon2id are not those of the format")
+)
 
 // symmetric is a raw secret or a passphrase.
 type symmetric struct {
@@ -54,9 +57,11 @@ func argon2Defaults(system string) argon2Parameters {
 	return argon2Parameters{Salt: salt[:16], Time: 3, Memory: 64 << 10, Threads: 4}
 }
 
-// sane refuses parameters that a damaged or hostile slot could exhaust the host with.
-func (p argon2Parameters) sane() bool {
-	return len(p.Salt) >= 8 && len(p.Salt) <= 64 && p.Time >= 1 && p.Time <= 16 && p.Memory >= 8 && p.Memory <= 1<<20 && p.Threads >= 1
+// published says whether these are the parameters of the format, with any salt:
+// a damaged or hostile slot could exhaust the host with others.
+func (p argon2Parameters) published() bool {
+	want := argon2Defaults("")
+	return len(p.Salt) == len(want.Salt) && p.Time == want.Time && p.Memory == want.Memory && p.Threads == want.Threads
 }
 
 // secret gives W, the 32 bytes that everything else is derived from.
@@ -102,8 +107,8 @@ func (s *symmetric) wrap(keyID string, payload []byte) (slotBody, error) {
 func (s *symmetric) unwrap(body slotBody) (payload []byte, mine bool, err error) {
 	var p argon2Parameters
 	if s.kind == kindPassphrase {
-		if body.Argon2 == nil || !body.Argon2.sane() {
-			return nil, true, errUnwrap
+		if body.Argon2 == nil || !body.Argon2.published() {
+			return nil, true, errArgon2
 		}
 		p = *body.Argon2
 	}

@@ -196,18 +196,6 @@ func (s storeSlots) PutSlot(ctx context.Context, keyID, slot string, body []byte
 	return err
 }
 
-func (s storeSlots) ListSlots(ctx context.Context, keyID string) ([]keys.Slot, error) {
-	prefix := "keys/" + keyID + "/"
-	var slots []keys.Slot
-	for info, err := range s.store.List(ctx, prefix, store.ListOptions{}) {
-		if err != nil {
-			return nil, err
-		}
-		body, err := store.ReadAll(ctx, s.store, info.Key, maxSlot)
-		if err != nil {
-			return nil, err
-		}
-		slots = append(slots, keys.Slot{Name: strings.TrimPrefix(info.Key, prefix), Body: body})
-	}
-	return slots, nil
+func (s storeSlots) GetSlot(ctx context.Context, keyID, slot string) ([]byte, error) {
+	return store.ReadAll(ctx, s.store, "keys/"+keyID+"/"+slot, maxSlot)
 }

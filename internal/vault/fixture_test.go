@@ -38,7 +38,7 @@ func TestTheReleasedFormatOpensForEver(t *testing.T) {
 	}))
 	rings := map[string]keys.Config{
 		"raw":        {Secrets: []keys.Secret{keys.NewSecret([]byte(testSecret))}},
-		"passphrase": {Secrets: []keys.Secret{keys.NewSecret([]byte("correct horse battery staple"))}},
+		"passphrase": {System: "frende", Secrets: []keys.Secret{keys.NewSecret([]byte("correct horse battery staple"))}},
 		"identity":   {Identities: []keys.Secret{keys.NewSecret([]byte(fixtureIdentity))}},
 	}
 	for name, config := range rings {

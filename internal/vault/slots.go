@@ -3,7 +3,6 @@ package vault
 import (
 	"context"
 	"io"
-	"strings"
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/keys"
@@ -23,20 +22,8 @@ func (s storeSlots) PutSlot(ctx context.Context, keyID, slot string, body []byte
 	return err
 }
 
-func (s storeSlots) ListSlots(ctx context.Context, keyID string) ([]keys.Slot, error) {
-	prefix := "keys/" + keyID + "/"
-	var found []keys.Slot
-	for info, err := range s.store.List(ctx, prefix, store.ListOptions{}) {
-		if err != nil {
-			return nil, err
-		}
-		body, err := readSmall(ctx, s.store, info.Key)
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, keys.Slot{Name: strings.TrimPrefix(info.Key, prefix), Body: body})
-	}
-	return found, nil
+func (s storeSlots) GetSlot(ctx context.Context, keyID, slot string) ([]byte, error) {
+	return readSmall(ctx, s.store, "keys/"+keyID+"/"+slot)
 }
 
 // readSmall reads a clear object whole.
