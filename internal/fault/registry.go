@@ -50,6 +50,7 @@ const (
 	ServerFailed      Kind = "ServerFailed"
 	ForeignCluster    Kind = "ForeignCluster"
 	VersionMismatch   Kind = "VersionMismatch"
+	WrongServer       Kind = "WrongServer"
 
 	WALGap      Kind = "WALGap"
 	WALConflict Kind = "WALConflict"
@@ -123,6 +124,8 @@ func definitions() map[Kind]Definition {
 		ServerFailed:      {Summary: "server stopped or failed", Hint: "read the server's log named here; the attempt is repeated", Retryable: true, Exit: ExitFailed},
 		ForeignCluster:    {Summary: "belongs to another cluster", Hint: "the system identifiers differ: check host, port and data directory before anything is overwritten", Exit: ExitRefused},
 		VersionMismatch:   {Summary: "major versions differ", Hint: "install the server version that the backup was taken from", Exit: ExitRefused},
+
+		WrongServer: {Summary: "it is not the server that was restored", Hint: "it may serve old data: stop it, and let the service start the server in the directory named here", Exit: ExitFailed},
 
 		WALGap:      {Summary: "a WAL segment is missing from the archive", Hint: "recover to a point before the gap, or take a new base backup now", Exit: ExitIntegrity},
 		WALConflict: {Summary: "archive holds a different segment under this name", Hint: "two servers archive to one place: find the other one before anything else", Exit: ExitRefused},
