@@ -162,8 +162,11 @@ func (c *coordinator) recover(ctx workflow.Context) (api.RecoverResult, error) {
 // canWait says whether a record that could not be made may be missing: a
 // recovery does not stand still because the store of its ledger is lost, too.
 func canWait(err error) bool {
-	kind := fault.KindOf(temporalfault.FromTemporal(err))
-	return err == nil || kind == fault.StorageUnavailable || kind == fault.StorageDenied || kind == fault.StorageMissing
+	switch fault.KindOf(temporalfault.FromTemporal(err)) {
+	case fault.StorageUnavailable, fault.StorageDenied, fault.StorageMissing, fault.StepTimeout:
+		return true
+	}
+	return err == nil
 }
 
 // remark adds what people should know to the progress.

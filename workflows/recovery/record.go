@@ -49,7 +49,7 @@ func (c *coordinator) notice(ctx workflow.Context, text string) {
 func (c *coordinator) recordPoints(ctx workflow.Context) error {
 	var activities *records.Activities
 	var recorded records.PointsResult
-	err := c.Do(ctx, run.Step{ID: "record-recovery-point", Title: "record the recovery point", Class: run.Quick}, activities.RecordPoints,
+	err := c.Do(ctx, run.Step{ID: "record-recovery-point", Title: "record the recovery point", Class: run.Brief}, activities.RecordPoints,
 		records.PointsInput{System: c.system, Run: c.Progress.ID + "@" + c.Progress.RunID, Points: c.points()}, &recorded, nil)
 	c.proofs = map[string]string{}
 	for _, point := range recorded.Points {
