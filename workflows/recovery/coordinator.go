@@ -8,7 +8,6 @@ import (
 
 	"github.com/frende/lifeboat/activities/records"
 	"github.com/frende/lifeboat/internal/fault"
-	"github.com/frende/lifeboat/internal/fault/temporalfault"
 	"github.com/frende/lifeboat/internal/plan"
 	"github.com/frende/lifeboat/internal/report"
 	"github.com/frende/lifeboat/internal/system"
@@ -117,7 +116,7 @@ func (c *coordinator) recover(ctx workflow.Context) (api.RecoverResult, error) {
 	if err := c.openGate(ctx, api.GateReady, everyChild); err != nil {
 		return api.RecoverResult{}, err
 	}
-	if err := c.recordPoints(ctx); !canWait(err) {
+	if err := c.recordPoints(ctx); err != nil {
 		return api.RecoverResult{}, err
 	}
 
@@ -157,16 +156,6 @@ func (c *coordinator) recover(ctx workflow.Context) (api.RecoverResult, error) {
 		c.remark(ctx, "the first backup of the new timeline was not started, start one: "+run.Reason(err))
 	}
 	return result, nil
-}
-
-// canWait says whether a record that could not be made may be missing: a
-// recovery does not stand still because the store of its ledger is lost, too.
-func canWait(err error) bool {
-	switch fault.KindOf(temporalfault.FromTemporal(err)) {
-	case fault.StorageUnavailable, fault.StorageDenied, fault.StorageMissing, fault.StepTimeout:
-		return true
-	}
-	return err == nil
 }
 
 // remark adds what people should know to the progress.
