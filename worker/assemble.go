@@ -104,22 +104,24 @@ func filer(parts *assembly.Assembly, host string) func(ctx context.Context, s sy
 }
 
 // prover finds the proof level of a backup on the ledger.
-func prover(parts *assembly.Assembly, host string) func(ctx context.Context, s system.System, key string) (string, error) {
-	return func(ctx context.Context, s system.System, key string) (string, error) {
+func prover(parts *assembly.Assembly, host string) func(ctx context.Context, s system.System, key string) (records.Proof, error) {
+	return func(ctx context.Context, s system.System, key string) (records.Proof, error) {
 		opened, err := parts.Ledger(ctx, s, host)
 		if err != nil {
-			return "", err
+			return records.Proof{}, err
 		}
-		entry, err := opened.Find(ctx, records.KindBackup, key)
+		found, err := opened.Find(ctx, records.KindBackup, key)
+		proof := records.Proof{Unreadable: found.Unreadable}
 		if fault.Has(err, fault.RunUnknown) {
-			return "", nil
+			return proof, nil
 		}
 		if err != nil {
-			return "", err
+			return proof, err
 		}
 		var made api.BackupMade
-		err = entry.Decode(&made)
-		return made.Proof, err
+		err = found.Decode(&made)
+		proof.Level = made.Proof
+		return proof, err
 	}
 }
 

@@ -53,6 +53,17 @@ func TestOperatorsDecideWhatARecoveryDoesToALivingSystem(t *testing.T) {
 		h.lifeboat(t, "watch", "by-hand").ended(t, fault.Aborted, "frende")
 		require.Equal(t, before, h.look(t))
 	})
+	t.Run("a recovery of another part would restart the services of the first, and is refused", func(t *testing.T) {
+		h.start(t, "recover/frende/database", api.RecoverDatabase, api.Queue, struct{}{})
+		h.waits(t, "recover/frende/database")
+		first := h.look(t)
+		h.lifeboat(t, "recover", "cache", "sessions", "--yes-destroy", "frende").ended(t, fault.RecoveryRunning, "cache/sessions", "temporal workflow describe -w hold/frende")
+		h.lifeboat(t, "recover", "files", "--yes-destroy", "frende").ended(t, fault.RecoveryRunning, "files/uploads")
+		require.Equal(t, first, h.look(t), "nothing was touched")
+		h.lifeboat(t, "abort", "recover/frende/database").done(t)
+		h.lifeboat(t, "watch", "recover/frende/database").ended(t, fault.Aborted)
+		require.Equal(t, before, h.look(t))
+	})
 	for what, end := range map[string]func(id string) error{
 		"cancelled": func(id string) error { return h.client.CancelWorkflow(t.Context(), id, "") },
 		"terminated": func(id string) error {

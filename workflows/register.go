@@ -34,6 +34,7 @@ func Register(registry Registry) {
 		{api.RestoreDatabase, recovery.Database},
 		{api.RestoreCache, recovery.Cache},
 		{api.RestoreFiles, recovery.Files},
+		{api.HoldSystem, recovery.Hold},
 		{api.ReplicateStore, replicate.Store},
 	} {
 		registry.RegisterWorkflowWithOptions(w.definition, workflow.RegisterOptions{Name: w.name})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/postgres"
+	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/internal/target"
 	"github.com/frende/lifeboat/internal/temporal"
 	"github.com/frende/lifeboat/internal/wal"
@@ -81,14 +82,24 @@ func (j *job) cutOver(ctx context.Context, archive *wal.Archive, in CutOverInput
 	if _, err := postgres.LowerFence(ctx, in.Place.fence()); err != nil {
 		return CutOverResult{}, err
 	}
-	if _, err := j.deps.Services.Start(ctx, service); err != nil {
-		return CutOverResult{}, err
-	}
-	facts, err := postgres.AwaitReplayed(ctx, j.login, in.LSN, startTime)
+	return result, j.open(ctx, service, in)
+}
+
+// open starts the service, and sees the restored server answer. A service that
+// starts another one, with what was to be replaced, is stopped again.
+func (j *job) open(ctx context.Context, service system.Service, in CutOverInput) error {
+	started, err := j.deps.Services.Start(ctx, service)
 	if err != nil {
-		return CutOverResult{}, err
+		return err
 	}
-	return result, facts.CheckSystem(in.Facts.SystemID, j.login.String())
+	restored := postgres.Restored{SystemID: in.Facts.SystemID, DataDir: in.Place.Live, Timeline: in.Timeline}
+	err = postgres.AwaitReplayed(ctx, j.login, restored, in.LSN, startTime)
+	if started && fault.Has(err, fault.WrongServer) {
+		if _, stopErr := j.deps.Services.Stop(ctx, service); stopErr != nil {
+			return errors.Join(err, stopErr)
+		}
+	}
+	return err
 }
 
 func (r *CutOverResult) keep(moved target.Swapped) {
@@ -191,19 +202,20 @@ func (a *Activities) Promote(ctx context.Context, in PromoteInput) (PromoteResul
 	}
 	stop := temporal.Heartbeats(ctx, func() any { return Progress{} })
 	defer stop()
-	promoted, err := j.promote(ctx, in.Place)
+	promoted, err := j.promote(ctx, in)
 	if err != nil {
 		return PromoteResult{}, errors.Join(err, held.Close())
 	}
 	return PromoteResult{Timeline: promoted.Timeline, LSN: promoted.LSN}, held.Release()
 }
 
-func (j *job) promote(ctx context.Context, place Place) (postgres.Promoted, error) {
+func (j *job) promote(ctx context.Context, in PromoteInput) (postgres.Promoted, error) {
+	place := in.Place
 	control, err := postgres.ReadControl(ctx, place.BinDir, place.Live)
 	if err != nil {
 		return postgres.Promoted{}, err
 	}
-	promoted, err := postgres.Promote(ctx, j.login, control.SystemID)
+	promoted, err := postgres.Promote(ctx, j.login, postgres.Restored{SystemID: control.SystemID, DataDir: place.Live, Timeline: in.Timeline})
 	if err != nil {
 		return postgres.Promoted{}, err
 	}

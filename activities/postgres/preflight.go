@@ -139,7 +139,7 @@ func (j *job) look(ctx context.Context, place Place, systemID string) (Live, err
 		if err := server.Facts().CheckSystem(systemID, server.String()); err != nil {
 			return "", err
 		}
-		if !sameDir(server.Facts().DataDir, place.Live) {
+		if !postgres.SameDir(server.Facts().DataDir, place.Live) {
 			return "", fault.Newf(fault.ConfigInvalid, "look at", server.String(), "its data directory is %s, data_dir says %s", server.Facts().DataDir, place.Live).
 				WithHint("correct connection or data_dir of database %s in lifeboat.yaml", j.database.Name)
 		}
@@ -163,16 +163,6 @@ func foreignVersion(place Place, cause error) error {
 	}
 	return fault.Newf(fault.VersionMismatch, "look at", place.Live, "it holds a cluster of PostgreSQL %d", major).
 		WithHint("check data_dir: the backup is of another major version than what lies there")
-}
-
-// sameDir says whether two paths lead to one directory.
-func sameDir(a, b string) bool {
-	resolvedA, errA := filepath.EvalSymlinks(a)
-	resolvedB, errB := filepath.EvalSymlinks(b)
-	if errA != nil || errB != nil {
-		return filepath.Clean(a) == filepath.Clean(b)
-	}
-	return resolvedA == resolvedB
 }
 
 // pin finds the contiguous WAL from the backup on, and refuses when it does not

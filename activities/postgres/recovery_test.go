@@ -57,11 +57,11 @@ func (h *house) fence(t *testing.T, p *prepared) (activities.FenceResult, activi
 
 func (h *house) cutOver(t *testing.T, p *prepared) (activities.CutOverResult, activities.PromoteResult) {
 	t.Helper()
-	in := activities.CutOverInput{Ref: p.ref, Place: p.found.Place, Facts: p.found.Facts, LSN: p.replayed.LSN}
+	in := activities.CutOverInput{Ref: p.ref, Place: p.found.Place, Facts: p.found.Facts, LSN: p.replayed.LSN, Timeline: p.replayed.Timeline}
 	cut := must(t, h.activities.CutOver, in)
 	require.Equal(t, cut, must(t, h.activities.CutOver, in), "a second attempt finds it done")
-	promoted := must(t, h.activities.Promote, activities.PromoteInput{Ref: p.ref, Place: p.found.Place})
-	again := must(t, h.activities.Promote, activities.PromoteInput{Ref: p.ref, Place: p.found.Place})
+	promoted := must(t, h.activities.Promote, activities.PromoteInput{Ref: p.ref, Place: p.found.Place, Timeline: p.replayed.Timeline})
+	again := must(t, h.activities.Promote, activities.PromoteInput{Ref: p.ref, Place: p.found.Place, Timeline: p.replayed.Timeline})
 	require.Equal(t, promoted.Timeline, again.Timeline)
 	return cut, promoted
 }

@@ -258,9 +258,10 @@ type CheckResult struct {
 // CutOverInput puts the staged directories in place of the live ones and starts the service.
 type CutOverInput struct {
 	Ref
-	Place Place        `json:"place"`
-	Facts Facts        `json:"facts"`
-	LSN   postgres.LSN `json:"lsn"` // replayed by ReplayFinal; the started server must have it
+	Place    Place        `json:"place"`
+	Facts    Facts        `json:"facts"`
+	LSN      postgres.LSN `json:"lsn"`      // replayed by ReplayFinal; the started server must have it
+	Timeline uint32       `json:"timeline"` // it was replayed on; a primary on it is not the restored server
 }
 
 // CutOverResult says where the old directories are kept for undo.
@@ -272,7 +273,8 @@ type CutOverResult struct {
 // PromoteInput makes the server at the target a primary.
 type PromoteInput struct {
 	Ref
-	Place Place `json:"place"`
+	Place    Place  `json:"place"`
+	Timeline uint32 `json:"timeline"` // it was replayed on, and must leave
 }
 
 // PromoteResult is the timeline that the server now writes.

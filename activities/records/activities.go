@@ -3,6 +3,7 @@ package records
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"go.temporal.io/sdk/activity"
 	"go.uber.org/zap"
@@ -27,11 +28,20 @@ type Record struct {
 	Body    any
 }
 
+// Proof is what the ledger says of a backup.
+type Proof struct {
+	Level      string  // the newest; "" for none
+	Unreadable []error // records that could have said more
+}
+
+// mostNotes bounds what a step tells of a ledger that is damaged all over.
+const mostNotes = 5
+
 // Deps are what the activities need of their host.
 type Deps struct {
 	Load     func() (system.System, error) // reads the worker's configuration anew
 	File     func(ctx context.Context, s system.System, r Record) error
-	Proof    func(ctx context.Context, s system.System, key string) (string, error) // highest level on the ledger; "" for none
+	Proof    func(ctx context.Context, s system.System, key string) (Proof, error)
 	Attempts func(ctx context.Context, workflows []Execution) (map[StepID]Attempts, error)
 	Logger   *zap.Logger
 }
@@ -64,16 +74,32 @@ func (a *Activities) Notice(ctx context.Context, in NoticeInput) error {
 }
 
 // RecordPoints puts the recovery point of a run on the ledger, with the proof
-// level that each backup has there, and returns the points as recorded.
+// level that each backup has there, and returns the points as recorded. A level
+// that can't be read is not claimed, and the result says why.
 func (a *Activities) RecordPoints(ctx context.Context, in PointsInput) (PointsResult, error) {
-	for i := range in.Points {
-		level, err := a.deps.Proof(ctx, in.System, in.Points[i].Backup)
-		if err != nil {
-			return PointsResult{}, err
+	var notes []string
+	note := func(err error) {
+		if text := err.Error(); !slices.Contains(notes, text) {
+			notes = append(notes, text)
 		}
-		in.Points[i].Proof = level
 	}
-	return PointsResult{Points: in.Points}, a.file(ctx, in.System, KindPoint, in.Run, in.Points)
+	for i := range in.Points {
+		proof, err := a.deps.Proof(ctx, in.System, in.Points[i].Backup)
+		if ctx.Err() != nil {
+			return PointsResult{}, ctx.Err()
+		}
+		if err != nil {
+			note(err)
+		}
+		for _, unreadable := range proof.Unreadable {
+			note(unreadable)
+		}
+		in.Points[i].Proof = proof.Level
+	}
+	if more := len(notes) - mostNotes; more > 0 {
+		notes = append(notes[:mostNotes], fmt.Sprintf("and %d more", more))
+	}
+	return PointsResult{Points: in.Points, Notes: notes}, a.file(ctx, in.System, KindPoint, in.Run, in.Points)
 }
 
 // RecordBackup puts a backup that was made and read back on the ledger.

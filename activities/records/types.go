@@ -35,6 +35,7 @@ type PointsInput struct {
 // PointsResult is the recovery point with what the ledger knows of the backups.
 type PointsResult struct {
 	Points []report.Point `json:"points"`
+	Notes  []string       `json:"notes,omitempty"` // what of the ledger could not be read
 }
 
 // ReportInput is the record of a run that ended.

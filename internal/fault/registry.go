@@ -50,6 +50,7 @@ const (
 	ServerFailed      Kind = "ServerFailed"
 	ForeignCluster    Kind = "ForeignCluster"
 	VersionMismatch   Kind = "VersionMismatch"
+	WrongServer       Kind = "WrongServer"
 
 	WALGap      Kind = "WALGap"
 	WALConflict Kind = "WALConflict"
@@ -71,6 +72,7 @@ const (
 	Unapproved          Kind = "Unapproved"
 	RecoveryRunning     Kind = "RecoveryRunning"
 	RunUnknown          Kind = "RunUnknown"
+	StepTimeout         Kind = "StepTimeout"
 	TemporalUnavailable Kind = "TemporalUnavailable"
 	Unsupported         Kind = "Unsupported"
 )
@@ -125,6 +127,8 @@ func definitions() map[Kind]Definition {
 		ForeignCluster:    {Summary: "belongs to another cluster", Hint: "the system identifiers differ: check host, port and data directory before anything is overwritten", Exit: ExitRefused},
 		VersionMismatch:   {Summary: "major versions differ", Hint: "install the server version that the backup was taken from", Exit: ExitRefused},
 
+		WrongServer: {Summary: "it is not the server that was restored", Hint: "it may serve old data: stop it, and let the service start the server in the directory named here", Exit: ExitFailed},
+
 		WALGap:      {Summary: "a WAL segment is missing from the archive", Hint: "recover to a point before the gap, or take a new base backup now", Exit: ExitIntegrity},
 		WALConflict: {Summary: "archive holds a different segment under this name", Hint: "two servers archive to one place: find the other one before anything else", Exit: ExitRefused},
 		WALHeld:     {Summary: "this data directory may not archive here", Hint: "it is a copy, or its recovery has not been cut over; set another cluster name or turn archiving off", Exit: ExitRefused},
@@ -145,6 +149,7 @@ func definitions() map[Kind]Definition {
 		Unapproved:          {Summary: "a component went on without an approval", Hint: "look at the steps of its run before anything else: its data may have been replaced; then find out who can signal workflows", Exit: ExitFailed},
 		RecoveryRunning:     {Summary: "a recovery of this component is already running", Hint: "watch it with: lifeboat watch, or abort it first", Exit: ExitRefused},
 		RunUnknown:          {Summary: "no such run", Hint: "list the runs in the Temporal Web UI or with: temporal workflow list", Exit: ExitNotFound},
+		StepTimeout:         {Summary: "step did not end in its time, or its worker was lost", Hint: "see that the worker runs, and in its log which server the step waited for", Retryable: true, Exit: ExitUnavailable},
 		TemporalUnavailable: {Summary: "Temporal can't be reached", Hint: "check TEMPORAL_ADDRESS and that the server runs", Retryable: true, Exit: ExitUnavailable},
 		Unsupported:         {Summary: "not supported", Hint: "see docs/ARCHITECTURE.md for what is", Exit: ExitUsage},
 	}

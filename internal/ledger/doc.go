@@ -16,6 +16,7 @@
 //   - Verify names the first object at which a chain is broken. Records cut off
 //     the end are seen against a Head that someone kept; each Ledger keeps the
 //     last one it saw.
+//   - Find steps over records that can't be read, and tells which.
 //   - Append needs no whole chain: a damaged ledger is for Verify to report and
 //     never stops a recovery from being recorded.
 package ledger

@@ -269,6 +269,32 @@ func TestDamagedLedgerTakesNewRecords(t *testing.T) {
 	require.Equal(t, []int{1, 4}, []int{bad, good})
 }
 
+func TestUnreadableRecordsKeepNobodyFromTheOthers(t *testing.T) {
+	s := mem.New("memory")
+	l := open(t, s, nil)
+	_, err := l.Append(t.Context(), ledger.Record{Kind: "backup", Subject: "database-backups/x", Body: "L1"})
+	require.NoError(t, err)
+	fill(t, l, 20)
+	replace(t, s, object("host-a", 19), []byte("damaged"))
+	replace(t, s, object("zzz", 1), []byte("planted"))
+	found, err := open(t, s, nil).Find(t.Context(), "backup", "database-backups/x")
+	require.NoError(t, err)
+	require.Equal(t, `"L1"`, string(found.Body))
+	require.Len(t, found.Unreadable, 2, "and none is kept quiet")
+	require.ErrorContains(t, found.Unreadable[0], object("host-a", 19))
+	require.ErrorContains(t, found.Unreadable[1], object("zzz", 1))
+
+	found, err = open(t, s, nil).Find(t.Context(), "backup", "database-backups/y")
+	require.Equal(t, fault.IntegrityError, fault.KindOf(err), "what can't be read may have been it: %v", err)
+	require.Len(t, found.Unreadable, 2)
+
+	// A store that fails is no damaged record: nothing is concluded from it.
+	broken := faulty.New(t, s)
+	broken.Queue(faulty.Fault{Op: faulty.Get, Key: object("host-a", 12), Err: fault.New(fault.StorageUnavailable, "get", object("host-a", 12), nil)})
+	_, err = open(t, broken, nil).Find(t.Context(), "backup", "database-backups/x")
+	require.Equal(t, fault.StorageUnavailable, fault.KindOf(err), "%v", err)
+}
+
 func TestUnsignedRecordIsNotBelieved(t *testing.T) {
 	s := mem.New("memory")
 	_, err := open(t, s, func(c *ledger.Config) { c.Keys = nil }).Append(t.Context(), ledger.Record{Kind: "run", Subject: "forged", Body: 1})

@@ -55,46 +55,76 @@ func (l *Ledger) Read(ctx context.Context, f Filter) iter.Seq2[Entry, error] {
 	}
 }
 
+// Found is a record, and those that had to be stepped over to find it.
+type Found struct {
+	Entry
+	Unreadable []error // each names its object; any of them may have been a newer one
+}
+
 // Find gives the newest record of a kind on a subject, of any writer; either
-// may be "". RunUnknown when there is none.
-func (l *Ledger) Find(ctx context.Context, kind, subject string) (Entry, error) {
+// may be "". A record that can't be read keeps nobody from the others: it is
+// stepped over and told. RunUnknown when there is none, and no unreadable one
+// that could have been it.
+func (l *Ledger) Find(ctx context.Context, kind, subject string) (Found, error) {
 	filter := Filter{Kind: kind, Subject: subject}
 	writers, err := l.writers(ctx, filter)
 	if err != nil {
-		return Entry{}, err
+		return Found{}, err
 	}
-	var newest Entry
+	var newest Found
 	for _, writer := range writers {
 		found, err := l.last(ctx, writer, filter)
+		newest.Unreadable = append(newest.Unreadable, found.Unreadable...)
 		if err != nil {
-			return Entry{}, err
+			return newest, err
 		}
 		if found.Sequence > 0 && (newest.Sequence == 0 || found.Time.After(newest.Time)) {
-			newest = found
+			newest.Entry = found.Entry
 		}
 	}
-	if newest.Sequence == 0 {
-		return Entry{}, fault.Newf(fault.RunUnknown, "find in ledger", subject, "no record of kind %q", kind)
+	switch {
+	case newest.Sequence > 0:
+		return newest, nil
+	case len(newest.Unreadable) > 0:
+		return newest, newest.Unreadable[0]
+	default:
+		return newest, fault.Newf(fault.RunUnknown, "find in ledger", subject, "no record of kind %q", kind)
 	}
-	return newest, nil
 }
 
 // last reads a chain from its end until a record is wanted.
-func (l *Ledger) last(ctx context.Context, writer string, f Filter) (Entry, error) {
+func (l *Ledger) last(ctx context.Context, writer string, f Filter) (Found, error) {
+	var found Found
 	numbers, err := l.numbers(ctx, writer, store.ListOptions{})
 	if err != nil {
-		return Entry{}, err
+		return found, err
 	}
 	for end := len(numbers); end > 0; {
 		batch := numbers[max(0, end-batchSize):end]
 		end -= len(batch)
 		for _, got := range slices.Backward(l.batch(ctx, writer, batch, f)) {
-			if got.wanted {
-				return got.entry, got.err
+			switch {
+			case !got.wanted:
+			case got.err == nil:
+				found.Entry = got.entry
+				return found, nil
+			case ofStore(got.err):
+				return found, got.err
+			default:
+				found.Unreadable = append(found.Unreadable, got.err)
 			}
 		}
 	}
-	return Entry{}, nil
+	return found, nil
+}
+
+// ofStore says whether an error says nothing of the record: all others would fail, too.
+func ofStore(err error) bool {
+	switch fault.KindOf(err) {
+	case fault.StorageUnavailable, fault.StorageDenied, fault.StorageMissing, "":
+		return true
+	}
+	return false
 }
 
 // result is a record as read, or why it could not be.

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"path/filepath"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -18,18 +19,57 @@ type Promoted struct {
 	LSN      LSN // after the checkpoint that ended the recovery
 }
 
-// Promote makes a standby that has replayed all it should a primary, waits for
-// a checkpoint on the new timeline, has its first segment archived, and removes
-// the recovery settings that Handover left. A server that is a primary already is only tidied up, so it may
-// be called again. It fails with ForeignCluster when the server has another
-// system identifier, and with ServerFailed when it does not leave recovery.
-func Promote(ctx context.Context, login Login, systemID string) (Promoted, error) {
+// Restored says which server a recovery put in place. The one it replaced has
+// the same system identifier, so more than that is asked of who answers.
+type Restored struct {
+	SystemID string
+	DataDir  string // where it was swapped in
+	Timeline uint32 // that it was replayed on; as a primary it writes a later one
+}
+
+// check fails with ForeignCluster when another cluster answers, and with
+// WrongServer when the same cluster does from another directory, or without
+// having been restored: it may serve old data.
+func (r Restored) check(f Facts, subject string) error {
+	const op = "look for the restored server at"
+	if err := f.CheckSystem(r.SystemID, subject); err != nil {
+		return err
+	}
+	if !SameDir(f.DataDir, r.DataDir) {
+		return fault.Newf(fault.WrongServer, op, subject, "it runs in %s, what was restored lies in %s", f.DataDir, r.DataDir).
+			WithHint("it serves other data: stop it, and have the database's service start the server in %s", r.DataDir)
+	}
+	if !f.InRecovery && f.Timeline <= r.Timeline {
+		return fault.Newf(fault.WrongServer, op, subject, "it is a primary on timeline %d and was never promoted from timeline %d", f.Timeline, r.Timeline).
+			WithHint("it is not what was restored: look at what lies in %s, and at what removed standby.signal there", r.DataDir)
+	}
+	return nil
+}
+
+// SameDir says whether two paths lead to one directory.
+func SameDir(a, b string) bool {
+	resolvedA, errA := filepath.EvalSymlinks(a)
+	resolvedB, errB := filepath.EvalSymlinks(b)
+	if errA != nil || errB != nil {
+		return filepath.Clean(a) == filepath.Clean(b)
+	}
+	return resolvedA == resolvedB
+}
+
+// Promote makes the restored standby, which has replayed all it should, a
+// primary, waits for a checkpoint on the new timeline, has its first segment
+// archived, and removes the recovery settings that Handover left. One that was
+// promoted already is only tidied up, so it may be called again. It fails with
+// ForeignCluster or WrongServer, before it changes anything, when another server
+// answers, and with ServerFailed when it does not leave recovery or its timeline
+// did not rise.
+func Promote(ctx context.Context, login Login, restored Restored) (Promoted, error) {
 	server, err := Connect(ctx, login)
 	if err != nil {
 		return Promoted{}, err
 	}
 	defer server.Close(ctx)
-	if err := server.facts.CheckSystem(systemID, server.String()); err != nil {
+	if err := restored.check(server.facts, server.String()); err != nil {
 		return Promoted{}, err
 	}
 	if server.facts.InRecovery {
@@ -68,6 +108,9 @@ func Promote(ctx context.Context, login Login, systemID string) (Promoted, error
 	if p.Timeline, err = value[uint32](ctx, server, "SELECT timeline_id FROM pg_control_checkpoint()"); err != nil {
 		return Promoted{}, err
 	}
+	if p.Timeline <= restored.Timeline {
+		return Promoted{}, fault.Newf(fault.ServerFailed, "promote", server.String(), "it writes timeline %d, and was restored on timeline %d", p.Timeline, restored.Timeline)
+	}
 	position, err := value[string](ctx, server, "SELECT pg_current_wal_insert_lsn()::text")
 	if err != nil {
 		return Promoted{}, err
@@ -100,10 +143,11 @@ func AwaitServer(ctx context.Context, login Login, within time.Duration) (Facts,
 	}
 }
 
-// AwaitReplayed waits until a standby that was started by its own service has
-// replayed to lsn again: a restart takes up an older position. It fails with
-// WALShort when that does not happen within the time, and never promotes.
-func AwaitReplayed(ctx context.Context, login Login, lsn LSN, within time.Duration) (Facts, error) {
+// AwaitReplayed waits until the restored standby, started by its own service, has
+// replayed to lsn again: a restart takes up an older position. One that has been
+// promoted meanwhile is there. It fails as Promote does when another server
+// answers, with WALShort when that does not happen within the time, and never promotes.
+func AwaitReplayed(ctx context.Context, login Login, restored Restored, lsn LSN, within time.Duration) error {
 	limited, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	poll := time.NewTicker(pollTime)
@@ -111,17 +155,20 @@ func AwaitReplayed(ctx context.Context, login Login, lsn LSN, within time.Durati
 	for {
 		facts, err := AwaitServer(limited, login, within)
 		if err != nil {
-			return Facts{}, err
+			return err
+		}
+		if err := restored.check(facts, login.String()); err != nil {
+			return err
 		}
 		if !facts.InRecovery || facts.LSN >= lsn {
-			return facts, nil
+			return nil
 		}
 		select {
 		case <-limited.Done():
 			if ctx.Err() != nil { // ends limited too: only the caller's end is told
-				return Facts{}, ctx.Err()
+				return ctx.Err()
 			}
-			return Facts{}, fault.Newf(fault.WALShort, "start", login.String(), "it replayed to %s, and had been at %s before", facts.LSN, lsn)
+			return fault.Newf(fault.WALShort, "start", login.String(), "it replayed to %s, and had been at %s before", facts.LSN, lsn)
 		case <-poll.C:
 		}
 	}

@@ -123,10 +123,11 @@ func TestReplayGoesOnAfterRepinAndSalvageAndPromotes(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, facts.InRecovery)
 
-	promoted, err := postgres.Promote(t.Context(), c.login, result.SystemID)
+	restored := postgres.Restored{SystemID: result.SystemID, DataDir: c.DataDir, Timeline: result.Timeline}
+	promoted, err := postgres.Promote(t.Context(), c.login, restored)
 	require.NoError(t, err)
 	require.Equal(t, result.Timeline+1, promoted.Timeline)
-	again, err := postgres.Promote(t.Context(), c.login, result.SystemID)
+	again, err := postgres.Promote(t.Context(), c.login, restored)
 	require.NoError(t, err)
 	require.Equal(t, promoted.Timeline, again.Timeline)
 	c.exec(t, "INSERT INTO t VALUES (4)")

@@ -12,7 +12,8 @@ import (
 )
 
 // FaultInterceptor returns the worker interceptor through which every activity
-// runs: it logs the attempt's end and carries faults across, by type, with their hint.
+// runs: it tells Temporal that the attempt lives, logs its end and carries
+// faults across, by type, with their hint.
 func FaultInterceptor(logger *zap.Logger) interceptor.WorkerInterceptor {
 	return &faultInterceptor{logger: logger}
 }
@@ -23,7 +24,7 @@ type faultInterceptor struct {
 }
 
 func (f *faultInterceptor) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
-	wrapped := &faultInbound{logger: f.logger}
+	wrapped := &faultInbound{logger: f.logger, pulse: &pulse{}}
 	wrapped.Next = next
 	return wrapped
 }
@@ -31,10 +32,19 @@ func (f *faultInterceptor) InterceptActivity(_ context.Context, next interceptor
 type faultInbound struct {
 	interceptor.ActivityInboundInterceptorBase
 	logger *zap.Logger
+	pulse  *pulse
+}
+
+// Init puts the pulse between the activity and Temporal.
+func (f *faultInbound) Init(outbound interceptor.ActivityOutboundInterceptor) error {
+	f.pulse.Next = outbound
+	return f.Next.Init(f.pulse)
 }
 
 func (f *faultInbound) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
+	stop := f.pulse.keep(ctx)
 	result, err := f.Next.ExecuteActivity(ctx, in)
+	stop()
 	info := activity.GetInfo(ctx)
 	fields := []zap.Field{
 		zap.String("workflow", info.WorkflowExecution.ID),

@@ -103,6 +103,10 @@ func (v *Vault) Store() store.Store { return v.cfg.Store }
 // Replica is the store that is read when the primary fails, or nil.
 func (v *Vault) Replica() store.Store { return v.cfg.Replica }
 
+// TellFallback tells of an object that is found in another store than the first,
+// by someone who lists the stores himself.
+func (v *Vault) TellFallback(f Fallback) { v.cfg.OnFallback(f) }
+
 // WithStores is the same vault over other stores: it shares the keys, the
 // budget and the rate, and nothing it knows of the stores.
 func (v *Vault) WithStores(primary, replica store.Store) *Vault {

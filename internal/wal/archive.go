@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"regexp"
-	"slices"
 	"strconv"
 	"time"
 
@@ -106,20 +105,4 @@ func (a *Archive) list(ctx context.Context, prefix string, o store.ListOptions) 
 		return nil, err
 	}
 	return fromReplica, nil
-}
-
-// listBoth gives what lies in either store, in order; one of them must answer.
-func (a *Archive) listBoth(ctx context.Context, prefix string, o store.ListOptions) ([]store.Info, error) {
-	infos, err := listIn(ctx, a.cfg.Vault.Store(), prefix, o)
-	replica := a.cfg.Vault.Replica()
-	if replica == nil || ctx.Err() != nil {
-		return infos, err
-	}
-	others, second := listIn(ctx, replica, prefix, o)
-	if err != nil && second != nil {
-		return nil, err
-	}
-	infos = append(infos, others...)
-	slices.SortFunc(infos, byKey)
-	return slices.CompactFunc(infos, func(x, y store.Info) bool { return x.Key == y.Key }), nil
 }

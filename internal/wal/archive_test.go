@@ -27,12 +27,16 @@ const (
 	size   = 1 << 20 // bytes of a made-up segment
 )
 
-func makeVault(primary, replica store.Store) (*vault.Vault, error) {
+func makeVault(primary, replica store.Store, onFallback ...func(vault.Fallback)) (*vault.Vault, error) {
 	ring, err := keys.NewRing(keys.Config{Secrets: []keys.Secret{keys.NewSecret([]byte(strings.Repeat("ab", 32)))}})
 	if err != nil {
 		return nil, err
 	}
-	return vault.New(vault.Config{Store: primary, Replica: replica, Keys: ring, Budget: vault.NewBudget(256 << 20)})
+	c := vault.Config{Store: primary, Replica: replica, Keys: ring, Budget: vault.NewBudget(256 << 20)}
+	for _, one := range onFallback {
+		c.OnFallback = one
+	}
+	return vault.New(c)
 }
 
 func newVault(t *testing.T, primary, replica store.Store) *vault.Vault {
@@ -279,19 +283,6 @@ func TestHolesAreNamedAtEachPosition(t *testing.T) {
 		kindIs(t, fault.WALGap, err)
 		require.ErrorContains(t, err, objectOf(name(1, missing)))
 	}
-}
-
-func TestReplicaFillsWhatThePrimaryLost(t *testing.T) {
-	primary, replica := mem.New("primary"), mem.New("replica")
-	dir := dataDir(t, system)
-	push(t, newArchive(t, primary, nil), dir, 1, 3, 4, 5, 6)
-	copyAll(t, primary, replica)
-	require.NoError(t, primary.Delete(t.Context(), objectOf(name(1, 4)), ""))
-	a := newArchive(t, primary, replica)
-	pin, err := a.Pin(t.Context(), from(1, 3))
-	require.NoError(t, err)
-	require.Equal(t, name(1, 6), pin.End)
-	require.NoError(t, a.Fetch(t.Context(), pin, name(1, 4), filepath.Join(t.TempDir(), "x")))
 }
 
 func copyAll(t *testing.T, source, target store.Store) {

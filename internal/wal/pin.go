@@ -156,23 +156,18 @@ func create(path string, mode os.FileMode) (*os.File, error) {
 	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 }
 
-// Pin finds the WAL from a point, the start of a base backup, to the end of the
-// archive, along the newest timeline that was forked off behind the point. A
-// segment that is missing although later ones are there, no WAL at all, and a
+// Pin finds the WAL from a point, the start of a base backup, to the end of what
+// primary and replica hold together, along the newest timeline that was forked
+// off behind the point. What only the replica holds of it is told as a fallback.
+// A segment that is missing although later ones are there, no WAL at all, and a
 // timeline without its history are a WALGap that names the file.
 func (a *Archive) Pin(ctx context.Context, from Point) (Pin, error) {
 	from, err := from.checked("pin WAL")
 	if err != nil {
 		return Pin{}, err
 	}
-	pin, err := a.pinBy(ctx, a.list, from)
-	if fault.Has(err, fault.WALGap) && a.cfg.Vault.Replica() != nil {
-		return a.pinBy(ctx, a.listBoth, from) // the replica may have what the primary lost
-	}
-	return pin, err
-}
-
-func (a *Archive) pinBy(ctx context.Context, list listing, from Point) (Pin, error) {
+	both := a.both()
+	list := both.list
 	timelines, err := a.timelines(ctx, list, from.SystemID)
 	if err != nil {
 		return Pin{}, err
@@ -210,6 +205,7 @@ func (a *Archive) pinBy(ctx context.Context, list listing, from Point) (Pin, err
 	last := pin.at(next - 1)
 	pin.End, pin.Timeline = last.Name(from.SegmentSize), last.Timeline
 	pin.History = slices.DeleteFunc(way, func(b Branch) bool { return b.Timeline > last.Timeline })
+	both.tell(pin, start.Number, last.Number)
 	return pin, nil
 }
 

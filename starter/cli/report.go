@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -40,12 +41,15 @@ func (a *app) tellRun(ctx context.Context, id string, markdown bool) error {
 	if err != nil {
 		return err
 	}
-	entry, err := records.Find(ctx, kindRun, id)
+	found, err := records.Find(ctx, kindRun, id)
 	if err != nil {
 		return err
 	}
+	for _, unreadable := range found.Unreadable {
+		fmt.Fprintf(a.Stderr, "lifeboat: a record was stepped over, and may be a newer one of this run: %v\n", unreadable)
+	}
 	var run report.Run
-	if err := entry.Decode(&run); err != nil {
+	if err := found.Decode(&run); err != nil {
 		return err
 	}
 	switch {

@@ -33,6 +33,9 @@ const (
 	RestoreFiles    = "RestoreFiles" // file sets and configuration sets
 )
 
+// HoldSystem is the type of the child through which a recovery keeps all others off its system.
+const HoldSystem = "HoldSystem"
+
 // Queries and updates.
 const (
 	QueryProgress = "progress" // → Progress
@@ -61,6 +64,9 @@ func ComponentRecoveryID(system, target, kind, name string) string {
 	}
 	return joined("recover", system, kind, name)
 }
+
+// HoldID is the fixed ID of the child that holds a system for one recovery.
+func HoldID(system string) string { return joined("hold", system) }
 
 // BackupID is the workflow ID of a backup that lifeboat starts at a moment.
 func BackupID(system, kind, name string, at time.Time) string {

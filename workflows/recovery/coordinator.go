@@ -8,7 +8,6 @@ import (
 
 	"github.com/frende/lifeboat/activities/records"
 	"github.com/frende/lifeboat/internal/fault"
-	"github.com/frende/lifeboat/internal/fault/temporalfault"
 	"github.com/frende/lifeboat/internal/plan"
 	"github.com/frende/lifeboat/internal/report"
 	"github.com/frende/lifeboat/internal/system"
@@ -51,6 +50,7 @@ type coordinator struct {
 	plan     plan.Plan
 	children []*child
 	clocks   *run.Clocks
+	letGo    func() error // ends the hold on the system
 
 	approval  *report.Approval  // set when the gate before production is open
 	abort     *report.Approval  // set when an operator called it off
@@ -66,7 +66,7 @@ func recoverKinds(ctx workflow.Context, in api.Input[api.RecoverInput], kinds []
 	if err != nil {
 		return api.RecoverResult{}, err
 	}
-	c := &coordinator{Run: r, kinds: kinds}
+	c := &coordinator{Run: r, kinds: kinds, letGo: func() error { return nil }}
 	if c.in, err = in.Checked(r.Progress.Workflow); err != nil {
 		return api.RecoverResult{}, run.Failure(err)
 	}
@@ -77,6 +77,9 @@ func recoverKinds(ctx workflow.Context, in api.Input[api.RecoverInput], kinds []
 	if err != nil {
 		err = c.giveUp(ctx, err)
 	}
+	if heldErr := c.letGo(); heldErr != nil {
+		workflow.GetLogger(ctx).Warn("the hold on the system ended otherwise", "error", heldErr)
+	}
 	disconnected, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
 	if waitErr := workflow.Await(disconnected, func() bool { return workflow.AllHandlersFinished(disconnected) }); waitErr != nil && err == nil {
@@ -86,11 +89,14 @@ func recoverKinds(ctx workflow.Context, in api.Input[api.RecoverInput], kinds []
 }
 
 func (c *coordinator) recover(ctx workflow.Context) (api.RecoverResult, error) {
-	// Step 1. What the system is, pinned for the whole run; and who is to be recovered.
+	// Step 1. What the system is, pinned for the whole run; who is to be recovered; and nobody else meanwhile.
 	if err := c.pin(ctx); err != nil {
 		return api.RecoverResult{}, err
 	}
 	if err := c.lay(); err != nil {
+		return api.RecoverResult{}, err
+	}
+	if err := c.hold(ctx); err != nil {
 		return api.RecoverResult{}, err
 	}
 	c.startClocks(ctx)
@@ -117,7 +123,7 @@ func (c *coordinator) recover(ctx workflow.Context) (api.RecoverResult, error) {
 	if err := c.openGate(ctx, api.GateReady, everyChild); err != nil {
 		return api.RecoverResult{}, err
 	}
-	if err := c.recordPoints(ctx); !canWait(err) {
+	if err := c.recordPoints(ctx); err != nil {
 		return api.RecoverResult{}, err
 	}
 
@@ -157,13 +163,6 @@ func (c *coordinator) recover(ctx workflow.Context) (api.RecoverResult, error) {
 		c.remark(ctx, "the first backup of the new timeline was not started, start one: "+run.Reason(err))
 	}
 	return result, nil
-}
-
-// canWait says whether a record that could not be made may be missing: a
-// recovery does not stand still because the store of its ledger is lost, too.
-func canWait(err error) bool {
-	kind := fault.KindOf(temporalfault.FromTemporal(err))
-	return err == nil || kind == fault.StorageUnavailable || kind == fault.StorageDenied || kind == fault.StorageMissing
 }
 
 // remark adds what people should know to the progress.

@@ -153,7 +153,7 @@ func (d *database) cutOver(ctx workflow.Context) error {
 	// Step 10. The new directories take the old ones' place.
 	var swapped postgres.CutOverResult
 	if err := d.Do(ctx, d.step("cut-over", "put the restored "+name+" in place and start it", run.Decisive), d.activities.CutOver,
-		postgres.CutOverInput{Ref: d.ref, Place: place, Facts: facts, LSN: d.replayed.LSN}, &swapped,
+		postgres.CutOverInput{Ref: d.ref, Place: place, Facts: facts, LSN: d.replayed.LSN, Timeline: d.replayed.Timeline}, &swapped,
 		func() string { return kept(strings.Join(swapped.Old, ", ")) }); err != nil {
 		return err
 	}
@@ -162,7 +162,7 @@ func (d *database) cutOver(ctx workflow.Context) error {
 	// Step 11. It becomes the primary, on a timeline of its own.
 	var promoted postgres.PromoteResult
 	if err := d.Do(ctx, d.step("promote", "promote "+name, run.Decisive), d.activities.Promote,
-		postgres.PromoteInput{Ref: d.ref, Place: place}, &promoted,
+		postgres.PromoteInput{Ref: d.ref, Place: place, Timeline: d.replayed.Timeline}, &promoted,
 		func() string { return fmt.Sprintf("timeline %d from %s", promoted.Timeline, promoted.LSN) }); err != nil {
 		return err
 	}

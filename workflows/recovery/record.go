@@ -2,6 +2,7 @@ package recovery
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"go.temporal.io/api/enums/v1"
@@ -45,17 +46,27 @@ func (c *coordinator) notice(ctx workflow.Context, text string) {
 }
 
 // recordPoints puts the recovery point and RPA of each component on the ledger
-// before anything is cut over, and before anybody looks at what came back.
+// before anything is cut over, and before anybody looks at what came back. A
+// recovery does not stand still because the ledger is damaged or its store lost,
+// too: whatever keeps the record from being made is told. It fails only when the
+// run is called off.
 func (c *coordinator) recordPoints(ctx workflow.Context) error {
 	var activities *records.Activities
 	var recorded records.PointsResult
-	err := c.Do(ctx, run.Step{ID: "record-recovery-point", Title: "record the recovery point", Class: run.Quick}, activities.RecordPoints,
-		records.PointsInput{System: c.system, Run: c.Progress.ID + "@" + c.Progress.RunID, Points: c.points()}, &recorded, nil)
+	err := c.Do(ctx, run.Step{ID: "record-recovery-point", Title: "record the recovery point", Class: run.Brief}, activities.RecordPoints,
+		records.PointsInput{System: c.system, Run: c.Progress.ID + "@" + c.Progress.RunID, Points: c.points()}, &recorded,
+		func() string { return strings.Join(recorded.Notes, "; ") })
+	if isCancellation(err) {
+		return err
+	}
+	if err != nil {
+		c.remark(ctx, "the recovery point was not recorded: "+run.Reason(err))
+	}
 	c.proofs = map[string]string{}
 	for _, point := range recorded.Points {
 		c.proofs[point.Backup] = point.Proof
 	}
-	return err
+	return nil
 }
 
 func (c *coordinator) points() []report.Point {

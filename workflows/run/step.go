@@ -20,6 +20,9 @@ type Class int
 const (
 	// Quick steps ask a question or write a record; they end in minutes and give up after about one.
 	Quick Class = iota
+	// Brief steps write what may be missing, while people wait for their services:
+	// they are given up after two minutes.
+	Brief
 	// Long steps move bytes and heartbeat; they resume where an attempt was cut off.
 	Long
 	// Decisive steps lie past the cut-over, where the only way is forward: whatever
@@ -100,6 +103,10 @@ func options(step Step) workflow.ActivityOptions {
 		o.StartToCloseTimeout = 5 * time.Minute
 		o.HeartbeatTimeout = HeartbeatTimeout
 		o.RetryPolicy = &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 10 * time.Second, MaximumAttempts: 6}
+	case Brief:
+		o.StartToCloseTimeout = time.Minute
+		o.HeartbeatTimeout = HeartbeatTimeout
+		o.RetryPolicy = &temporal.RetryPolicy{InitialInterval: time.Second, MaximumAttempts: 2}
 	case Long:
 		o.StartToCloseTimeout = 24 * time.Hour
 		o.HeartbeatTimeout = HeartbeatTimeout

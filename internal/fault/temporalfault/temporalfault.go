@@ -54,8 +54,9 @@ func ToTemporal(err error) error {
 	})
 }
 
-// FromTemporal finds the fault in an error that came back through Temporal. An
-// error without one is returned as it is.
+// FromTemporal finds the fault in an error that came back through Temporal; a
+// step that Temporal gave up waiting for, with no fault of its own, is a
+// StepTimeout. An error without any is returned as it is.
 func FromTemporal(err error) error {
 	if err == nil {
 		return nil
@@ -64,7 +65,10 @@ func FromTemporal(err error) error {
 		return found
 	}
 	application, ok := errors.AsType[*temporal.ApplicationError](err)
-	if !ok || application.Type() == "" {
+	if !ok {
+		return timedOut(err)
+	}
+	if application.Type() == "" {
 		return err
 	}
 	var carried details
@@ -81,4 +85,19 @@ func FromTemporal(err error) error {
 		restored.Cause = errors.New(carried.Cause)
 	}
 	return restored
+}
+
+// timedOut names what Temporal ended because nothing was heard of it.
+func timedOut(err error) error {
+	timeout, ok := errors.AsType[*temporal.TimeoutError](err)
+	if !ok {
+		return err
+	}
+	subject := "step"
+	if step, ok := errors.AsType[*temporal.ActivityError](err); ok {
+		subject = step.ActivityID()
+	} else if child, ok := errors.AsType[*temporal.ChildWorkflowExecutionError](err); ok {
+		subject = child.WorkflowID()
+	}
+	return fault.New(fault.StepTimeout, "wait for", subject, errors.New(timeout.Message()))
 }
