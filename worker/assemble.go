@@ -125,8 +125,12 @@ func prover(parts *assembly.Assembly, host string) func(ctx context.Context, s s
 
 // restoreCommand is PostgreSQL's setting of that name, for one pinned recovery.
 func restoreCommand(lifeboat, configPath string) func(system.System, system.Database, string) string {
-	return func(_ system.System, _ system.Database, pinFile string) string {
-		return quoted(lifeboat) + " --config " + quoted(configPath) + " wal-fetch --pin " + quoted(pinFile) + " %f %p"
+	return func(s system.System, _ system.Database, pinFile string) string {
+		alone := ""
+		if s.From != "" {
+			alone = " --from " + quoted(s.From)
+		}
+		return quoted(lifeboat) + " --config " + quoted(configPath) + alone + " wal-fetch --pin " + quoted(pinFile) + " %f %p"
 	}
 }
 

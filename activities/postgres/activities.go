@@ -111,7 +111,7 @@ func (j *job) archive(ctx context.Context) (*wal.Archive, error) {
 	if err != nil {
 		return nil, err
 	}
-	return wal.New(wal.Config{Vault: opened, Cluster: j.database.Cluster})
+	return wal.New(wal.Config{Vault: opened, Cluster: j.database.Cluster, Home: j.ref.System.From})
 }
 
 // service finds the service that starts and stops the server.

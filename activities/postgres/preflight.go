@@ -54,7 +54,7 @@ func (a *Activities) RestorePreflight(ctx context.Context, in RestorePreflightIn
 	if err := opened.Writable(ctx); err != nil {
 		return RestorePreflightResult{}, err
 	}
-	archive, err := wal.New(wal.Config{Vault: opened, Cluster: j.database.Cluster})
+	archive, err := wal.New(wal.Config{Vault: opened, Cluster: j.database.Cluster, Home: j.ref.System.From})
 	if err != nil {
 		return RestorePreflightResult{}, err
 	}

@@ -53,6 +53,11 @@ func (a *Activities) LoadSystem(_ context.Context, in LoadInput) (Loaded, error)
 		return Loaded{}, fault.Newf(fault.InputInvalid, "find system", in.System, "this worker protects %q", loaded.Name).
 			WithHint("name %s, or start the run on the task queue of the worker that protects %s", loaded.Name, in.System)
 	}
+	if in.From != "" {
+		if loaded, err = loaded.Alone(in.From); err != nil {
+			return Loaded{}, err
+		}
+	}
 	_, target, err := loaded.ForTarget(in.Target)
 	return Loaded{System: loaded, Target: target}, err
 }

@@ -10,6 +10,7 @@ import (
 type LoadInput struct {
 	System string `json:"system,omitempty"`
 	Target string `json:"target,omitempty"`
+	From   string `json:"from,omitempty"` // the one store that is used
 }
 
 // Loaded is the configuration that a run is pinned to.

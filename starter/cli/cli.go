@@ -40,6 +40,7 @@ func Run(ctx context.Context, p Process) int {
 type app struct {
 	Process
 	config  string // --config
+	from    string // --from
 	json    bool   // --json
 	reached bool   // the command line was understood, and its command runs
 	told    bool   // the person who interrupted this command knows what goes on
@@ -103,6 +104,7 @@ func (a *app) root() *cobra.Command {
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetHelpCommand(&cobra.Command{Use: "no-help", Hidden: true})
 	root.PersistentFlags().StringVar(&a.config, "config", "", "`FILE` instead of $LIFEBOAT_CONFIG, ./lifeboat.yaml or /etc/lifeboat/lifeboat.yaml")
+	root.PersistentFlags().StringVar(&a.from, "from", "", "`STORE` that alone is read and written, such as a replica whose primary is lost")
 	root.AddCommand(
 		group("config", "Look at the configuration", a.configCheck()),
 		a.backup(),
@@ -150,7 +152,16 @@ func (a *app) system() (*system.System, error) {
 	if err != nil {
 		return nil, err
 	}
-	return system.Load(path, a.Env)
+	return a.alone(system.Load(path, a.Env))
+}
+
+// alone leaves only the store that --from names.
+func (a *app) alone(s *system.System, err error) (*system.System, error) {
+	if err != nil || a.from == "" {
+		return s, err
+	}
+	left, err := s.Alone(a.from)
+	return &left, err
 }
 
 // assembly opens stores, vaults and ledgers of this process.

@@ -35,6 +35,20 @@ type ReplicateResult struct {
 	Objects int64  `json:"objects"`
 	Bytes   int64  `json:"bytes"`
 	Present int64  `json:"present"` // objects that were there already
+
+	Missing    int64           `json:"missing,omitempty"`    // objects that the replica lacks at the end
+	Lag        system.Duration `json:"lag"`                  // the longest that an object of this run was in one region only
+	Incomplete []string        `json:"incomplete,omitempty"` // complete backups whose copies are not
+}
+
+// DrillResult is what a drill returns.
+type DrillResult struct {
+	RecoverResult
+	From      string   `json:"from"`      // the store that alone was read
+	Untouched bool     `json:"untouched"` // production was seen before and after, and is the same
+	Clean     bool     `json:"clean"`     // nothing is left in the sandbox
+	Compared  int      `json:"compared"`  // tables whose rows and digest equal production's
+	Notes     []string `json:"notes,omitempty"`
 }
 
 // RecoverResult is what a recovery returns.

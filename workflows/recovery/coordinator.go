@@ -180,7 +180,7 @@ func (c *coordinator) pin(ctx workflow.Context) error {
 	var activities *records.Activities
 	var loaded records.Loaded
 	if err := c.Do(ctx, run.Step{ID: "configuration", Title: "read and pin the configuration", Class: run.Quick}, activities.LoadSystem,
-		records.LoadInput{System: c.in.System, Target: c.in.Target}, &loaded,
+		records.LoadInput{System: c.in.System, Target: c.in.Target, From: c.in.From}, &loaded,
 		func() string { return "plan version " + loaded.System.Plan.Version + ", target " + loaded.Target.Name }); err != nil {
 		return err
 	}

@@ -230,7 +230,7 @@ func (c *coordinator) startNewBackup(ctx workflow.Context) error {
 			ParentClosePolicy: enums.PARENT_CLOSE_POLICY_ABANDON,
 			StaticSummary:     "first backup of " + one.component.Name + " after its recovery",
 		})
-		input := api.BackupInput{System: c.system.Name, Component: one.component.Name, By: c.Progress.ID}
+		input := api.BackupInput{System: c.system.Name, Component: one.component.Name, By: c.Progress.ID, From: c.in.From}
 		if err := workflow.ExecuteChildWorkflow(childCtx, api.BackupDatabase, input).GetChildWorkflowExecution().Get(ctx, nil); err != nil {
 			return err
 		}
