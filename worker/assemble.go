@@ -17,6 +17,7 @@ import (
 	"github.com/frende/lifeboat/activities/postgres"
 	"github.com/frende/lifeboat/activities/records"
 	"github.com/frende/lifeboat/activities/redis"
+	"github.com/frende/lifeboat/activities/sandbox"
 	"github.com/frende/lifeboat/activities/services"
 	"github.com/frende/lifeboat/activities/vault"
 	"github.com/frende/lifeboat/internal/assembly"
@@ -68,6 +69,7 @@ func assemble(connected connection, logger *zap.Logger, configured *system.Syste
 		"files.":    files.New(files.Deps{Vault: parts.Vault}),
 		"services.": services.New(services.Deps{Control: control, Secret: parts.Secret}),
 		"checks.":   checks.New(checks.Deps{Secret: parts.Secret}),
+		"sandbox.":  sandbox.New(sandbox.Deps{Recovering: recovering(connected)}),
 		"vault.":    vault.New(vault.Deps{Vault: parts.Vault, Stores: parts.Stores, Budget: parts.Budget()}),
 		"records.": records.New(records.Deps{
 			Load:     func() (system.System, error) { return load(configPath) },
@@ -118,8 +120,19 @@ func prover(parts *assembly.Assembly, host string) func(ctx context.Context, s s
 			return "", err
 		}
 		var made api.BackupMade
-		err = entry.Decode(&made)
-		return made.Proof, err
+		if err := entry.Decode(&made); err != nil {
+			return "", err
+		}
+		proven, err := opened.Find(ctx, records.KindProof, key)
+		if fault.Has(err, fault.RunUnknown) {
+			return made.Proof, nil
+		}
+		if err != nil {
+			return "", err
+		}
+		var proof records.Proof
+		err = proven.Decode(&proof)
+		return max(made.Proof, proof.Level), err
 	}
 }
 

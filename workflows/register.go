@@ -6,6 +6,7 @@ import (
 
 	"github.com/frende/lifeboat/workflows/api"
 	"github.com/frende/lifeboat/workflows/backup"
+	"github.com/frende/lifeboat/workflows/drill"
 	"github.com/frende/lifeboat/workflows/recovery"
 	"github.com/frende/lifeboat/workflows/replicate"
 )
@@ -35,6 +36,7 @@ func Register(registry Registry) {
 		{api.RestoreCache, recovery.Cache},
 		{api.RestoreFiles, recovery.Files},
 		{api.ReplicateStore, replicate.Store},
+		{api.DrillSystem, drill.System},
 	} {
 		registry.RegisterWorkflowWithOptions(w.definition, workflow.RegisterOptions{Name: w.name})
 	}

@@ -42,6 +42,9 @@ func (a *Activities) CutOver(ctx context.Context, in CutOverInput) (result CutOv
 }
 
 func (j *job) cutOver(ctx context.Context, archive *wal.Archive, in CutOverInput) (CutOverResult, error) {
+	if j.sandboxed() {
+		return j.cutOverSandbox(ctx, archive, in)
+	}
 	service, err := j.service()
 	if err != nil {
 		return CutOverResult{}, err
@@ -203,7 +206,11 @@ func (j *job) promote(ctx context.Context, place Place) (postgres.Promoted, erro
 	if err != nil {
 		return postgres.Promoted{}, err
 	}
-	promoted, err := postgres.Promote(ctx, j.login, control.SystemID)
+	login, err := j.inPlace(place)
+	if err != nil {
+		return postgres.Promoted{}, err
+	}
+	promoted, err := postgres.Promote(ctx, login, control.SystemID)
 	if err != nil {
 		return postgres.Promoted{}, err
 	}

@@ -1,6 +1,8 @@
 package records
 
 import (
+	"time"
+
 	"github.com/frende/lifeboat/internal/report"
 	"github.com/frende/lifeboat/internal/system"
 )
@@ -51,4 +53,19 @@ type BackupInput struct {
 	Run    string        `json:"run"`
 	Backup any           `json:"backup"`
 	Key    string        `json:"key"`
+}
+
+// DrillInput is the record of a drill that ended.
+type DrillInput struct {
+	System   system.System `json:"system"`
+	Record   report.Run    `json:"record"`
+	Children []string      `json:"children,omitempty"`
+	Proven   []string      `json:"proven,omitempty"` // keys of the backups that it proved at L4
+}
+
+// Proof is how far a backup has been proven.
+type Proof struct {
+	Level string    `json:"level"` // "L4"
+	Run   string    `json:"run"`   // the run that proved it
+	At    time.Time `json:"at"`
 }

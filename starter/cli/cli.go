@@ -109,7 +109,7 @@ func (a *app) root() *cobra.Command {
 		group("config", "Look at the configuration", a.configCheck()),
 		a.backup(),
 		group("backups", "Look at the backups in the store", a.backupsList(), a.backupsShow()),
-		a.recover(),
+		a.recover(), a.drill(),
 		a.approve(), a.abort(), a.watch(), a.report(),
 		a.walPush(), a.walFetch(),
 	)

@@ -71,6 +71,7 @@ type ComponentOutcome struct {
 	Point     RecoveryPoint   `json:"point"`
 	RPA       system.Duration `json:"rpa"` // from the recovery point to the disaster
 	RTA       system.Duration `json:"rta"`
+	Compared  int             `json:"compared,omitempty"` // tables and sequences that equal the reference
 	Bytes     int64           `json:"bytes"`
 	Resumed   int64           `json:"resumed,omitempty"`   // bytes an attempt that was cut off had already restored
 	Fallbacks []Fallback      `json:"fallbacks,omitempty"` // objects that came from the replica

@@ -16,6 +16,7 @@ type ComponentInput struct {
 	Run       string           `json:"run"`              // the recovery's name, fit for a directory
 	Since     time.Time        `json:"since"`            // the disaster, or the start
 	By        string           `json:"by,omitempty"`
+	Reference api.Reference    `json:"reference,omitzero"` // what a restored database is held against
 }
 
 // Report is what a child signals to its coordinator: steps that changed, or a gate it reached.

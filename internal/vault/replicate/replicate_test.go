@@ -117,8 +117,10 @@ func TestFollowingSeesWhatIsNewWithoutListingEverything(t *testing.T) {
 	to.puts = nil
 	require.NoError(t, tail.pass(t.Context()))
 	require.Less(t, slices.Index(to.puts, "keys/k2/first"), slices.Index(to.puts, segment(5)), "WAL follows its key")
-	require.ElementsMatch(t, []string{"keys/k2/first", second + "intent", second + "chunk/1/000000", segment(5), "ledger/host-b/000000000001",
-		"wal/frende/7/00000002/00000002.history"}, to.puts)
+	require.ElementsMatch(t, []string{
+		"keys/k2/first", second + "intent", second + "chunk/1/000000", segment(5), "ledger/host-b/000000000001",
+		"wal/frende/7/00000002/00000002.history",
+	}, to.puts)
 
 	put(t, from, second+"manifest")
 	for n := 6; n < 6+3*overlap; n++ {
