@@ -110,7 +110,12 @@ func digestsIn(ctx context.Context, conn *pgx.Conn, database string) ([]TableDig
 	return all, nil
 }
 
-func (r relation) digest(ctx context.Context, conn *pgx.Conn) (TableDigest, error) {
+// querier is a connection or a transaction.
+type querier interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+func (r relation) digest(ctx context.Context, conn querier) (TableDigest, error) {
 	name := pgx.Identifier{r.schema, r.name}.Sanitize()
 	if r.kind == "S" {
 		var d TableDigest
@@ -119,7 +124,7 @@ func (r relation) digest(ctx context.Context, conn *pgx.Conn) (TableDigest, erro
 	return sum(ctx, conn, "ONLY "+name)
 }
 
-func sum(ctx context.Context, conn *pgx.Conn, from string) (TableDigest, error) {
+func sum(ctx context.Context, conn querier, from string) (TableDigest, error) {
 	var d TableDigest
 	var low, high string
 	err := conn.QueryRow(ctx, `SELECT count(*), coalesce(sum(hashtextextended(r, 0)), 0)::text, coalesce(sum(hashtextextended(r, 1)), 0)::text

@@ -84,6 +84,8 @@ type holding struct {
 	locker   *pgx.Conn
 	reader   *pgx.Conn
 	tx       pgx.Tx
+
+	sequences []TableDigest
 }
 
 func (s *Server) hold(ctx context.Context, database string) (*holding, error) {
@@ -147,14 +149,27 @@ func (h *holding) lockIn(ctx context.Context, tx pgx.Tx) error {
 	for _, r := range relations {
 		if r.kind == "r" {
 			tables = append(tables, "ONLY "+pgx.Identifier{r.schema, r.name}.Sanitize())
+			h.locked = append(h.locked, r.schema+"."+r.name)
 		}
-		h.locked = append(h.locked, r.schema+"."+r.name)
 	}
 	if _, err := tx.Exec(ctx, "SET LOCAL lock_timeout = '"+lockPatience+"'"); err != nil {
 		return err
 	}
 	if _, err := tx.Exec(ctx, "LOCK TABLE "+strings.Join(tables, ", ")+" IN SHARE MODE"); err != nil {
 		return err
+	}
+	// A sequence belongs to no snapshot: it is read before the position is fixed.
+	h.sequences = nil
+	for _, r := range relations {
+		if r.kind != "S" {
+			continue
+		}
+		found, err := r.digest(ctx, tx)
+		if err != nil {
+			return err
+		}
+		found.Name = h.database + ": " + r.schema + "." + r.name
+		h.sequences = append(h.sequences, found)
 	}
 	var snapshot string
 	if err := tx.QueryRow(ctx, "SELECT pg_export_snapshot()").Scan(&snapshot); err != nil {
@@ -182,9 +197,10 @@ func (h *holding) release(ctx context.Context) {
 // digests reads what the reader sees, of the tables that were locked.
 func (h *holding) digests(ctx context.Context) ([]TableDigest, error) {
 	found, err := digestsIn(ctx, h.reader, h.database)
-	return slices.DeleteFunc(found, func(d TableDigest) bool {
+	found = slices.DeleteFunc(found, func(d TableDigest) bool {
 		return !slices.Contains(h.locked, strings.TrimPrefix(d.Name, h.database+": "))
-	}), err
+	})
+	return append(found, h.sequences...), err
 }
 
 func waitFor(ctx context.Context, pause time.Duration) error {

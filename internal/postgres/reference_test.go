@@ -21,7 +21,7 @@ func TestAReferenceEqualsWhatIsReplayedToItAndTheSandboxServesIt(t *testing.T) {
 		`INSERT INTO people (name, extra, photo, x) SELECT 'p' || g, jsonb_build_object('g', g), decode('00ff', 'hex'), g / 3.0 FROM generate_series(1, 2000) g`,
 		`CREATE TABLE parts (id int) PARTITION BY RANGE (id)`, `CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (100)`,
 		`INSERT INTO parts SELECT generate_series(1, 50)`, `CREATE UNLOGGED TABLE gone AS SELECT 1`, `SELECT lo_from_bytea(0, '\x0102')`,
-		`CREATE TABLE during (id int, t text)`)
+		`CREATE TABLE during (id int, t text, n bigserial)`)
 	result, dir := c.backup(t)
 	stop := c.load(t, "during")
 

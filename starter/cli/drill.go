@@ -90,7 +90,7 @@ func rehearsed(r api.DrillResult) string {
 	for _, c := range r.Components {
 		fmt.Fprintf(&b, ", %s RPA %s", c.Component, brief(c.RPA.Std()))
 	}
-	fmt.Fprintf(&b, "; %s compared and equal; production untouched, nothing left behind; report: lifeboat report %s", counted(r.Compared, "table"), r.Report)
+	fmt.Fprintf(&b, "; %d tables and sequences equal production's; production untouched, nothing left behind; report: lifeboat report %s", r.Compared, r.Report)
 	return b.String()
 }
 
