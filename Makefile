@@ -8,6 +8,7 @@ export PATH
 # Sizes and seed of the demo are flags: make demo ARGS="-seed 7 -database 50"
 ARGS ?=
 CHAOS ?=
+DISASTER ?=
 KEEP ?=
 # What is tortured, from which seed and for how long: make torture PACKAGES=./internal/wal SEED=7 TIME=20m
 SEED ?=
@@ -27,8 +28,8 @@ build: ## bin/lifeboat and bin/lifeboat-worker
 	$(GO) build -o bin/lifeboat ./starter
 	$(GO) build -o bin/lifeboat-worker ./worker
 
-demo: tools ## a real disaster and its recovery (CHAOS=worker|temporal|chunk|chunks, KEEP=1)
-	@CHAOS=$(CHAOS) KEEP=$(KEEP) $(GO) run ./examples/frende/cmd/demo $(ARGS)
+demo: tools ## a real disaster and its recovery (CHAOS=worker|temporal|chunk|chunks, DISASTER=region|drill, KEEP=1)
+	@CHAOS=$(CHAOS) DISASTER=$(DISASTER) KEEP=$(KEEP) $(GO) run ./examples/frende/cmd/demo $(ARGS)
 
 test: ## everything, with the race detector, against real servers
 	@tools/install test

@@ -17,6 +17,7 @@ import (
 	"github.com/frende/lifeboat/activities/postgres"
 	"github.com/frende/lifeboat/activities/records"
 	"github.com/frende/lifeboat/activities/redis"
+	"github.com/frende/lifeboat/activities/sandbox"
 	"github.com/frende/lifeboat/activities/services"
 	"github.com/frende/lifeboat/activities/vault"
 	"github.com/frende/lifeboat/internal/assembly"
@@ -68,6 +69,7 @@ func assemble(connected connection, logger *zap.Logger, configured *system.Syste
 		"files.":    files.New(files.Deps{Vault: parts.Vault}),
 		"services.": services.New(services.Deps{Control: control, Secret: parts.Secret}),
 		"checks.":   checks.New(checks.Deps{Secret: parts.Secret}),
+		"sandbox.":  sandbox.New(sandbox.Deps{Recovering: recovering(connected)}),
 		"vault.":    vault.New(vault.Deps{Vault: parts.Vault, Stores: parts.Stores, Budget: parts.Budget()}),
 		"records.": records.New(records.Deps{
 			Load:     func() (system.System, error) { return load(configPath) },
@@ -119,16 +121,33 @@ func prover(parts *assembly.Assembly, host string) func(ctx context.Context, s s
 			return proof, err
 		}
 		var made api.BackupMade
-		err = found.Decode(&made)
+		if err := found.Decode(&made); err != nil {
+			return proof, err
+		}
 		proof.Level = made.Proof
+		better, err := opened.Find(ctx, records.KindProof, key)
+		proof.Unreadable = append(proof.Unreadable, better.Unreadable...)
+		if fault.Has(err, fault.RunUnknown) {
+			return proof, nil
+		}
+		if err != nil {
+			return proof, err
+		}
+		var proven records.Proven
+		err = better.Decode(&proven)
+		proof.Level = max(proof.Level, proven.Level)
 		return proof, err
 	}
 }
 
 // restoreCommand is PostgreSQL's setting of that name, for one pinned recovery.
 func restoreCommand(lifeboat, configPath string) func(system.System, system.Database, string) string {
-	return func(_ system.System, _ system.Database, pinFile string) string {
-		return quoted(lifeboat) + " --config " + quoted(configPath) + " wal-fetch --pin " + quoted(pinFile) + " %f %p"
+	return func(s system.System, _ system.Database, pinFile string) string {
+		alone := ""
+		if s.From != "" {
+			alone = " --from " + quoted(s.From)
+		}
+		return quoted(lifeboat) + " --config " + quoted(configPath) + alone + " wal-fetch --pin " + quoted(pinFile) + " %f %p"
 	}
 }
 

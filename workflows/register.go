@@ -6,6 +6,7 @@ import (
 
 	"github.com/frende/lifeboat/workflows/api"
 	"github.com/frende/lifeboat/workflows/backup"
+	"github.com/frende/lifeboat/workflows/drill"
 	"github.com/frende/lifeboat/workflows/recovery"
 	"github.com/frende/lifeboat/workflows/replicate"
 )
@@ -36,6 +37,7 @@ func Register(registry Registry) {
 		{api.RestoreFiles, recovery.Files},
 		{api.HoldSystem, recovery.Hold},
 		{api.ReplicateStore, replicate.Store},
+		{api.DrillSystem, drill.System},
 	} {
 		registry.RegisterWorkflowWithOptions(w.definition, workflow.RegisterOptions{Name: w.name})
 	}

@@ -61,6 +61,7 @@ type job struct {
 	*Activities
 	ref      Ref
 	system   system.System // as it looks at the target
+	target   system.Target
 	database system.Database
 	login    postgres.Login
 
@@ -70,7 +71,7 @@ type job struct {
 
 // resolve finds the database at the target and its login on this host.
 func (a *Activities) resolve(ref Ref) (*job, error) {
-	at, _, err := ref.System.ForTarget(ref.Target)
+	at, target, err := ref.System.ForTarget(ref.Target)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +87,7 @@ func (a *Activities) resolve(ref Ref) (*job, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &job{Activities: a, ref: ref, system: at, database: database, login: login}, nil
+	return &job{Activities: a, ref: ref, system: at, target: target, database: database, login: login}, nil
 }
 
 // vault opens the stores; what they fall back to is remembered for the result.
@@ -111,7 +112,7 @@ func (j *job) archive(ctx context.Context) (*wal.Archive, error) {
 	if err != nil {
 		return nil, err
 	}
-	return wal.New(wal.Config{Vault: opened, Cluster: j.database.Cluster})
+	return wal.New(wal.Config{Vault: opened, Cluster: j.database.Cluster, Home: j.ref.System.From})
 }
 
 // service finds the service that starts and stops the server.
@@ -163,7 +164,10 @@ func (p Place) checkNewTablespaces() error {
 	for i, space := range p.Tablespaces {
 		known[i] = space.OID
 	}
-	return postgres.CheckNewTablespaces(p.Live, p.Staging, known)
+	if err := postgres.CheckNewTablespaces(p.Live, p.Staging, known); err != nil || p.Production == "" {
+		return err
+	}
+	return postgres.CheckNewTablespaces(p.Production, p.Staging, known)
 }
 
 func staged(s TablespacePlace) string { return s.Staging }

@@ -43,6 +43,9 @@ func (a *Activities) CutOver(ctx context.Context, in CutOverInput) (result CutOv
 }
 
 func (j *job) cutOver(ctx context.Context, archive *wal.Archive, in CutOverInput) (CutOverResult, error) {
+	if j.sandboxed() {
+		return j.cutOverSandbox(ctx, archive, in)
+	}
 	service, err := j.service()
 	if err != nil {
 		return CutOverResult{}, err
@@ -215,7 +218,11 @@ func (j *job) promote(ctx context.Context, in PromoteInput) (postgres.Promoted, 
 	if err != nil {
 		return postgres.Promoted{}, err
 	}
-	promoted, err := postgres.Promote(ctx, j.login, postgres.Restored{SystemID: control.SystemID, DataDir: place.Live, Timeline: in.Timeline})
+	login, err := j.inPlace(place)
+	if err != nil {
+		return postgres.Promoted{}, err
+	}
+	promoted, err := postgres.Promote(ctx, login, postgres.Restored{SystemID: control.SystemID, DataDir: place.Live, Timeline: in.Timeline})
 	if err != nil {
 		return postgres.Promoted{}, err
 	}

@@ -197,7 +197,7 @@ func (j *job) salvage(ctx context.Context, archive *wal.Archive, in SalvageWALIn
 		// The copies below serve this recovery; that the archive lacks them is told.
 		unsaid = fmt.Sprintf("; not all could be archived: %s", fault.KindOf(err))
 	}
-	pinned, err := pin(ctx, archive, in.Facts)
+	pinned, err := pin(ctx, archive, in.Facts, "")
 	if err != nil {
 		return SalvageWALResult{}, err
 	}

@@ -21,11 +21,7 @@ func (a *Activities) RestorePreflight(ctx context.Context, in RestorePreflightIn
 	if err != nil {
 		return RestorePreflightResult{}, err
 	}
-	service, err := j.service()
-	if err != nil {
-		return RestorePreflightResult{}, err
-	}
-	if err := j.deps.Services.Check(service); err != nil {
+	if err := j.checkService(); err != nil {
 		return RestorePreflightResult{}, err
 	}
 	opened, err := j.vault(ctx)
@@ -51,14 +47,16 @@ func (a *Activities) RestorePreflight(ctx context.Context, in RestorePreflightIn
 	}
 	// The cut-over claims the archive for the new directory. It must not learn
 	// only then, with the old server down, that the store can't be written.
-	if err := opened.Writable(ctx); err != nil {
-		return RestorePreflightResult{}, err
+	if !j.sandboxed() {
+		if err := opened.Writable(ctx); err != nil {
+			return RestorePreflightResult{}, err
+		}
 	}
-	archive, err := wal.New(wal.Config{Vault: opened, Cluster: j.database.Cluster})
+	archive, err := wal.New(wal.Config{Vault: opened, Cluster: j.database.Cluster, Home: j.ref.System.From})
 	if err != nil {
 		return RestorePreflightResult{}, err
 	}
-	pinned, err := pin(ctx, archive, result.Facts)
+	pinned, err := pin(ctx, archive, result.Facts, j.ref.Until)
 	if err != nil {
 		return RestorePreflightResult{}, err
 	}
@@ -107,16 +105,20 @@ func (j *job) place(ctx context.Context, facts Facts) (Place, error) {
 	if err != nil {
 		return Place{}, err
 	}
-	owner, err := postgres.OwnerOf(j.database.DataDir, j.database.OSUser)
+	owner, err := j.owner()
 	if err != nil {
 		return Place{}, err
 	}
 	dir := filepath.Clean(j.database.DataDir)
 	staging := target.Staging(dir, j.ref.RunID)
-	place := Place{Live: dir, Staging: staging, Run: staging + ".run", Socket: socketDir(staging), BinDir: bin, OSUser: owner.Name}
+	place := Place{Live: dir, Staging: staging, Run: staging + ".run", Socket: socketDir(staging), BinDir: bin, OSUser: owner.Name, Superuser: facts.Superuser}
+	if j.sandboxed() {
+		place.Production = j.production().DataDir
+	}
 	for _, space := range facts.Tablespaces {
+		location := j.located(space.Location)
 		place.Tablespaces = append(place.Tablespaces, TablespacePlace{
-			OID: space.OID, Live: filepath.Clean(space.Location), Staging: target.Staging(space.Location, j.ref.RunID),
+			OID: space.OID, Live: location, Staging: target.Staging(location, j.ref.RunID),
 		})
 	}
 	return place, nil
@@ -125,6 +127,9 @@ func (j *job) place(ctx context.Context, facts Facts) (Place, error) {
 // look finds what is at the target now, and refuses what belongs to another
 // cluster: by the directory, and by the server that answers at the address.
 func (j *job) look(ctx context.Context, place Place, systemID string) (Live, error) {
+	if j.sandboxed() {
+		return LiveMissing, j.vacant(ctx, place)
+	}
 	found, err := postgres.CheckDirectory(ctx, place.BinDir, place.Live, systemID)
 	if err != nil {
 		if fault.Has(err, fault.VersionMismatch) || fault.Has(err, fault.CommandFailed) {
@@ -166,11 +171,14 @@ func foreignVersion(place Place, cause error) error {
 }
 
 // pin finds the contiguous WAL from the backup on, and refuses when it does not
-// even reach the backup's end.
-func pin(ctx context.Context, archive *wal.Archive, facts Facts) (wal.Pin, error) {
+// even reach the backup's end. With until it ends with that segment.
+func pin(ctx context.Context, archive *wal.Archive, facts Facts, until string) (wal.Pin, error) {
 	pinned, err := archive.Pin(ctx, wal.Point{
 		SystemID: facts.SystemID, Timeline: facts.Timeline, LSN: facts.StartLSN, SegmentSize: facts.SegmentSize,
 	})
+	if err == nil && until != "" {
+		pinned, err = pinned.Upto(until)
+	}
 	if err != nil {
 		return wal.Pin{}, err
 	}

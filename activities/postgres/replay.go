@@ -43,7 +43,7 @@ func (a *Activities) replay(ctx context.Context, in ReplayInput) (result ReplayR
 }
 
 func (j *job) replayTo(ctx context.Context, archive *wal.Archive, in ReplayInput) (ReplayResult, error) {
-	pinned, err := pin(ctx, archive, in.Facts)
+	pinned, err := pin(ctx, archive, in.Facts, j.ref.Until)
 	if err != nil {
 		return ReplayResult{}, err
 	}

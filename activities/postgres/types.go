@@ -5,6 +5,7 @@ import (
 
 	"github.com/frende/lifeboat/internal/postgres"
 	"github.com/frende/lifeboat/internal/system"
+	"github.com/frende/lifeboat/workflows/api"
 )
 
 // Folder of the store that base backups lie in, and the name of Facts in a manifest.
@@ -19,6 +20,7 @@ type Ref struct {
 	Component string        `json:"component"`        // the database's name; empty: the only one
 	Target    string        `json:"target,omitempty"` // empty: production
 	RunID     string        `json:"run_id"`           // workflow id; the same id again resumes the same work
+	Until     string        `json:"until,omitempty"`  // the last WAL segment to replay; empty: all that the archive holds
 }
 
 // Place says where on this host a recovery happens. RestorePreflight decides it
@@ -30,6 +32,8 @@ type Place struct {
 	Socket      string            `json:"socket"`  // the staged server's private socket directory
 	BinDir      string            `json:"bin_dir"` // programs of the backup's major version
 	OSUser      string            `json:"os_user"` // who owns the files and runs the server
+	Superuser   string            `json:"superuser,omitempty"`
+	Production  string            `json:"production,omitempty"` // sandbox: production's data directory, whose tablespaces stay out of reach
 	Tablespaces []TablespacePlace `json:"tablespaces,omitempty"`
 }
 
@@ -231,10 +235,14 @@ type VerifyInput struct {
 	Ref
 	Place Place `json:"place"`
 	Facts Facts `json:"facts"`
+
+	Reference []api.TableDigest `json:"reference,omitempty"` // what production held at the end of Until; none: it is not compared
 }
 
 // VerifyResult says what was found.
 type VerifyResult struct {
+	Compared int `json:"compared,omitempty"` // tables and sequences that equal the reference
+
 	Tables []TableCount  `json:"tables,omitempty"`
 	Checks []CheckResult `json:"checks,omitempty"`
 
@@ -305,4 +313,40 @@ type DiscardInput struct {
 // DiscardResult says whether there was anything.
 type DiscardResult struct {
 	Removed bool `json:"removed"`
+}
+
+// EndSandboxInput names the sandbox whose server is ended.
+type EndSandboxInput struct {
+	Ref
+}
+
+// ObserveInput names the server that is looked at.
+type ObserveInput struct {
+	Ref
+}
+
+// ObserveResult is the server's footprint, when it was reached.
+type ObserveResult struct {
+	Reached bool `json:"reached"`
+	postgres.Footprint
+	Incarnation int `json:"incarnation"` // of the directory that archives; 0: the store could not be asked
+}
+
+// AwaitReplicaInput names a WAL file that has to arrive in a store.
+type AwaitReplicaInput struct {
+	Ref             // its system has that store alone: see system.Alone
+	SystemID string `json:"system_id"`
+	Segment  string `json:"segment"`
+}
+
+// TakeReferenceInput names the database that a drill is held against.
+type TakeReferenceInput struct {
+	Ref
+}
+
+// TakeReferenceResult is what production held at the end of a WAL segment.
+type TakeReferenceResult struct {
+	SystemID string            `json:"system_id"`
+	Segment  string            `json:"segment"`
+	Tables   []api.TableDigest `json:"tables"`
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/frende/lifeboat/internal/postgres"
 	"github.com/frende/lifeboat/internal/temporal"
+	"github.com/frende/lifeboat/workflows/api"
 )
 
 // Verify counts the configured tables and runs the configured checks on the
@@ -21,7 +22,7 @@ func (a *Activities) Verify(ctx context.Context, in VerifyInput) (result VerifyR
 	err = j.locked(ctx, in.Place, func() error {
 		stop := temporal.Heartbeats(ctx, func() any { return Progress{} })
 		defer stop()
-		pinned, err := pin(ctx, archive, in.Facts)
+		pinned, err := pin(ctx, archive, in.Facts, j.ref.Until)
 		if err != nil {
 			return err
 		}
@@ -33,10 +34,35 @@ func (a *Activities) Verify(ctx context.Context, in VerifyInput) (result VerifyR
 		if err := instance.WaitConsistent(ctx); err != nil {
 			return err
 		}
-		result, err = j.verify(ctx, instance)
+		if result, err = j.verify(ctx, instance); err != nil || len(in.Reference) == 0 {
+			return err
+		}
+		result.Compared, err = j.compare(ctx, instance, in.Reference)
 		return err
 	})
 	return result, err
+}
+
+// compare holds every table of the staged cluster against what production held.
+func (j *job) compare(ctx context.Context, instance *postgres.Instance, reference []api.TableDigest) (int, error) {
+	login, err := instance.Login(j.database.Database)
+	if err != nil {
+		return 0, err
+	}
+	server, err := postgres.Connect(ctx, login)
+	if err != nil {
+		return 0, err
+	}
+	defer server.Close(ctx)
+	found, err := server.Digests(ctx)
+	if err != nil {
+		return 0, err
+	}
+	held := make([]postgres.TableDigest, len(reference))
+	for i, table := range reference {
+		held[i] = postgres.TableDigest(table)
+	}
+	return postgres.Compare(j.database.Name, held, found)
 }
 
 func (j *job) verify(ctx context.Context, instance *postgres.Instance) (VerifyResult, error) {

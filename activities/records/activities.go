@@ -18,6 +18,7 @@ const (
 	KindPoint  = "point"  // body: []report.Point
 	KindBackup = "backup" // body: api.BackupMade
 	KindNotice = "notice" // body: text
+	KindProof  = "proof"  // body: Proven
 )
 
 // Record is what goes on the ledger. The same ID again is the same record.
@@ -62,6 +63,11 @@ func (a *Activities) LoadSystem(_ context.Context, in LoadInput) (Loaded, error)
 	if in.System != "" && in.System != loaded.Name {
 		return Loaded{}, fault.Newf(fault.InputInvalid, "find system", in.System, "this worker protects %q", loaded.Name).
 			WithHint("name %s, or start the run on the task queue of the worker that protects %s", loaded.Name, in.System)
+	}
+	if in.From != "" {
+		if loaded, err = loaded.Alone(in.From); err != nil {
+			return Loaded{}, err
+		}
 	}
 	_, target, err := loaded.ForTarget(in.Target)
 	return Loaded{System: loaded, Target: target}, err
@@ -130,6 +136,20 @@ func (a *Activities) FileReport(ctx context.Context, in ReportInput) error {
 		}
 	}
 	return a.file(ctx, in.System, KindRun, in.Record.ID, in.Record)
+}
+
+// FileDrill puts a drill on the ledger, and with it the proof of every backup
+// that came back whole: level L4.
+func (a *Activities) FileDrill(ctx context.Context, in DrillInput) error {
+	info := activity.GetInfo(ctx)
+	for _, key := range in.Proven {
+		id := info.WorkflowExecution.ID + "@" + info.WorkflowExecution.RunID + "/proof/" + key
+		proof := Proven{Level: "L4", Run: in.Record.ID, At: in.Record.Finished}
+		if err := a.deps.File(ctx, in.System, Record{ID: id, Kind: KindProof, Subject: key, Body: proof}); err != nil {
+			return err
+		}
+	}
+	return a.FileReport(ctx, ReportInput{System: in.System, Record: in.Record, Children: in.Children})
 }
 
 // file appends a record once, however often the activity is tried.

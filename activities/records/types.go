@@ -1,6 +1,8 @@
 package records
 
 import (
+	"time"
+
 	"github.com/frende/lifeboat/internal/report"
 	"github.com/frende/lifeboat/internal/system"
 )
@@ -10,6 +12,7 @@ import (
 type LoadInput struct {
 	System string `json:"system,omitempty"`
 	Target string `json:"target,omitempty"`
+	From   string `json:"from,omitempty"` // the one store that is used
 }
 
 // Loaded is the configuration that a run is pinned to.
@@ -51,4 +54,19 @@ type BackupInput struct {
 	Run    string        `json:"run"`
 	Backup any           `json:"backup"`
 	Key    string        `json:"key"`
+}
+
+// DrillInput is the record of a drill that ended.
+type DrillInput struct {
+	System   system.System `json:"system"`
+	Record   report.Run    `json:"record"`
+	Children []string      `json:"children,omitempty"`
+	Proven   []string      `json:"proven,omitempty"` // keys of the backups that it proved at L4
+}
+
+// Proven is how far a run has proven a backup.
+type Proven struct {
+	Level string    `json:"level"` // "L4"
+	Run   string    `json:"run"`   // the run that proved it
+	At    time.Time `json:"at"`
 }

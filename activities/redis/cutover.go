@@ -17,8 +17,8 @@ import (
 
 // CutOver stops the server, puts the staging directory in place of its data
 // directory, starts it, waits until it has loaded and compares the count. A
-// cut-over that an earlier attempt began is finished. A target without a service
-// gets its directory swapped, and no server.
+// cut-over that an earlier attempt began is finished. In a sandbox the server is
+// Lifeboat's own.
 func (a *Activities) CutOver(ctx context.Context, in CutOverInput) (CutOverResult, error) {
 	stop := temporal.Heartbeats(ctx, func() any { return Progress{} })
 	defer stop()
@@ -34,6 +34,9 @@ func (a *Activities) CutOver(ctx context.Context, in CutOverInput) (CutOverResul
 }
 
 func (a *Activities) cutOver(ctx context.Context, in CutOverInput) (CutOverResult, error) {
+	if in.Target.Kind == system.TargetSandbox {
+		return a.cutOverSandbox(ctx, in)
+	}
 	result := CutOverResult{Live: in.Place.Live}
 	var server *system.Service
 	if in.Cache.Service != "" {

@@ -162,3 +162,20 @@ type DiscardInput struct {
 type DiscardResult struct {
 	Removed bool `json:"removed"`
 }
+
+// ObserveInput names the server that is looked at.
+type ObserveInput struct {
+	Cache system.Cache `json:"cache"`
+}
+
+// ObserveResult is the server's footprint, when it was reached.
+type ObserveResult struct {
+	Reached bool `json:"reached"`
+	redis.Footprint
+}
+
+// EndSandboxInput names the sandbox's cache, as system.ForTarget gives it.
+type EndSandboxInput struct {
+	Target system.Target `json:"target"`
+	Cache  system.Cache  `json:"cache"`
+}

@@ -47,7 +47,11 @@ func (a *Activities) Verify(ctx context.Context, in VerifyInput) (VerifyResult, 
 	return result, nil
 }
 
-// Replicate copies what a store's replica lacks.
+// mostNamed bounds the backups that a result lists.
+const mostNamed = 50
+
+// Replicate copies what a store's replica lacks, and says what it still lacks at
+// the end. Where the bucket replicates natively it copies nothing and only looks.
 func (a *Activities) Replicate(ctx context.Context, in ReplicateInput) (ReplicateResult, error) {
 	from, err := sourceOf(in)
 	if err != nil {
@@ -59,8 +63,24 @@ func (a *Activities) Replicate(ctx context.Context, in ReplicateInput) (Replicat
 	}
 	note, stop := heartbeat(ctx)
 	defer stop()
-	copied, err := replicate.Run(ctx, replicate.Config{From: source, To: replica, Memory: a.deps.Budget, Parallel: 3, Progress: note})
-	return ReplicateResult{From: source.Name(), To: replica.Name(), Objects: copied.Objects, Bytes: copied.Bytes, Present: copied.Present}, err
+	config := replicate.Config{From: source, To: replica, Memory: a.deps.Budget, Parallel: 3, Progress: note}
+	result := ReplicateResult{From: source.Name(), To: replica.Name()}
+	if from.Replication != system.ReplicationNative {
+		copied, err := replicate.Follow(ctx, config, in.Until)
+		if err != nil {
+			return ReplicateResult{}, err
+		}
+		result.Objects, result.Bytes, result.Present, result.Lag = copied.Objects, copied.Bytes, copied.Present, system.Duration(copied.Lag)
+	}
+	state, err := replicate.Look(ctx, config)
+	if err != nil {
+		return ReplicateResult{}, err
+	}
+	result.Missing, result.Incomplete = state.Missing, state.Incomplete[:min(mostNamed, len(state.Incomplete))]
+	if from.Replication == system.ReplicationNative {
+		result.Lag = system.Duration(state.Lag)
+	}
+	return result, nil
 }
 
 func sourceOf(in ReplicateInput) (system.Store, error) {

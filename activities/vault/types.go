@@ -1,6 +1,10 @@
 package vault
 
-import "github.com/frende/lifeboat/internal/system"
+import (
+	"time"
+
+	"github.com/frende/lifeboat/internal/system"
+)
 
 // VerifyInput names a backup to read back.
 type VerifyInput struct {
@@ -18,6 +22,7 @@ type VerifyResult struct {
 type ReplicateInput struct {
 	System system.System `json:"system"`
 	Store  string        `json:"store,omitempty"`
+	Until  time.Time     `json:"until,omitzero"` // what is new is copied as long; zero: one pass
 }
 
 // ReplicateResult says what was copied.
@@ -27,6 +32,10 @@ type ReplicateResult struct {
 	Objects int64  `json:"objects"`
 	Bytes   int64  `json:"bytes"`
 	Present int64  `json:"present"` // objects that were there already
+
+	Missing    int64           `json:"missing,omitempty"`    // objects that the replica lacks at the end
+	Lag        system.Duration `json:"lag"`                  // the longest that an object was in one region only
+	Incomplete []string        `json:"incomplete,omitempty"` // complete backups whose copies are not
 }
 
 // Progress is the heartbeat of both, in bytes. Total is 0 while it is not known.

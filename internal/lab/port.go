@@ -35,3 +35,27 @@ func FreePort() (int, error) {
 }
 
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+
+// FreePorts gives the first of a row of loopback ports that nothing listens on now.
+func FreePorts(count int) (int, error) {
+	var last error
+	for range 100 {
+		first, err := FreePort()
+		if err != nil {
+			return 0, err
+		}
+		last = nil
+		for port := first + 1; port < first+count && last == nil; port++ {
+			listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", loopback(port))
+			if err != nil {
+				last = err
+				continue
+			}
+			last = listener.Close()
+		}
+		if last == nil {
+			return first, nil
+		}
+	}
+	return 0, fault.New(fault.PathFailed, "find free ports", "127.0.0.1", last)
+}

@@ -226,3 +226,18 @@ func (c cluster) load(t *testing.T, table string) (stop func() int64) {
 		return rows
 	}
 }
+
+// begin leaves a transaction open that has done something; the returned function commits it.
+func (c cluster) begin(t *testing.T, statement string) func(*testing.T) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), c.DSN)
+	require.NoError(t, err)
+	tx, err := conn.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), statement)
+	require.NoError(t, err)
+	return func(t *testing.T) {
+		require.NoError(t, tx.Commit(t.Context()))
+		require.NoError(t, conn.Close(t.Context()))
+	}
+}

@@ -128,6 +128,8 @@ const (
 	stateDamaged              = "XX001"
 	stateTooLong              = "57014" // statement_timeout
 	stateStarting             = "57P03"
+	stateLockNotAvailable     = "55P03"
+	stateDeadlock             = "40P01"
 	classShutdown             = "57P"
 	classResources            = "53"
 	classWrong                = "42" // syntax errors, unknown names

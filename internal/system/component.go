@@ -132,6 +132,34 @@ func (s System) ReplicaOf(store Store) (Store, bool) {
 	return Store{}, false
 }
 
+// Alone gives the system as it is when the named store is all that is left:
+// read and written as the primary, without a replica. It is pure, and fails with
+// InputInvalid for a store that is not configured.
+func (s System) Alone(store string) (System, error) {
+	left, err := s.StoreNamed(store)
+	if err != nil {
+		return System{}, err
+	}
+	left.Replica = ""
+	s.Stores, s.From = []Store{left}, store
+	return s, nil
+}
+
+// Sandbox gives the target that drills go to: the one named, or the only sandbox
+// when name is empty. It fails with InputInvalid.
+func (s System) Sandbox(name string) (Target, error) {
+	if name != "" {
+		target, err := s.Target(name)
+		if err == nil && target.Kind != TargetSandbox {
+			return Target{}, fault.Newf(fault.InputInvalid, "find sandbox", name, "it is of kind %s: a drill never goes there", target.Kind).
+				WithHint("add a target of kind sandbox to lifeboat.yaml")
+		}
+		return target, err
+	}
+	sandboxes := slices.DeleteFunc(slices.Clone(s.Targets), func(t Target) bool { return t.Kind != TargetSandbox })
+	return pick("sandbox", "", sandboxes, func(t Target) string { return t.Name })
+}
+
 func pick[T any](what, name string, all []T, nameOf func(T) string) (T, error) {
 	var none T
 	names := make([]string, len(all))

@@ -38,30 +38,47 @@ func (s *System) applyDefaults() {
 		setDefault(&d.Cluster, d.Name)
 		setDefault(&d.Database, d.Name)
 	}
-	for i := range s.Services {
-		v := &s.Services[i]
+	for i := range s.Stores {
+		if s.Stores[i].Replica != "" {
+			setDefault(&s.Stores[i].Replication, ReplicationLifeboat)
+		}
+	}
+	defaultServices(s.Services, ServiceSystemd)
+	defaultMigrations(s.Migrations)
+	defaultChecks(s.Checks)
+	for i := range s.Schedules {
+		setDefault(&s.Schedules[i].Catchup, Duration(time.Hour))
+	}
+	s.defaultTargets()
+}
+
+func defaultServices(services []Service, kind ServiceKind) {
+	for i := range services {
+		v := &services[i]
 		setDefault(&v.Role, RoleApplication)
-		setDefault(&v.Kind, ServiceSystemd)
+		setDefault(&v.Kind, kind)
 		if v.Kind != ServiceCommand {
 			setDefault(&v.Unit, v.Name)
 		}
 		setDefault(&v.Timeout, Duration(time.Minute))
 	}
-	for i := range s.Migrations {
-		setDefault(&s.Migrations[i].Timeout, Duration(10*time.Minute))
+}
+
+func defaultMigrations(migrations []Migration) {
+	for i := range migrations {
+		setDefault(&migrations[i].Timeout, Duration(10*time.Minute))
 	}
-	for i := range s.Checks {
-		c := &s.Checks[i]
+}
+
+func defaultChecks(checks []Check) {
+	for i := range checks {
+		c := &checks[i]
 		if c.Kind == CheckHTTP {
 			setDefault(&c.Expect, 200)
 		}
 		setDefault(&c.Timeout, Duration(5*time.Second))
 		setDefault(&c.Within, Duration(time.Minute))
 	}
-	for i := range s.Schedules {
-		setDefault(&s.Schedules[i].Catchup, Duration(time.Hour))
-	}
-	s.defaultTargets()
 }
 
 func (s *System) defaultObjectives() {
@@ -103,7 +120,12 @@ func (s *System) defaultTargets() {
 		if t.Kind == TargetProduction {
 			production = true
 			setDefault(&t.Undo, Duration(7*day))
+		} else {
+			setDefault(&t.Compare, CompareFull)
 		}
+		defaultServices(t.Services, ServiceCommand)
+		defaultMigrations(t.Migrations)
+		defaultChecks(t.Checks)
 	}
 	if !production {
 		s.Targets = append(s.Targets, Target{Name: string(TargetProduction), Kind: TargetProduction, Undo: Duration(7 * day)})
@@ -158,26 +180,31 @@ func (s *System) makeAbsolute(dir string) {
 	for i := range s.Configurations {
 		under(dir, &s.Configurations[i].Root)
 	}
-	for i := range s.Services {
-		v := &s.Services[i]
-		under(dir, &v.Project)
-		program(dir, v.Start)
-		program(dir, v.Stop)
-		program(dir, v.Status)
-	}
-	for i := range s.Migrations {
-		m := &s.Migrations[i]
-		if m.Dir == "" {
-			m.Dir = dir
+	run := func(services []Service, migrations []Migration, checks []Check) {
+		for i := range services {
+			v := &services[i]
+			under(dir, &v.Project)
+			program(dir, v.Start)
+			program(dir, v.Stop)
+			program(dir, v.Status)
 		}
-		under(dir, &m.Dir)
-		program(m.Dir, m.Command)
+		for i := range migrations {
+			m := &migrations[i]
+			if m.Dir == "" {
+				m.Dir = dir
+			}
+			under(dir, &m.Dir)
+			program(m.Dir, m.Command)
+		}
+		for i := range checks {
+			program(dir, checks[i].Command)
+		}
 	}
-	for i := range s.Checks {
-		program(dir, s.Checks[i].Command)
-	}
+	run(s.Services, s.Migrations, s.Checks)
 	for i := range s.Targets {
-		under(dir, &s.Targets[i].Root)
+		t := &s.Targets[i]
+		under(dir, &t.Root)
+		run(t.Services, t.Migrations, t.Checks)
 	}
 }
 

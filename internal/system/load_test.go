@@ -159,6 +159,12 @@ func TestEachMistakeIsNamedWithItsPlaceAndHint(t *testing.T) {
 		{"sandbox in production", "root: /srv/box", "root: /srv/shop/uploads/box", "targets[0].root: /srv/shop/uploads/box overlaps", "its own directory"},
 		{"sandbox on a used port", "port_base: 25432", "port_base: 6378", "ports 6378 to 6379 hold the one of cache sessions", "free range"},
 		{"sandbox without ports", "    port_base: 25432\n", "", "0 leaves no room for the ports of 2 servers", "free range"},
+		{"unit in a sandbox", "port_base: 25432", "port_base: 25432\n    services: [{name: web, kind: systemd}]", "targets[0].services[0].kind: a sandbox's services are of kind command: a unit is production's", "for the sandbox"},
+		{"production's commands in a sandbox", "port_base: 25432", "port_base: 25432\n    services: [{name: web, start: [bin/web, start], stop: [bin/box, stop], status: [bin/box, status]}]", "by the commands of production's service web", "commands of its own"},
+		{"production asked by a drill", "port_base: 25432", "port_base: 25432\n    checks: [{name: web, kind: http, url: 'http://127.0.0.1:8000/'}]", "it asks where production's check web asks", "the sandbox's own address"},
+		{"comparison unknown", "port_base: 25432", "port_base: 25432\n    compare: half", `targets[0].compare: "half" is not allowed: full, none`, "known are"},
+		{"replication unknown", "replica: second", "replica: second\n    replication: magic", `stores[0].replication: "magic" is not allowed`, "known are"},
+		{"replication of nothing", "bucket: shop-second", "bucket: shop-second\n    replication: native", "there is no replica to bring anything to", "name the replica"},
 		{"target of no kind", "kind: sandbox", "kind: staging", `"staging" is not allowed: production, sandbox`, "known are"},
 		{"bad address", "127.0.0.1:6379", "127.0.0.1", `"127.0.0.1" is no address`, "host:port"},
 		{"bad URL", "url: http://127.0.0.1:8000/", "url: localhost/x", "is no http or https address", "write it whole"},
@@ -306,4 +312,37 @@ func TestSystemSurvivesATemporalPayload(t *testing.T) {
 	require.NoError(t, json.Unmarshal(payload, &back))
 	require.Equal(t, *s, back)
 	require.Empty(t, back.Validate())
+}
+
+func TestAloneLeavesOneStoreAndNoReplica(t *testing.T) {
+	s, err := system.Parse("/etc/shop/lifeboat.yaml", []byte(good), secrets)
+	require.NoError(t, err)
+	left, err := s.Alone("second")
+	require.NoError(t, err)
+	primary, err := left.Primary()
+	require.NoError(t, err)
+	require.Equal(t, "shop-second", primary.Bucket)
+	require.Empty(t, primary.Replica)
+	require.Equal(t, "second", left.From)
+	require.Len(t, s.Stores, 2, "the system itself is not changed")
+	_, err = s.Alone("third")
+	require.True(t, fault.Has(err, fault.InputInvalid), "%v", err)
+}
+
+func TestASandboxRunsItsOwnServicesAndChecks(t *testing.T) {
+	text := strings.Replace(good, "port_base: 25432", "port_base: 25432\n    services: [{name: web, start: [bin/box, start], stop: [bin/box, stop], status: [bin/box, status]}]\n"+
+		"    checks: [{name: journey, kind: command, command: [./journey]}]", 1)
+	s, err := system.Parse("/etc/shop/lifeboat.yaml", []byte(text), secrets)
+	require.NoError(t, err)
+	at, target, err := s.ForTarget("box")
+	require.NoError(t, err)
+	require.Equal(t, system.CompareFull, target.Compare)
+	require.Equal(t, []string{"/etc/shop/bin/box", "start"}, at.Services[0].Start)
+	require.Equal(t, system.ServiceCommand, at.Services[0].Kind)
+	require.Equal(t, system.RoleApplication, at.Services[0].Role)
+	require.Equal(t, "journey", at.Checks[len(at.Checks)-1].Name)
+	require.Empty(t, at.Migrations, "production's migrations are its own")
+	for _, check := range at.Checks {
+		require.NotContains(t, check.URL, ":8000", "production is not asked")
+	}
 }

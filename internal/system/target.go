@@ -14,9 +14,10 @@ const loopback = "127.0.0.1"
 // which changes nothing. At a sandbox every path lies under the target's root
 // (root + the production path), every server listens on loopback at port_base,
 // port_base+1, … (databases, then caches, in the order of the file), and nothing
-// is left that would reach production: no services, no migrations, no schedules,
-// and only the checks that ask the sandbox's own servers. It is pure, and fails
-// with InputInvalid for an unknown target.
+// is left that would reach production: no schedules, the services and migrations
+// that the target names itself, and besides its own checks only those that ask
+// the sandbox's own servers. It is pure, and fails with InputInvalid for an
+// unknown target.
 func (s System) ForTarget(name string) (System, Target, error) {
 	target, err := s.Target(name)
 	if err != nil {
@@ -48,8 +49,9 @@ func (s System) ForTarget(name string) (System, Target, error) {
 	}
 	s.Files = rooted(s.Files, under)
 	s.Configurations = rooted(s.Configurations, under)
-	s.Services, s.Migrations, s.Schedules = nil, nil, nil
-	s.Checks = slices.DeleteFunc(slices.Clone(s.Checks), func(c Check) bool { return c.Kind != CheckSQL && c.Kind != CheckRedis })
+	s.Services, s.Migrations, s.Schedules = target.Services, target.Migrations, nil
+	own := slices.DeleteFunc(slices.Clone(s.Checks), func(c Check) bool { return c.Kind != CheckSQL && c.Kind != CheckRedis })
+	s.Checks = append(own, target.Checks...)
 	return s, target, nil
 }
 

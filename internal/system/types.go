@@ -23,6 +23,10 @@ type System struct {
 	Targets        []Target    `json:"targets,omitempty" yaml:"targets"`
 	Contacts       Contacts    `json:"contacts" yaml:"contacts"`
 	Limits         Limits      `json:"limits" yaml:"limits"`
+
+	// From is the one store that is used, and nothing else, for as long as this
+	// copy of the system is: set by Alone.
+	From string `json:"from,omitempty" yaml:"-"`
 }
 
 // Plan says which disaster recovery plan this file is.
@@ -72,7 +76,20 @@ type Store struct {
 	SecretKey SecretRef `json:"secret_key,omitempty" yaml:"secret_key"`
 	CACert    string    `json:"ca_cert,omitempty" yaml:"ca_cert"` // PEM file, for a private authority
 	Replica   string    `json:"replica,omitempty" yaml:"replica"`
+
+	// Replication says who brings bytes to the replica: "lifeboat" (the default),
+	// or "native" when the bucket does and Lifeboat only watches.
+	Replication Replication `json:"replication,omitempty" yaml:"replication"`
 }
+
+// Replication is the allowed values of Store.Replication.
+type Replication string
+
+// Ways to bring bytes to the replica.
+const (
+	ReplicationLifeboat Replication = "lifeboat"
+	ReplicationNative   Replication = "native"
+)
 
 // Keys name the keys that wrap data keys. Every backup is wrapped for all of them.
 type Keys struct {
@@ -227,7 +244,23 @@ type Target struct {
 	Root     string     `json:"root,omitempty" yaml:"root"`           // sandbox: everything lies under it
 	PortBase int        `json:"port_base,omitempty" yaml:"port_base"` // sandbox: servers listen from here on
 	Undo     Duration   `json:"undo" yaml:"undo"`                     // production: how long the old directories are kept
+
+	// What a drill runs in the sandbox, each on the sandbox's own ports and paths:
+	// applications, the migrations before them, and the checks that decide.
+	Services   []Service   `json:"services,omitempty" yaml:"services"` // of kind command
+	Migrations []Migration `json:"migrations,omitempty" yaml:"migrations"`
+	Checks     []Check     `json:"checks,omitempty" yaml:"checks"`
+	Compare    Compare     `json:"compare,omitempty" yaml:"compare"` // sandbox: how a drill compares databases with production
 }
+
+// Compare is the allowed values of Target.Compare.
+type Compare string
+
+// Ways to compare a restored database with the one it was taken from.
+const (
+	CompareFull Compare = "full" // every table's rows and digest, at one position of the WAL (the default)
+	CompareNone Compare = "none" // not at all: production is not read
+)
 
 // TargetKind is the allowed values of Target.Kind.
 type TargetKind string

@@ -83,28 +83,28 @@ func (v *validation) server(path, name, owner string, taken map[string]string) {
 	taken[name] = owner
 }
 
-func (v *validation) services() {
-	v.distinct("services", named(v.Services, func(s Service) string { return s.Name }))
-	for i, s := range v.Services {
-		v.name(at("services", i, "name"), s.Name)
-		v.oneOf(at("services", i, "role"), string(s.Role), string(RoleApplication), string(RoleServer))
-		v.timeout(at("services", i, "timeout"), s.Timeout)
-		if !v.oneOf(at("services", i, "kind"), string(s.Kind), string(ServiceSystemd), string(ServiceCompose), string(ServiceCommand)) {
+func (v *validation) services(list string, services []Service) {
+	v.distinct(list, named(services, func(s Service) string { return s.Name }))
+	for i, s := range services {
+		v.name(at(list, i, "name"), s.Name)
+		v.oneOf(at(list, i, "role"), string(s.Role), string(RoleApplication), string(RoleServer))
+		v.timeout(at(list, i, "timeout"), s.Timeout)
+		if !v.oneOf(at(list, i, "kind"), string(s.Kind), string(ServiceSystemd), string(ServiceCompose), string(ServiceCommand)) {
 			continue
 		}
 		if s.Kind == ServiceCommand {
-			v.argv(at("services", i, "start"), s.Start)
-			v.argv(at("services", i, "stop"), s.Stop)
-			v.argv(at("services", i, "status"), s.Status)
-			v.unused("services", i, string(s.Kind), "unit", s.Unit, "project", s.Project)
+			v.argv(at(list, i, "start"), s.Start)
+			v.argv(at(list, i, "stop"), s.Stop)
+			v.argv(at(list, i, "status"), s.Status)
+			v.unused(list, i, string(s.Kind), "unit", s.Unit, "project", s.Project)
 			continue
 		}
-		v.required(at("services", i, "unit"), s.Unit)
-		v.unused("services", i, string(s.Kind), "start", strings.Join(s.Start, " "), "stop", strings.Join(s.Stop, " "), "status", strings.Join(s.Status, " "))
+		v.required(at(list, i, "unit"), s.Unit)
+		v.unused(list, i, string(s.Kind), "start", strings.Join(s.Start, " "), "stop", strings.Join(s.Stop, " "), "status", strings.Join(s.Status, " "))
 		if s.Kind == ServiceCompose {
-			v.required(at("services", i, "project"), s.Project)
+			v.required(at(list, i, "project"), s.Project)
 		} else {
-			v.unused("services", i, string(s.Kind), "project", s.Project)
+			v.unused(list, i, string(s.Kind), "project", s.Project)
 		}
 	}
 }
@@ -125,27 +125,27 @@ func (v *validation) argv(path string, argv []string) {
 	}
 }
 
-func (v *validation) migrations() {
-	v.distinct("migrations", named(v.Migrations, func(m Migration) string { return m.Name }))
+func (v *validation) migrations(list string, migrations []Migration) {
+	v.distinct(list, named(migrations, func(m Migration) string { return m.Name }))
 	databases := named(v.Databases, func(d Database) string { return d.Name })
-	for i, m := range v.Migrations {
-		v.name(at("migrations", i, "name"), m.Name)
-		if v.required(at("migrations", i, "database"), m.Database) {
-			v.refer(at("migrations", i, "database"), "database", m.Database, databases)
+	for i, m := range migrations {
+		v.name(at(list, i, "name"), m.Name)
+		if v.required(at(list, i, "database"), m.Database) {
+			v.refer(at(list, i, "database"), "database", m.Database, databases)
 		}
-		v.argv(at("migrations", i, "command"), m.Command)
-		v.timeout(at("migrations", i, "timeout"), m.Timeout)
+		v.argv(at(list, i, "command"), m.Command)
+		v.timeout(at(list, i, "timeout"), m.Timeout)
 	}
 }
 
-func (v *validation) checks() {
-	v.distinct("checks", named(v.Checks, func(c Check) string { return c.Name }))
+func (v *validation) checks(list string, checks []Check) {
+	v.distinct(list, named(checks, func(c Check) string { return c.Name }))
 	kinds := []string{string(CheckHTTP), string(CheckTCP), string(CheckSQL), string(CheckRedis), string(CheckCommand)}
-	for i, c := range v.Checks {
-		v.name(at("checks", i, "name"), c.Name)
-		v.timeout(at("checks", i, "timeout"), c.Timeout)
-		v.timeout(at("checks", i, "within"), c.Within)
-		if !v.oneOf(at("checks", i, "kind"), string(c.Kind), kinds...) {
+	for i, c := range checks {
+		v.name(at(list, i, "name"), c.Name)
+		v.timeout(at(list, i, "timeout"), c.Timeout)
+		v.timeout(at(list, i, "within"), c.Within)
+		if !v.oneOf(at(list, i, "kind"), string(c.Kind), kinds...) {
 			continue
 		}
 		keys := map[CheckKind][]string{
@@ -154,43 +154,43 @@ func (v *validation) checks() {
 		}
 		for _, kind := range kinds {
 			if CheckKind(kind) != c.Kind {
-				v.unused("checks", i, string(c.Kind), keys[CheckKind(kind)]...)
+				v.unused(list, i, string(c.Kind), keys[CheckKind(kind)]...)
 			}
 		}
-		v.check(i, c)
+		v.check(list, i, c)
 	}
 }
 
-func (v *validation) check(i int, c Check) {
+func (v *validation) check(list string, i int, c Check) {
 	switch c.Kind {
 	case CheckHTTP:
-		if at := at("checks", i, "url"); v.required(at, c.URL) {
+		if at := at(list, i, "url"); v.required(at, c.URL) {
 			v.url(at, c.URL)
 		}
 		if c.Expect < 100 || c.Expect > 599 {
-			v.add(at("checks", i, "expect"), "the usual status is 200", "%d is no HTTP status", c.Expect)
+			v.add(at(list, i, "expect"), "the usual status is 200", "%d is no HTTP status", c.Expect)
 		}
 	case CheckTCP:
-		if at := at("checks", i, "address"); v.required(at, c.Address) {
+		if at := at(list, i, "address"); v.required(at, c.Address) {
 			v.hostPort(at, c.Address)
 		}
 	case CheckSQL:
-		if at := at("checks", i, "database"); v.required(at, c.Database) {
+		if at := at(list, i, "database"); v.required(at, c.Database) {
 			v.refer(at, "database", c.Database, named(v.Databases, func(d Database) string { return d.Name }))
 		}
-		v.required(at("checks", i, "sql"), c.SQL)
+		v.required(at(list, i, "sql"), c.SQL)
 	case CheckRedis:
-		if at := at("checks", i, "cache"); v.required(at, c.Cache) {
+		if at := at(list, i, "cache"); v.required(at, c.Cache) {
 			v.refer(at, "cache", c.Cache, named(v.Caches, func(c Cache) string { return c.Name }))
 		}
 	case CheckCommand:
-		v.argv(at("checks", i, "command"), c.Command)
+		v.argv(at(list, i, "command"), c.Command)
 	}
 }
 
 // scheduled lists the workflows that may start by themselves, with the kind of component they take.
 func scheduled() (names []string, kinds map[string]ComponentKind) {
-	names = []string{"BackupSystem", "BackupDatabase", "BackupCache", "BackupFiles", "BackupConfiguration", "ReplicateStore"}
+	names = []string{"BackupSystem", "BackupDatabase", "BackupCache", "BackupFiles", "BackupConfiguration", "ReplicateStore", "DrillSystem"}
 	return names, map[string]ComponentKind{
 		"BackupDatabase": KindDatabase, "BackupCache": KindCache, "BackupFiles": KindFiles, "BackupConfiguration": KindConfiguration,
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -28,6 +29,12 @@ func (v *validation) targets() {
 		if t.PortBase != 0 {
 			v.add(at("targets", i, "port_base"), "remove it", "port_base means nothing for kind production")
 		}
+		v.unused("targets", i, string(t.Kind), "compare", string(t.Compare))
+		for key, given := range map[string]int{"services": len(t.Services), "migrations": len(t.Migrations), "checks": len(t.Checks)} {
+			if given > 0 {
+				v.add(at("targets", i, key), "production's stand at the top of the file", "%s means nothing for kind production", key)
+			}
+		}
 	}
 }
 
@@ -36,6 +43,8 @@ func (v *validation) servers() int { return len(v.Databases) + len(v.Caches) }
 
 func (v *validation) sandbox(i int, t Target) {
 	v.required(at("targets", i, "root"), t.Root)
+	v.oneOf(at("targets", i, "compare"), string(t.Compare), string(CompareFull), string(CompareNone))
+	v.rehearsal(i, t)
 	last := t.PortBase + v.servers() - 1
 	path := at("targets", i, "port_base")
 	if t.PortBase < 1024 || last > 65535 {
@@ -51,6 +60,31 @@ func (v *validation) sandbox(i int, t Target) {
 	for j, other := range v.Targets[:i] {
 		if other.Kind == TargetSandbox && t.PortBase <= other.PortBase+v.servers()-1 && other.PortBase <= last {
 			v.add(path, "give each sandbox its own range", "ports %d to %d overlap those of targets[%d]", t.PortBase, last, j)
+		}
+	}
+}
+
+// rehearsal checks what a sandbox runs, and that none of it is production's.
+func (v *validation) rehearsal(i int, t Target) {
+	services := at("targets", i, "services")
+	v.services(services, t.Services)
+	v.migrations(at("targets", i, "migrations"), t.Migrations)
+	v.checks(at("targets", i, "checks"), t.Checks)
+	for j, s := range t.Services {
+		if s.Kind == ServiceSystemd || s.Kind == ServiceCompose {
+			v.add(at(services, j, "kind"), "write start, stop and status commands for the sandbox", "a sandbox's services are of kind command: a unit is production's")
+		}
+		for _, other := range v.Services {
+			if len(s.Start) > 0 && (slices.Equal(s.Start, other.Start) || slices.Equal(s.Stop, other.Stop)) {
+				v.add(at(services, j, ""), "give it commands of its own", "it is started or stopped by the commands of production's service %s", other.Name)
+			}
+		}
+	}
+	for j, c := range t.Checks {
+		for _, other := range v.Checks {
+			if (c.URL != "" && c.URL == other.URL) || (c.Address != "" && c.Address == other.Address) {
+				v.add(at(at("targets", i, "checks"), j, ""), "ask the sandbox's own address", "it asks where production's check %s asks", other.Name)
+			}
 		}
 	}
 }

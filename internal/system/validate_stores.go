@@ -29,6 +29,11 @@ func (v *validation) stores() {
 			v.add(at("stores", i, ""), "give both, or none to use the SDK's own chain", "access_key and secret_key belong together")
 		}
 		v.replica(i, s, known)
+		if s.Replica != "" {
+			v.oneOf(at("stores", i, "replication"), string(s.Replication), string(ReplicationLifeboat), string(ReplicationNative))
+		} else if s.Replication != "" {
+			v.add(at("stores", i, "replication"), "name the replica, or remove it", "there is no replica to bring anything to")
+		}
 		for j, other := range v.Stores[:i] {
 			if s.Bucket != "" && s.Endpoint == other.Endpoint && s.Bucket == other.Bucket && within(s.Prefix+"/", other.Prefix+"/") {
 				v.add(at("stores", i, "bucket"), "give each store its own bucket or prefix", "lies in the same place as stores[%d]", j)

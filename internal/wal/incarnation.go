@@ -31,6 +31,7 @@ type marker struct {
 	Token       string `json:"token"` // the same in the archive
 	Device      uint64 `json:"device"`
 	Inode       uint64 `json:"inode"`
+	Home        string `json:"home,omitempty"` // name of the store that it archives to; "" is the configured primary
 }
 
 // incarnation is the object that makes a directory the one that archives.
@@ -105,7 +106,9 @@ func (a *Archive) become(ctx context.Context, systemID, dataDir string, number i
 	if err != nil {
 		return err
 	}
-	mine := marker{Cluster: a.cfg.Cluster, SystemID: systemID, Incarnation: number, Token: rand.Text(), Device: device, Inode: inode}
+	mine := marker{
+		Cluster: a.cfg.Cluster, SystemID: systemID, Incarnation: number, Token: rand.Text(), Device: device, Inode: inode, Home: a.cfg.Home,
+	}
 	if old, err := readMarker(dataDir); err == nil {
 		mine.Token = old.Token
 		if old != mine {
@@ -167,6 +170,20 @@ func (a *Archive) incarnation(ctx context.Context, systemID string, number int) 
 		return incarnation{}, fault.Newf(fault.IntegrityError, "read incarnation", key, "it says that it is number %d", found.Number)
 	}
 	return found, nil
+}
+
+// HomeOf gives the name of the store that a data directory archives to, "" for
+// the configured primary. A directory that was recovered from a replica alone
+// goes on archiving there, whatever the configuration names first.
+func HomeOf(dataDir string) (string, error) {
+	mine, err := readMarker(dataDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fault.New(fault.PathFailed, "read", filepath.Join(dataDir, MarkerName), err)
+	}
+	return mine.Home, nil
 }
 
 func readMarker(dataDir string) (marker, error) {

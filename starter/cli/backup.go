@@ -79,7 +79,7 @@ func (a *app) makeBackup(ctx context.Context, s subject, args []string, detach b
 	}
 	defer c.Close()
 	id := api.BackupID(configured.Name, string(s.kind), name, a.Now())
-	input := api.BackupInput{System: configured.Name, Component: name, By: a.who()}
+	input := api.BackupInput{System: configured.Name, Component: name, By: a.who(), From: a.from}
 	if _, err := a.start(ctx, c, id, s.backup, "back up "+subjectName(configured.Name, s, name), input); err != nil {
 		return err
 	}

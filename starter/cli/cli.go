@@ -43,6 +43,7 @@ func Run(ctx context.Context, p Process) int {
 type app struct {
 	Process
 	config  string // --config
+	from    string // --from
 	json    bool   // --json
 	reached bool   // the command line was understood, and its command runs
 	told    bool   // the person who interrupted this command knows what goes on
@@ -106,11 +107,12 @@ func (a *app) root() *cobra.Command {
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetHelpCommand(&cobra.Command{Use: "no-help", Hidden: true})
 	root.PersistentFlags().StringVar(&a.config, "config", "", "`FILE` instead of $LIFEBOAT_CONFIG, ./lifeboat.yaml or /etc/lifeboat/lifeboat.yaml")
+	root.PersistentFlags().StringVar(&a.from, "from", "", "`STORE` that alone is read and written, such as a replica whose primary is lost")
 	root.AddCommand(
 		group("config", "Look at the configuration", a.configCheck()),
 		a.backup(),
 		group("backups", "Look at the backups in the store", a.backupsList(), a.backupsShow()),
-		a.recover(),
+		a.recover(), a.drill(),
 		a.approve(), a.abort(), a.watch(), a.report(),
 		a.walPush(), a.walFetch(),
 	)
@@ -153,7 +155,16 @@ func (a *app) system() (*system.System, error) {
 	if err != nil {
 		return nil, err
 	}
-	return system.Load(path, a.Env)
+	return a.alone(system.Load(path, a.Env))
+}
+
+// alone leaves only the store that --from names.
+func (a *app) alone(s *system.System, err error) (*system.System, error) {
+	if err != nil || a.from == "" {
+		return s, err
+	}
+	left, err := s.Alone(a.from)
+	return &left, err
 }
 
 // assembly opens stores, vaults and ledgers of this process.

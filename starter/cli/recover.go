@@ -80,7 +80,7 @@ func (a *app) makeRecovery(ctx context.Context, s subject, args []string, f reco
 	defer c.Close()
 	// Without the name: that ID belongs to the component's own recovery, which this one starts.
 	id := api.RecoveryID(configured.Name, planned.Target, string(s.kind))
-	input := api.RecoverInput{System: configured.Name, Component: name, To: f.to, Target: f.target, Since: since, YesDestroy: f.destroy, By: a.who()}
+	input := api.RecoverInput{System: configured.Name, Component: name, To: f.to, Target: f.target, Since: since, YesDestroy: f.destroy, By: a.who(), From: a.from}
 	if _, err := a.start(ctx, c, id, s.recover, "recover "+subjectName(configured.Name, s, name)+" to "+planned.Target, input); err != nil {
 		return err
 	}

@@ -52,10 +52,18 @@ func (a *app) walPush() *cobra.Command {
 		Use:   walPush + " PATH",
 		Short: "Archive a WAL segment; for PostgreSQL's archive_command",
 		Long: "Archive a WAL segment. Exit codes: 0 it is in the store, 1 anything else.\n" +
-			"Its working directory is the server's data directory, as PostgreSQL calls it.",
+			"Its working directory is the server's data directory, as PostgreSQL calls it. A directory\n" +
+			"that was recovered with --from archives to that store.",
 		Example: "  archive_command = 'lifeboat wal-push %p'",
 		Args:    cobra.ExactArgs(1),
 		RunE: a.run(func(ctx context.Context, args []string) error {
+			if a.from == "" {
+				home, err := wal.HomeOf(".")
+				if err != nil {
+					return err
+				}
+				a.from = home
+			}
 			storage, opened, err := a.storage()
 			if err != nil {
 				return err
@@ -111,7 +119,7 @@ func (a *app) storage() (*system.System, *assembly.Assembly, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := system.LoadStorage(path, a.Env)
+	s, err := a.alone(system.LoadStorage(path, a.Env))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/system"
 )
 
 // Input is a workflow's or an update's argument, decoded strictly: an unknown
@@ -51,6 +52,7 @@ type BackupInput struct {
 	Component string `json:"component,omitempty"` // name of one component
 	By        string `json:"by,omitempty"`        // who asks; for the audit
 	Within    string `json:"within,omitempty"`    // ID of the larger run that replicates afterwards
+	From      string `json:"from,omitempty"`      // the one store that is left: it is written, and nothing else
 }
 
 // RecoverInput says what to recover, from what and to where. Zero values mean:
@@ -64,12 +66,42 @@ type RecoverInput struct {
 	Since      *time.Time `json:"since,omitempty"`       // when the disaster happened; RTA and RPA count from here; default: the start of the run
 	YesDestroy string     `json:"yes_destroy,omitempty"` // the system's name: approves at once
 	By         string     `json:"by,omitempty"`
+	From       string     `json:"from,omitempty"` // name of the one store that is read and written, such as a replica whose primary is lost
+
+	// References are what restored databases are held against, by component ID. A
+	// drill takes them from production before it begins.
+	References map[string]Reference `json:"references,omitempty"`
+}
+
+// Reference is what a database held at one position of its WAL.
+type Reference struct {
+	Segment string        `json:"segment"`          // the last WAL segment to replay: its end is the position
+	Tables  []TableDigest `json:"tables,omitempty"` // every user table, sequence and the large objects; none: nothing is compared
+}
+
+// TableDigest is what a table held, whatever the order of its rows.
+type TableDigest struct {
+	Name   string `json:"name"` // "public.users"; sequences and large objects, too
+	Rows   int64  `json:"rows"`
+	Digest string `json:"digest"`
 }
 
 // ReplicateInput says which store's replica is brought up to date; zero: the primary's.
 type ReplicateInput struct {
 	System string `json:"system,omitempty"`
 	Store  string `json:"store,omitempty"`
+
+	// Follow goes on copying what is new for this long after the first pass; zero: one pass.
+	Follow system.Duration `json:"follow,omitempty"`
+}
+
+// DrillInput says where to rehearse a recovery of the whole system. Zero values
+// mean: the only sandbox, from the primary store's replica.
+type DrillInput struct {
+	System string `json:"system,omitempty"`
+	Target string `json:"target,omitempty"` // name of a sandbox
+	From   string `json:"from,omitempty"`   // name of the store that alone is read
+	By     string `json:"by,omitempty"`
 }
 
 // Approval opens the gate before anything in production is touched. System must be the system's name.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"strings"
 	"time"
 )
@@ -23,6 +24,8 @@ const (
 	RecoverConfiguration = "RecoverConfiguration"
 
 	ReplicateStore = "ReplicateStore"
+
+	DrillSystem = "DrillSystem"
 )
 
 // Types of the children that a recovery starts, one per component. Their IDs
@@ -75,6 +78,12 @@ func BackupID(system, kind, name string, at time.Time) string {
 
 // ReplicationID is the workflow ID of the replication of a store.
 func ReplicationID(system, store string) string { return joined("replicate", system, store) }
+
+// DrillID is the workflow ID of a drill: one for each quarter, which may hold several runs.
+func DrillID(system string, at time.Time) string {
+	at = at.UTC()
+	return joined("drill", system, fmt.Sprintf("%d-Q%d", at.Year(), (int(at.Month())+2)/3))
+}
 
 func joined(parts ...string) string {
 	kept := parts[:0:0]

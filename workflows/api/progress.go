@@ -43,6 +43,9 @@ const (
 	PhaseFailed      Phase = "failed"
 	PhaseBackingUp   Phase = "backing up"
 	PhaseReplicating Phase = "replicating"
+	PhaseObserving   Phase = "observing production"
+	PhaseRehearsing  Phase = "recovering into the sandbox"
+	PhaseClearing    Phase = "clearing the sandbox"
 	PhaseDone        Phase = "done"
 )
 

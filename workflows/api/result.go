@@ -35,6 +35,20 @@ type ReplicateResult struct {
 	Objects int64  `json:"objects"`
 	Bytes   int64  `json:"bytes"`
 	Present int64  `json:"present"` // objects that were there already
+
+	Missing    int64           `json:"missing,omitempty"`    // objects that the replica lacks at the end
+	Lag        system.Duration `json:"lag"`                  // the longest that an object of this run was in one region only
+	Incomplete []string        `json:"incomplete,omitempty"` // complete backups whose copies are not
+}
+
+// DrillResult is what a drill returns.
+type DrillResult struct {
+	RecoverResult
+	From      string   `json:"from"`      // the store that alone was read
+	Untouched bool     `json:"untouched"` // production was seen before and after, and is the same
+	Clean     bool     `json:"clean"`     // nothing is left in the sandbox
+	Compared  int      `json:"compared"`  // tables whose rows and digest equal production's
+	Notes     []string `json:"notes,omitempty"`
 }
 
 // RecoverResult is what a recovery returns.
@@ -57,6 +71,7 @@ type ComponentOutcome struct {
 	Point     RecoveryPoint   `json:"point"`
 	RPA       system.Duration `json:"rpa"` // from the recovery point to the disaster
 	RTA       system.Duration `json:"rta"`
+	Compared  int             `json:"compared,omitempty"` // tables and sequences that equal the reference
 	Bytes     int64           `json:"bytes"`
 	Resumed   int64           `json:"resumed,omitempty"`   // bytes an attempt that was cut off had already restored
 	Fallbacks []Fallback      `json:"fallbacks,omitempty"` // objects that came from the replica

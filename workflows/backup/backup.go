@@ -113,7 +113,7 @@ func (b *backing) pin(ctx workflow.Context) error {
 	var activities *records.Activities
 	var loaded records.Loaded
 	if err := b.Do(ctx, run.Step{ID: "configuration", Title: "read and pin the configuration", Class: run.Quick}, activities.LoadSystem,
-		records.LoadInput{System: b.in.System}, &loaded, func() string { return "plan version " + loaded.System.Plan.Version }); err != nil {
+		records.LoadInput{System: b.in.System, From: b.in.From}, &loaded, func() string { return "plan version " + loaded.System.Plan.Version }); err != nil {
 		return err
 	}
 	b.system = loaded.System
@@ -158,7 +158,7 @@ func (b *backing) component(ctx workflow.Context, component system.Component) (a
 	b.Note(ctx, shown)
 	var result api.BackupResult
 	err := workflow.ExecuteChildWorkflow(childCtx, workflowType(component.Kind),
-		api.BackupInput{System: b.system.Name, Component: component.Name, By: b.in.By, Within: b.Progress.ID}).Get(ctx, &result)
+		api.BackupInput{System: b.system.Name, Component: component.Name, By: b.in.By, Within: b.Progress.ID, From: b.in.From}).Get(ctx, &result)
 	finished := workflow.Now(ctx).UTC()
 	shown.Finished, shown.State = &finished, api.StepDone
 	if err != nil {

@@ -45,7 +45,9 @@ type coordinator struct {
 	*run.Run
 	in       api.RecoverInput
 	kinds    []system.ComponentKind
-	system   system.System
+	system   system.System // whose records are kept, and where
+	data     system.System // what is read: the system, or one store of it alone
+	at       system.System // the system as it is at the target
 	target   system.Target
 	plan     plan.Plan
 	children []*child
@@ -183,7 +185,10 @@ func (c *coordinator) pin(ctx workflow.Context) error {
 		func() string { return "plan version " + loaded.System.Plan.Version + ", target " + loaded.Target.Name }); err != nil {
 		return err
 	}
-	c.system, c.target = loaded.System, loaded.Target
+	c.system, c.data, c.target = loaded.System, loaded.System, loaded.Target
+	if err := c.choose(); err != nil {
+		return err
+	}
 	c.Progress.System, c.Progress.Target = c.system.Name, c.target.Name
 	if c.in.Since != nil {
 		if c.in.Since.After(c.Progress.Started) {
@@ -200,6 +205,22 @@ func (c *coordinator) pin(ctx workflow.Context) error {
 		}
 	}
 	return nil
+}
+
+// choose decides what is read and where records go. Production that comes back
+// from one store alone has that store only; a rehearsal reads it and writes
+// nothing there, as its records belong to the living system.
+func (c *coordinator) choose() (err error) {
+	if c.in.From != "" {
+		if c.data, err = c.system.Alone(c.in.From); err != nil {
+			return err
+		}
+		if c.production() {
+			c.system = c.data
+		}
+	}
+	c.at, _, err = c.data.ForTarget(c.target.Name)
+	return err
 }
 
 // lay resolves the plan: who is recovered, from what, in which order.

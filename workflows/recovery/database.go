@@ -19,7 +19,7 @@ func Database(ctx workflow.Context, in ComponentInput) (api.ComponentOutcome, er
 	if err != nil {
 		return api.ComponentOutcome{}, run.Failure(err)
 	}
-	d := &database{component: c, ref: postgres.Ref{System: in.System, Component: in.Component.Name, Target: in.Target.Name, RunID: in.Run}}
+	d := &database{component: c, ref: postgres.Ref{System: in.System, Component: in.Component.Name, Target: in.Target.Name, RunID: in.Run, Until: in.Reference.Segment}}
 	for _, phase := range []func(workflow.Context) error{d.prepare, d.fence} {
 		if err := phase(ctx); err != nil {
 			return c.outcome, c.finish(ctx, err)
@@ -104,9 +104,11 @@ func (d *database) fence(ctx workflow.Context) error {
 	// Step 9. The content is what it should be.
 	var verified postgres.VerifyResult
 	if err := d.Do(ctx, d.step("verify", "count and check the content of "+d.ref.Component, run.Long), d.activities.Verify,
-		postgres.VerifyInput{Ref: d.ref, Place: d.found.Place, Facts: d.found.Facts}, &verified, func() string { return counts(verified) }); err != nil {
+		postgres.VerifyInput{Ref: d.ref, Place: d.found.Place, Facts: d.found.Facts, Reference: d.in.Reference.Tables},
+		&verified, func() string { return counts(verified) }); err != nil {
 		return err
 	}
+	d.outcome.Compared = verified.Compared
 	return d.reach(ctx, api.GateReady, api.GateDone)
 }
 
@@ -204,6 +206,9 @@ func counts(verified postgres.VerifyResult) string {
 			rows = table.Table + " was not counted in time"
 		}
 		told = append(told, rows)
+	}
+	if verified.Compared > 0 {
+		told = append(told, fmt.Sprintf("%d tables and sequences equal production's", verified.Compared))
 	}
 	if len(verified.Checks) > 0 {
 		told = append(told, fmt.Sprintf("%d checks passed", len(verified.Checks)))

@@ -19,7 +19,8 @@ type ComponentInput struct {
 	Run       string           `json:"run"`              // the recovery's name, fit for a directory
 	Since     time.Time        `json:"since"`            // the disaster, or the start
 	By        string           `json:"by,omitempty"`
-	Token     string           `json:"token,omitempty"` // that the coordinator's signals carry; "": a run of before they did
+	Token     string           `json:"token,omitempty"`    // that the coordinator's signals carry; "": a run of before they did
+	Reference api.Reference    `json:"reference,omitzero"` // what a restored database is held against
 }
 
 // Report is what a child signals to its coordinator: steps that changed, or a gate it reached.

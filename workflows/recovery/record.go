@@ -145,7 +145,7 @@ func (c *coordinator) record(outcome report.Outcome, cause error) report.Run {
 	}
 	took := map[string]time.Duration{}
 	for _, step := range p.Steps {
-		made := recorded(step, phases[step.ID])
+		made := run.Recorded(step, phases[step.ID])
 		took[step.ID] = made.Took(made.Finished)
 		record.Steps = append(record.Steps, made)
 	}
@@ -172,21 +172,6 @@ func (c *coordinator) record(outcome report.Outcome, cause error) report.Run {
 		record.Failures = append(record.Failures, report.Failure{Kind: string(fault.KindOf(named)), Message: run.Reason(cause), Hint: fault.HintOf(named)})
 	}
 	return record
-}
-
-func recorded(step api.Step, phase string) report.Step {
-	made := report.Step{ID: step.ID, Phase: phase, Component: step.Component, Title: step.Title, Started: step.Started, Outcome: report.Succeeded, Detail: step.Outcome}
-	if step.Finished != nil {
-		made.Finished = *step.Finished
-	}
-	switch step.State {
-	case api.StepFailed:
-		made.Outcome = report.Failed
-		made.Failure = &report.Failure{Step: step.ID, Message: step.Outcome}
-	case api.StepRunning:
-		made.Outcome = ""
-	}
-	return made
 }
 
 // giveUp ends a run that failed or was called off: every child takes back what
@@ -241,7 +226,7 @@ func (c *coordinator) startNewBackup(ctx workflow.Context) error {
 			ParentClosePolicy: enums.PARENT_CLOSE_POLICY_ABANDON,
 			StaticSummary:     "first backup of " + one.component.Name + " after its recovery",
 		})
-		input := api.BackupInput{System: c.system.Name, Component: one.component.Name, By: c.Progress.ID}
+		input := api.BackupInput{System: c.system.Name, Component: one.component.Name, By: c.Progress.ID, From: c.in.From}
 		if err := workflow.ExecuteChildWorkflow(childCtx, api.BackupDatabase, input).GetChildWorkflowExecution().Get(ctx, nil); err != nil {
 			return err
 		}

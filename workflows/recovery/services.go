@@ -62,17 +62,17 @@ func (c *coordinator) restartServices(ctx workflow.Context) error {
 
 // reopen migrates, starts the services and asks whether they do their work.
 func (c *coordinator) reopen(ctx workflow.Context) error {
-	if !c.production() {
+	if !c.production() && len(c.at.Services)+len(c.at.Checks) == 0 {
 		return nil
 	}
-	c.clocks.Start(ctx, api.Clock{Name: "application", Objective: c.system.Objectives.RTO.Application, Since: workflow.Now(ctx).UTC()})
+	c.clocks.Start(ctx, api.Clock{Name: "application", Objective: c.at.Objectives.RTO.Application, Since: workflow.Now(ctx).UTC()})
 	c.Enter(ctx, api.PhaseMigrating)
 	if err := c.migrate(ctx); err != nil {
 		return err
 	}
 	c.Enter(ctx, api.PhaseStarting)
 	var serviceActivities *services.Activities
-	if all := c.system.Applications(); len(all) > 0 {
+	if all := c.at.Applications(); len(all) > 0 {
 		var result services.Result
 		if err := c.Do(ctx, run.Step{ID: "start-services", Title: "start services", Class: run.Long}, serviceActivities.Start,
 			services.StartInput{Services: all}, &result, func() string { return states(result) }); err != nil {
@@ -80,13 +80,13 @@ func (c *coordinator) reopen(ctx workflow.Context) error {
 		}
 	}
 	c.Enter(ctx, api.PhaseChecking)
-	if len(c.system.Checks) == 0 {
+	if len(c.at.Checks) == 0 {
 		return nil
 	}
 	var checkActivities *checks.Activities
 	var health checks.HealthResult
 	err := c.Do(ctx, run.Step{ID: "health-checks", Title: "run health checks", Class: run.Long}, checkActivities.Health,
-		checks.HealthInput{Checks: c.system.Checks, Databases: c.system.Databases, Caches: c.system.Caches}, &health,
+		checks.HealthInput{Checks: c.at.Checks, Databases: c.at.Databases, Caches: c.at.Caches}, &health,
 		func() string { return fmt.Sprintf("%d checks passed", len(health.Results)) })
 	for _, result := range health.Results {
 		c.checks = append(c.checks, report.Check{Name: result.Name, OK: result.OK, Latency: result.Latency, Message: result.Message})
@@ -97,11 +97,11 @@ func (c *coordinator) reopen(ctx workflow.Context) error {
 // migrate runs the migrations of the databases that this run recovered.
 func (c *coordinator) migrate(ctx workflow.Context) error {
 	var activities *services.Activities
-	for _, migration := range c.system.Migrations {
+	for _, migration := range c.at.Migrations {
 		if !c.recovers(system.ComponentID(system.KindDatabase, migration.Database)) {
 			continue
 		}
-		database, err := c.system.Database(migration.Database)
+		database, err := c.at.Database(migration.Database)
 		if err != nil {
 			return err
 		}

@@ -44,10 +44,19 @@ func replicate(ctx workflow.Context, r *run.Run, in api.Input[api.ReplicateInput
 	r.Progress.System = loaded.System.Name
 	var activities *vault.Activities
 	var copied vault.ReplicateResult
-	err = r.Do(ctx, run.Step{ID: "copy", Title: "copy what the replica lacks", Class: run.Long}, activities.Replicate,
-		vault.ReplicateInput{System: loaded.System, Store: given.Store}, &copied,
+	what := vault.ReplicateInput{System: loaded.System, Store: given.Store}
+	title := "copy what the replica lacks"
+	if given.Follow > 0 {
+		what.Until = workflow.Now(ctx).Add(given.Follow.Std())
+		title += ", and what is new until " + what.Until.UTC().Format("15:04:05")
+	}
+	err = r.Do(ctx, run.Step{ID: "copy", Title: title, Class: run.Long}, activities.Replicate, what, &copied,
 		func() string {
-			return fmt.Sprintf("%d objects (%s) copied, %d were there", copied.Objects, system.Bytes(copied.Bytes).Human(), copied.Present)
+			told := fmt.Sprintf("%d objects (%s) copied, %d were there; lag at most %s", copied.Objects, system.Bytes(copied.Bytes).Human(), copied.Present, copied.Lag)
+			if copied.Missing > 0 {
+				told += fmt.Sprintf("; %d objects are not there yet, %d backups are not complete", copied.Missing, len(copied.Incomplete))
+			}
+			return told
 		})
 	return api.ReplicateResult(copied), err
 }

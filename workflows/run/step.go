@@ -80,6 +80,27 @@ func (r *Run) Do(ctx workflow.Context, step Step, activity, input, result any, t
 	return nil
 }
 
+// DoChild runs a step that is a workflow of its own, under the child options of
+// ctx. tell is as in Do.
+func (r *Run) DoChild(ctx workflow.Context, step Step, workflowType string, input, result any, tell func() string) error {
+	shown := api.Step{
+		ID: step.ID, Workflow: workflow.GetChildWorkflowOptions(ctx).WorkflowID, Component: step.Component, Title: step.Title,
+		State: api.StepRunning, Started: workflow.Now(ctx).UTC(),
+	}
+	r.changed(ctx, shown)
+	err := workflow.ExecuteChildWorkflow(ctx, workflowType, input).Get(ctx, result)
+	finished := workflow.Now(ctx).UTC()
+	shown.Finished, shown.State = &finished, api.StepDone
+	switch {
+	case err != nil:
+		shown.State, shown.Outcome = api.StepFailed, Reason(err)
+	case tell != nil:
+		shown.Outcome = tell()
+	}
+	r.changed(ctx, shown)
+	return err
+}
+
 func (r *Run) changed(ctx workflow.Context, step api.Step) {
 	r.Note(ctx, step)
 	if r.Changed != nil {

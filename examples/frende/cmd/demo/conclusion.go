@@ -138,14 +138,14 @@ func (d *demo) conclude(ctx context.Context, at time.Time, hit struck) (string, 
 // report reads the run's record from the ledger, and keeps it as text, too.
 func (d *demo) report(ctx context.Context) (runReport, string, error) {
 	path := d.lab.Path("report.md")
-	text, err := d.lifeboat(ctx, "report", recoveryID).Output()
+	text, err := d.left(ctx, "report", recoveryID).Output()
 	if err != nil {
 		return runReport{}, "", fmt.Errorf("lifeboat report: %w", err)
 	}
 	if err := os.WriteFile(path, text, 0o644); err != nil {
 		return runReport{}, "", err
 	}
-	raw, err := d.lifeboat(ctx, "report", recoveryID, "--json").Output()
+	raw, err := d.left(ctx, "report", recoveryID, "--json").Output()
 	if err != nil {
 		return runReport{}, "", fmt.Errorf("lifeboat report --json: %w", err)
 	}
@@ -243,7 +243,7 @@ func (d *demo) agree(ctx context.Context, report runReport, at time.Time, answer
 	if report.Disaster.Sub(at).Abs() > time.Millisecond {
 		return fmt.Errorf("the report counts from %s, not from the first kill at %s", report.Disaster, at)
 	}
-	if most := archiveTimeout + grace; report.rpa(database) > most {
+	if most := d.mostLost(); report.rpa(database) > most {
 		return fmt.Errorf("the database's recovery point is %s old, more than %s", brief(report.rpa(database)), most)
 	}
 	if gone := answer.Rows.FirstGone; gone != nil {

@@ -25,8 +25,8 @@ stores:
     path_style: true
     access_key: {{ref "primary-access"}}
     secret_key: {{ref "primary-secret"}}
-    replica: second-region
-  - name: second-region
+    replica: dr
+  - name: dr
     bucket: {{.ReplicaBucket}}
     region: eu-west-1
     endpoint: {{.Replica}}
@@ -87,6 +87,22 @@ checks:
 {{- end}}
   - {name: frontend, kind: http, url: "http://{{.Frontend}}/", contains: Frende, within: 1m}
 
+targets:
+  - name: sandbox
+    kind: sandbox
+    root: {{quote .Sandbox}}
+    port_base: {{.SandboxPort}}
+    services:
+      - {name: backend, {{service "sandbox-backend"}}}
+      - {name: frontend, {{service "sandbox-frontend"}}}
+    migrations:
+      - name: frende
+        database: frende
+        command: [{{quote .App}}, migrate, --config, {{quote .SandboxConfig}}]
+    checks:
+      - {name: page, kind: http, url: "http://{{.SandboxFrontend}}/", contains: Frende, within: 1m}
+      - {name: journey, kind: command, command: [{{quote .Journey}}, --app, "http://{{.SandboxFrontend}}"], timeout: 40s, within: 2m}
+
 contacts:
   primary:
     - {role: System Administrator, email: admin@frende.com}
@@ -121,6 +137,8 @@ func (d *demo) lifeboatConfiguration() ([]byte, error) {
 		"DataDir": d.lab.Path("postgres", "data"), "BinDir": d.postgresBin,
 		"Redis": d.redis.Address, "RedisDir": d.redis.Dir, "RedisConfig": d.redis.Config,
 		"Photos": d.photos, "Config": d.config, "App": d.program("app"),
+		"Sandbox": d.sandbox.root, "SandboxPort": d.sandbox.port, "SandboxConfig": d.sandbox.config, "SandboxFrontend": d.sandbox.frontend,
+		"Journey":  d.program("journey"),
 		"Frontend": d.frontend, "Backends": d.backends, "RestoreRate": d.restoreRate,
 	})
 	return text.Bytes(), err

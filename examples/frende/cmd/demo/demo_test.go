@@ -38,17 +38,20 @@ func (s *screen) String() string {
 func TestDemoEndsAsWritten(t *testing.T) {
 	for _, told := range []struct {
 		chaos     chaos
+		disaster  disaster
 		recovered bool
 		says      []string
 	}{
-		{noChaos, true, []string{"; 0 of ", " writes before the recovery point lost; report "}},
-		{chaosWorker, true, []string{"kill -9 of worker", "attempt 2"}},
-		{chaosTemporal, true, []string{"kill -9 of temporal"}},
-		{chaosChunk, true, []string{"what came from the other region", "/chunk/"}},
-		{chaosChunks, false, []string{"/chunk/", "nothing of the old system was destroyed"}},
+		{noChaos, disasterSystem, true, []string{"; 0 of ", " writes before the recovery point lost; report "}},
+		{noChaos, disasterRegion, true, []string{"the primary region is gone", "lifeboat --from dr recover system"}},
+		{noChaos, disasterDrill, true, []string{"tables and sequences equal production's", "production untouched, nothing left behind", "production holds all "}},
+		{chaosWorker, disasterSystem, true, []string{"kill -9 of worker", "attempt 2"}},
+		{chaosTemporal, disasterSystem, true, []string{"kill -9 of temporal"}},
+		{chaosChunk, disasterSystem, true, []string{"what came from the other region", "/chunk/"}},
+		{chaosChunks, disasterSystem, false, []string{"/chunk/", "nothing of the old system was destroyed"}},
 	} {
-		name := string(told.chaos)
-		if told.chaos == noChaos {
+		name := string(told.chaos) + string(told.disaster)
+		if name == "" {
 			name = "calm"
 		}
 		t.Run(name, func(t *testing.T) {
@@ -56,7 +59,7 @@ func TestDemoEndsAsWritten(t *testing.T) {
 			t.Cleanup(func() { require.NoError(t, lab.Remove(context.WithoutCancel(t.Context()), dir)) })
 			var out screen
 			recovered := tell(t.Context(), options{
-				dir: dir, seed: 7, megabytes: 20, photoCount: 100, keys: 500, settle: 2 * time.Second, spread: time.Second, chaos: told.chaos,
+				dir: dir, seed: 7, megabytes: 20, photoCount: 100, keys: 500, settle: 2 * time.Second, spread: time.Second, chaos: told.chaos, disaster: told.disaster,
 			}, &out)
 			lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 			t.Log(out.String())
@@ -65,11 +68,14 @@ func TestDemoEndsAsWritten(t *testing.T) {
 			if told.recovered {
 				prefix = "RECOVERED frende in "
 			}
+			if told.disaster == disasterDrill {
+				prefix = "REHEARSED frende in "
+			}
 			require.True(t, strings.HasPrefix(lines[len(lines)-1], prefix), lines[len(lines)-1])
 			for _, text := range told.says {
 				require.Contains(t, out.String(), text)
 			}
-			if told.recovered {
+			if told.recovered && told.disaster != disasterDrill {
 				require.FileExists(t, filepath.Join(dir, "report.md"))
 			}
 			left, err := lab.Open(dir)

@@ -59,7 +59,7 @@ func (d *demo) disasterAndRecovery(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("disaster: %w", err)
 	}
-	d.say("recover the system: lifeboat recover system --since %s --yes-destroy frende", at.Format(time.RFC3339Nano))
+	d.say("recover the system: lifeboat %srecover system --since %s --yes-destroy frende", d.fromFlag(), at.Format(time.RFC3339Nano))
 	d.note("live in the Temporal Web UI: %s/namespaces/%s/workflows/%s", d.temporal.UIAddress, d.temporal.Namespace, strings.ReplaceAll(recoveryID, "/", "%2F"))
 	hit, failure := d.recover(ctx, at, whole)
 	if d.chaos == chaosChunks {
@@ -85,6 +85,11 @@ func (d *demo) strike(ctx context.Context) (time.Time, error) {
 		return done.At, err
 	}
 	d.note("%s: kill -9 of %s", done.At.UTC().Format(time.RFC3339Nano), strings.Join(done.Killed, ", "))
+	if d.disaster == disasterRegion {
+		if err := d.loseRegion(ctx); err != nil {
+			return done.At, err
+		}
+	}
 	for _, path := range done.Removed {
 		d.note("deleted %s", path)
 	}
@@ -111,7 +116,7 @@ func (d *demo) recover(ctx context.Context, at time.Time, whole int64) (struck, 
 		}
 		return err
 	})
-	cmd := d.lifeboat(ctx, "recover", "system", "--since", at.Format(time.RFC3339Nano), "--yes-destroy", "frende")
+	cmd := d.left(ctx, "recover", "system", "--since", at.Format(time.RFC3339Nano), "--yes-destroy", "frende")
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = d.out, io.MultiWriter(d.out, &said)
 	err := cmd.Run()

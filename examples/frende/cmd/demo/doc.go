@@ -17,4 +17,9 @@
 // of the backup in one region. CHAOS=chunks damages it in both, so that nothing
 // can be recovered: then the old directories are left in place, and it is shown
 // that nothing of them was harmed.
+//
+// DISASTER=region loses the primary region's store, too: the system comes back
+// from the second region alone. DISASTER=drill destroys nothing: it rehearses the
+// recovery in a sandbox beside the living system, and its last line begins with
+// REHEARSED.
 package main

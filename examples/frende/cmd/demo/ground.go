@@ -38,6 +38,7 @@ type ground struct {
 	config      string            // Frende's configuration files
 	photos      string
 	postgresBin string
+	sandbox     rehearsal
 	restoreRate int64 // bytes per second; 0: unlimited
 }
 
@@ -72,7 +73,7 @@ func (d *demo) build(ctx context.Context) error {
 	for _, made := range [][]string{
 		{d.program("lifeboat"), "./starter"},
 		{d.program("lifeboat-worker"), "./worker"},
-		{d.lab.Path("bin") + "/", "./examples/frende/app", "./examples/frende/cmd/load", "./examples/frende/cmd/oracle", "./examples/frende/cmd/service", "./examples/frende/cmd/wreck"},
+		{d.lab.Path("bin") + "/", "./examples/frende/app", "./examples/frende/cmd/journey", "./examples/frende/cmd/load", "./examples/frende/cmd/oracle", "./examples/frende/cmd/service", "./examples/frende/cmd/wreck"},
 	} {
 		cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-o"}, made...)...)
 		cmd.Dir = d.root
@@ -120,6 +121,9 @@ func (d *demo) configure(ctx context.Context) (err error) {
 	d.backends = map[string]string{"backend-1": addresses[1], "backend-2": addresses[2]}
 	port, err := lab.FreePort()
 	if err != nil {
+		return err
+	}
+	if err := d.plan(); err != nil {
 		return err
 	}
 	password := rand.Text()
@@ -232,6 +236,9 @@ func (d *demo) startApplication(ctx context.Context) error {
 		if err := service.Start(ctx); err != nil {
 			return err
 		}
+	}
+	if err := d.prepareRehearsal(dsn); err != nil {
+		return err
 	}
 	d.note("Frende http://%s, two back ends behind it", d.frontend)
 	return nil

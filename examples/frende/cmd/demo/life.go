@@ -148,6 +148,9 @@ func (d *demo) prepareChaos(ctx context.Context) error {
 	case chaosWorker, chaosTemporal:
 		return d.slowDown()
 	}
+	if d.disaster == disasterRegion {
+		return d.followReplica(ctx)
+	}
 	d.note("there is none; see CHAOS in README.md")
 	return nil
 }

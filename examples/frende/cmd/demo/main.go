@@ -29,6 +29,15 @@ const (
 	chaosChunks   chaos = "chunks" // damaged in both
 )
 
+// disaster is what happens to the system.
+type disaster string
+
+const (
+	disasterSystem disaster = ""       // servers killed, their data deleted
+	disasterRegion disaster = "region" // and the primary region's store is gone, too
+	disasterDrill  disaster = "drill"  // none: it is rehearsed beside the living system
+)
+
 // options are the flags of the demo.
 type options struct {
 	dir        string
@@ -39,6 +48,7 @@ type options struct {
 	settle     time.Duration // from the backup to the disaster, at least
 	spread     time.Duration // random addition to settle
 	chaos      chaos
+	disaster   disaster
 	keep       bool
 	clean      bool
 }
@@ -60,7 +70,7 @@ func main() {
 }
 
 func parse(args []string, env func(string) string) (options, error) {
-	o := options{chaos: chaos(env("CHAOS")), keep: env("KEEP") != "" && env("KEEP") != "0"}
+	o := options{chaos: chaos(env("CHAOS")), disaster: disaster(env("DISASTER")), keep: env("KEEP") != "" && env("KEEP") != "0"}
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	flags.StringVar(&o.dir, "dir", ".lab", "directory of the lab")
 	flags.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano())%100_000, "of the data and of the moment of the disaster")
@@ -77,6 +87,15 @@ func parse(args []string, env func(string) string) (options, error) {
 	case noChaos, chaosWorker, chaosTemporal, chaosChunk, chaosChunks:
 	default:
 		return o, fmt.Errorf("CHAOS is worker, temporal, chunk or chunks, not %q", o.chaos)
+	}
+	switch o.disaster {
+	case disasterSystem:
+	case disasterRegion, disasterDrill:
+		if o.chaos != noChaos {
+			return o, fmt.Errorf("DISASTER=%s goes without CHAOS", o.disaster)
+		}
+	default:
+		return o, fmt.Errorf("DISASTER is region or drill, not %q", o.disaster)
 	}
 	return o, nil
 }
@@ -126,6 +145,9 @@ func (d *demo) story(ctx context.Context) (string, error) {
 		if err := stage.do(ctx); err != nil {
 			return "", fmt.Errorf("%s: %w", stage.title, err)
 		}
+	}
+	if d.disaster == disasterDrill {
+		return d.rehearse(ctx)
 	}
 	return d.disasterAndRecovery(ctx)
 }
