@@ -58,43 +58,84 @@ func (l *Ledger) Read(ctx context.Context, f Filter) iter.Seq2[Entry, error] {
 // Find gives the newest record of a kind on a subject, of any writer; either
 // may be "". RunUnknown when there is none.
 func (l *Ledger) Find(ctx context.Context, kind, subject string) (Entry, error) {
-	filter := Filter{Kind: kind, Subject: subject}
-	writers, err := l.writers(ctx, filter)
-	if err != nil {
-		return Entry{}, err
+	for newest, err := range l.Newest(ctx, Filter{Kind: kind, Subject: subject}) {
+		return newest, err
 	}
-	var newest Entry
-	for _, writer := range writers {
-		found, err := l.last(ctx, writer, filter)
-		if err != nil {
-			return Entry{}, err
-		}
-		if found.Sequence > 0 && (newest.Sequence == 0 || found.Time.After(newest.Time)) {
-			newest = found
-		}
-	}
-	if newest.Sequence == 0 {
-		return Entry{}, fault.Newf(fault.RunUnknown, "find in ledger", subject, "no record of kind %q", kind)
-	}
-	return newest, nil
+	return Entry{}, fault.Newf(fault.RunUnknown, "find in ledger", subject, "no record of kind %q", kind)
 }
 
-// last reads a chain from its end until a record is wanted.
-func (l *Ledger) last(ctx context.Context, writer string, f Filter) (Entry, error) {
-	numbers, err := l.numbers(ctx, writer, store.ListOptions{})
-	if err != nil {
-		return Entry{}, err
-	}
-	for end := len(numbers); end > 0; {
-		batch := numbers[max(0, end-batchSize):end]
-		end -= len(batch)
-		for _, got := range slices.Backward(l.batch(ctx, writer, batch, f)) {
-			if got.wanted {
-				return got.entry, got.err
+// Newest gives records of all writers from the newest to the oldest, and reads
+// no further back than is asked for. A record that can't be read is given as its
+// error, before those of its time, and the reading goes on behind it.
+func (l *Ledger) Newest(ctx context.Context, f Filter) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		writers, err := l.writers(ctx, f)
+		if err != nil {
+			yield(Entry{}, err)
+			return
+		}
+		var chains []*chain
+		for _, writer := range writers {
+			next, stop := iter.Pull2(l.backward(ctx, writer, f))
+			defer stop()
+			if c := (&chain{next: next}); c.advance() {
+				chains = append(chains, c)
+			}
+		}
+		for len(chains) > 0 {
+			first := 0
+			for i, c := range chains {
+				if c.before(chains[first]) {
+					first = i
+				}
+			}
+			if !yield(chains[first].entry, chains[first].err) {
+				return
+			}
+			if !chains[first].advance() {
+				chains = slices.Delete(chains, first, first+1)
 			}
 		}
 	}
-	return Entry{}, nil
+}
+
+// chain is a writer's records on the way back, at one of them.
+type chain struct {
+	next  func() (Entry, error, bool)
+	entry Entry
+	err   error
+}
+
+func (c *chain) advance() (more bool) {
+	c.entry, c.err, more = c.next()
+	return more
+}
+
+func (c *chain) before(other *chain) bool {
+	if c.err != nil || other.err != nil {
+		return c.err != nil && other.err == nil
+	}
+	return c.entry.Time.After(other.entry.Time)
+}
+
+// backward reads a chain from its end.
+func (l *Ledger) backward(ctx context.Context, writer string, f Filter) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		numbers, err := l.numbers(ctx, writer, store.ListOptions{})
+		if err != nil {
+			yield(Entry{}, err)
+			return
+		}
+		for end := len(numbers); end > 0; {
+			batch := numbers[max(0, end-batchSize):end]
+			end -= len(batch)
+			for _, got := range slices.Backward(l.batch(ctx, writer, batch, f)) {
+				if got.wanted && !yield(got.entry, got.err) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // result is a record as read, or why it could not be.
