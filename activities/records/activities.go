@@ -130,10 +130,7 @@ func (a *Activities) FileReport(ctx context.Context, in ReportInput) error {
 		if !ok {
 			continue
 		}
-		step.Attempts = found.Count
-		if found.LastFailure != "" && step.Failure == nil {
-			step.Detail = fmt.Sprintf("%s (attempt %d; the one before: %s)", step.Detail, found.Count, found.LastFailure)
-		}
+		step.Attempts, step.Retried = found.Count, found.LastFailure
 	}
 	return a.file(ctx, in.System, KindRun, in.Record.ID, in.Record)
 }

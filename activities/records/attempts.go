@@ -1,7 +1,9 @@
 package records
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"strings"
 
 	"go.temporal.io/api/enums/v1"
@@ -23,34 +25,51 @@ type Attempts struct {
 }
 
 // AttemptsFrom reads the attempts of activities from the histories of workflows.
-// Temporal writes them down when an activity ends.
+// Temporal writes them down when an activity ends. When two workflows have a
+// step of the same ID, it is the first one's.
 func AttemptsFrom(c client.Client) func(ctx context.Context, workflows []Execution) (map[StepID]Attempts, error) {
 	return func(ctx context.Context, workflows []Execution) (map[StepID]Attempts, error) {
-		found := map[StepID]Attempts{}
+		all := map[StepID]Attempts{}
 		for _, w := range workflows {
-			if err := attemptsOf(ctx, c, w, found); err != nil {
+			found, err := attemptsOf(ctx, c, w)
+			if err != nil {
 				return nil, err
 			}
+			maps.Copy(found, all)
+			all = found
 		}
-		return found, nil
+		return all, nil
 	}
 }
 
-func attemptsOf(ctx context.Context, c client.Client, w Execution, found map[StepID]Attempts) error {
-	names := map[int64]StepID{}
+// attemptsOf adds up the attempts of a step that its workflow began anew.
+func attemptsOf(ctx context.Context, c client.Client, w Execution) (map[StepID]Attempts, error) {
+	found := map[StepID]Attempts{}
+	names, failed := map[int64]StepID{}, map[StepID]string{}
 	history := c.GetWorkflowHistory(ctx, w.ID, w.RunID, false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	for history.HasNext() {
 		event, err := history.Next()
 		if err != nil {
-			return temporal.Named("read history of", w.ID, err)
+			return nil, temporal.Named("read history of", w.ID, err)
 		}
 		if scheduled := event.GetActivityTaskScheduledEventAttributes(); scheduled != nil {
 			names[event.GetEventId()] = StepID(scheduled.GetActivityId())
 		}
 		if started := event.GetActivityTaskStartedEventAttributes(); started != nil {
-			failure, _, _ := strings.Cut(started.GetLastFailure().GetMessage(), "\n")
-			found[names[started.GetScheduledEventId()]] = Attempts{Count: int(started.GetAttempt()), LastFailure: failure}
+			step := names[started.GetScheduledEventId()]
+			found[step] = Attempts{
+				Count:       found[step].Count + int(started.GetAttempt()),
+				LastFailure: cmp.Or(firstLine(started.GetLastFailure().GetMessage()), failed[step]),
+			}
+		}
+		if ended := event.GetActivityTaskFailedEventAttributes(); ended != nil {
+			failed[names[ended.GetScheduledEventId()]] = firstLine(ended.GetFailure().GetMessage())
 		}
 	}
-	return nil
+	return found, nil
+}
+
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
+	return line
 }

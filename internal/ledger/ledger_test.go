@@ -188,6 +188,37 @@ func TestFindGivesTheNewestOfAnyWriter(t *testing.T) {
 	require.Equal(t, fault.RunUnknown, fault.KindOf(err))
 }
 
+func TestNewestRecordsOfAllWritersComeFirst(t *testing.T) {
+	s, now := mem.New("memory"), time.Date(2024, 1, 15, 2, 0, 0, 0, time.UTC)
+	for i := range 50 { // more than one batch of each writer
+		now = now.Add(time.Minute)
+		l := open(t, s, func(c *ledger.Config) {
+			c.Writer, c.Now = []string{"host-a", "host-b", "host-b"}[i%3], func() time.Time { return now }
+		})
+		_, err := l.Append(t.Context(), ledger.Record{Kind: []string{"run", "notice"}[i%2], Subject: fmt.Sprint(i), Body: i})
+		require.NoError(t, err)
+	}
+	replace(t, s, object("host-a", 17), []byte("damaged")) // number 48, a run
+	var told, damaged []string
+	for e, err := range open(t, s, nil).Newest(t.Context(), ledger.Filter{Kind: "run"}) {
+		if err != nil {
+			require.True(t, fault.Has(err, fault.IntegrityError), "%v", err)
+			damaged = append(damaged, err.Error())
+			continue
+		}
+		if told = append(told, e.Subject); len(told) == 24 {
+			break
+		}
+	}
+	want := []string{}
+	for i := 46; i >= 0; i -= 2 {
+		want = append(want, fmt.Sprint(i))
+	}
+	require.Equal(t, want, told, "a damaged record hides no other")
+	require.Len(t, damaged, 1)
+	require.Contains(t, damaged[0], object("host-a", 17))
+}
+
 func TestVerifyNamesWhatWasChanged(t *testing.T) {
 	for name, change := range map[string]struct {
 		do    func(t *testing.T, s *mem.Store)

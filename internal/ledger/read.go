@@ -66,56 +66,21 @@ type Found struct {
 // stepped over and told. RunUnknown when there is none, and no unreadable one
 // that could have been it.
 func (l *Ledger) Find(ctx context.Context, kind, subject string) (Found, error) {
-	filter := Filter{Kind: kind, Subject: subject}
-	writers, err := l.writers(ctx, filter)
-	if err != nil {
-		return Found{}, err
-	}
-	var newest Found
-	for _, writer := range writers {
-		found, err := l.last(ctx, writer, filter)
-		newest.Unreadable = append(newest.Unreadable, found.Unreadable...)
-		if err != nil {
-			return newest, err
-		}
-		if found.Sequence > 0 && (newest.Sequence == 0 || found.Time.After(newest.Time)) {
-			newest.Entry = found.Entry
-		}
-	}
-	switch {
-	case newest.Sequence > 0:
-		return newest, nil
-	case len(newest.Unreadable) > 0:
-		return newest, newest.Unreadable[0]
-	default:
-		return newest, fault.Newf(fault.RunUnknown, "find in ledger", subject, "no record of kind %q", kind)
-	}
-}
-
-// last reads a chain from its end until a record is wanted.
-func (l *Ledger) last(ctx context.Context, writer string, f Filter) (Found, error) {
 	var found Found
-	numbers, err := l.numbers(ctx, writer, store.ListOptions{})
-	if err != nil {
-		return found, err
-	}
-	for end := len(numbers); end > 0; {
-		batch := numbers[max(0, end-batchSize):end]
-		end -= len(batch)
-		for _, got := range slices.Backward(l.batch(ctx, writer, batch, f)) {
-			switch {
-			case !got.wanted:
-			case got.err == nil:
-				found.Entry = got.entry
-				return found, nil
-			case ofStore(got.err):
-				return found, got.err
-			default:
-				found.Unreadable = append(found.Unreadable, got.err)
-			}
+	for newest, err := range l.Newest(ctx, Filter{Kind: kind, Subject: subject}) {
+		switch {
+		case err == nil:
+			found.Entry = newest
+			return found, nil
+		case ofStore(err):
+			return found, err
 		}
+		found.Unreadable = append(found.Unreadable, err)
 	}
-	return found, nil
+	if len(found.Unreadable) > 0 {
+		return found, found.Unreadable[0]
+	}
+	return found, fault.Newf(fault.RunUnknown, "find in ledger", subject, "no record of kind %q", kind)
 }
 
 // ofStore says whether an error says nothing of the record: all others would fail, too.
@@ -125,6 +90,80 @@ func ofStore(err error) bool {
 		return true
 	}
 	return false
+}
+
+// Newest gives records of all writers from the newest to the oldest, and reads
+// no further back than is asked for. A record that can't be read is given as its
+// error, before those of its time, and the reading goes on behind it.
+func (l *Ledger) Newest(ctx context.Context, f Filter) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		writers, err := l.writers(ctx, f)
+		if err != nil {
+			yield(Entry{}, err)
+			return
+		}
+		var chains []*chain
+		for _, writer := range writers {
+			next, stop := iter.Pull2(l.backward(ctx, writer, f))
+			defer stop()
+			if c := (&chain{next: next}); c.advance() {
+				chains = append(chains, c)
+			}
+		}
+		for len(chains) > 0 {
+			first := 0
+			for i, c := range chains {
+				if c.before(chains[first]) {
+					first = i
+				}
+			}
+			if !yield(chains[first].entry, chains[first].err) {
+				return
+			}
+			if !chains[first].advance() {
+				chains = slices.Delete(chains, first, first+1)
+			}
+		}
+	}
+}
+
+// chain is a writer's records on the way back, at one of them.
+type chain struct {
+	next  func() (Entry, error, bool)
+	entry Entry
+	err   error
+}
+
+func (c *chain) advance() (more bool) {
+	c.entry, c.err, more = c.next()
+	return more
+}
+
+func (c *chain) before(other *chain) bool {
+	if c.err != nil || other.err != nil {
+		return c.err != nil && other.err == nil
+	}
+	return c.entry.Time.After(other.entry.Time)
+}
+
+// backward reads a chain from its end.
+func (l *Ledger) backward(ctx context.Context, writer string, f Filter) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		numbers, err := l.numbers(ctx, writer, store.ListOptions{})
+		if err != nil {
+			yield(Entry{}, err)
+			return
+		}
+		for end := len(numbers); end > 0; {
+			batch := numbers[max(0, end-batchSize):end]
+			end -= len(batch)
+			for _, got := range slices.Backward(l.batch(ctx, writer, batch, f)) {
+				if got.wanted && !yield(got.entry, got.err) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // result is a record as read, or why it could not be.

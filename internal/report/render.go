@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/frende/lifeboat/internal/fault"
@@ -26,11 +27,17 @@ func Markdown(w io.Writer, r *Run, now time.Time) error {
 	d := r.compose(now)
 	var b strings.Builder
 	fmt.Fprintf(&b, "# %s\n\n", escape(d.title))
+	if len(d.lead) > 0 {
+		b.WriteString(escape(strings.Join(d.lead, " ")) + "\n\n")
+	}
 	for _, fact := range d.facts {
 		fmt.Fprintf(&b, "- **%s**: %s\n", fact[0], escape(fact[1]))
 	}
 	for _, s := range d.sections {
 		fmt.Fprintf(&b, "\n## %s\n\n", s.title)
+		if s.note != "" {
+			b.WriteString(escape(s.note) + "\n\n")
+		}
 		if s.columns == nil {
 			for _, row := range s.rows {
 				for i, line := range row {
@@ -39,9 +46,9 @@ func Markdown(w io.Writer, r *Run, now time.Time) error {
 			}
 			continue
 		}
-		b.WriteString("| " + strings.Join(s.columns, " | ") + " |\n|")
-		for _, right := range s.right {
-			if right {
+		b.WriteString("| " + strings.Join(s.names(), " | ") + " |\n|")
+		for _, c := range s.columns {
+			if c.right {
 				b.WriteString(" ---: |")
 			} else {
 				b.WriteString(" --- |")
@@ -62,14 +69,21 @@ func Markdown(w io.Writer, r *Run, now time.Time) error {
 func Text(w io.Writer, r *Run, now time.Time) error {
 	d := r.compose(now)
 	var b strings.Builder
-	b.WriteString(flat(d.title) + "\n\n")
+	b.WriteString(flat(d.title) + "\n")
+	for _, sentence := range d.lead {
+		b.WriteString(flat(sentence) + "\n")
+	}
+	b.WriteString("\n")
 	facts := make([][]string, 0, len(d.facts))
 	for _, fact := range d.facts {
 		facts = append(facts, []string{fact[0], fact[1]})
 	}
-	table(&b, facts, make([]bool, 2))
+	table(&b, facts, make([]column, 2))
 	for _, s := range d.sections {
 		b.WriteString("\n" + s.title + "\n")
+		if s.note != "" {
+			b.WriteString("  " + s.note + "\n")
+		}
 		if s.columns == nil {
 			for _, row := range s.rows {
 				for i, line := range row {
@@ -78,15 +92,15 @@ func Text(w io.Writer, r *Run, now time.Time) error {
 			}
 			continue
 		}
-		table(&b, append([][]string{s.columns}, s.rows...), s.right)
+		table(&b, append([][]string{s.names()}, s.rows...), s.columns)
 	}
 	return write(w, r, b.String())
 }
 
 // table writes rows with aligned columns, indented by two. The last column is
 // not padded.
-func table(b *strings.Builder, rows [][]string, right []bool) {
-	widths := make([]int, len(right))
+func table(b *strings.Builder, rows [][]string, columns []column) {
+	widths := make([]int, len(columns))
 	for _, row := range rows {
 		for i, cell := range row {
 			widths[i] = max(widths[i], utf8.RuneCountInString(flat(cell)))
@@ -97,7 +111,7 @@ func table(b *strings.Builder, rows [][]string, right []bool) {
 		for i, cell := range row {
 			cell = flat(cell)
 			padding := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
-			if right[i] {
+			if columns[i].right {
 				line.WriteString("  " + padding + cell)
 			} else {
 				line.WriteString("  " + cell + padding)
@@ -107,10 +121,19 @@ func table(b *strings.Builder, rows [][]string, right []bool) {
 	}
 }
 
-// flat keeps a cell on its line, and control characters off the terminal.
+func (s *section) names() []string {
+	names := make([]string, 0, len(s.columns))
+	for _, c := range s.columns {
+		names = append(names, c.name)
+	}
+	return names
+}
+
+// flat keeps a cell on its line, and what controls a terminal or the direction
+// of writing out of it.
 func flat(text string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
 			return ' '
 		}
 		return r

@@ -25,7 +25,8 @@ type Run struct {
 	Critical  system.Duration `json:"critical,omitempty"` // length of the critical path of the steps
 	Clocks    []Clock         `json:"clocks,omitempty"`
 	Steps     []Step          `json:"steps,omitempty"`
-	Points    []Point         `json:"points,omitempty"`
+	Points    []Point         `json:"points,omitempty"`  // recoveries
+	Backups   []Backup        `json:"backups,omitempty"` // backup runs
 	Approvals []Approval      `json:"approvals,omitempty"`
 	Checks    []Check         `json:"checks,omitempty"`
 	Fallbacks []Fallback      `json:"fallbacks,omitempty"`
@@ -45,9 +46,10 @@ const (
 
 // Clock is one recovery time objective and what became of it.
 type Clock struct {
-	Name      string          `json:"name"` // component, "critical" or "system"
+	Name      string          `json:"name"` // component, "whole", "critical" or "application"
 	Objective system.Duration `json:"objective"`
-	Took      system.Duration `json:"took"` // RTA; so far while the run goes on
+	Since     time.Time       `json:"since,omitzero"` // where it counts from; zero in old records
+	Took      system.Duration `json:"took"`           // RTA; so far while the run goes on
 	Breached  bool            `json:"breached,omitempty"`
 	Open      bool            `json:"open,omitempty"` // the run ended before this part was back: nothing was achieved
 }
@@ -61,6 +63,8 @@ type Step struct {
 	Outcome   Outcome         `json:"outcome"`             // empty: waiting or running
 	Started   time.Time       `json:"started,omitzero"`
 	Finished  time.Time       `json:"finished,omitzero"`
+	Waited    bool            `json:"waited,omitempty"`   // nothing was done but wait for a person
+	Critical  bool            `json:"critical,omitempty"` // on the critical path: a shorter one would have shortened the run
 	Attempts  int             `json:"attempts,omitempty"` // 1: at the first try
 	Bytes     int64           `json:"bytes,omitempty"`    // done so far
 	Total     int64           `json:"total,omitempty"`    // to do in all, when it is known
@@ -69,7 +73,8 @@ type Step struct {
 	Objective system.Duration `json:"objective,omitempty"`
 	Breached  bool            `json:"breached,omitempty"`
 	Fallbacks []Fallback      `json:"fallbacks,omitempty"`
-	Detail    string          `json:"detail,omitempty"` // what it found or did
+	Detail    string          `json:"detail,omitempty"`  // what it found or did
+	Retried   string          `json:"retried,omitempty"` // why the attempt before the last one failed
 	Failure   *Failure        `json:"failure,omitempty"`
 }
 
@@ -88,10 +93,23 @@ type Point struct {
 	Proof     string          `json:"proof,omitempty"` // highest proof level of the backup: "L1"
 }
 
+// Backup is a backup that a run made.
+type Backup struct {
+	Component string    `json:"component"`
+	Key       string    `json:"key"`
+	Bytes     int64     `json:"bytes"`  // at the source
+	Stored    int64     `json:"stored"` // in the store
+	From      time.Time `json:"from"`   // the captured state is not older than this …
+	To        time.Time `json:"to"`     // … and holds nothing newer than this
+	LSN       string    `json:"lsn,omitempty"`
+	Proof     string    `json:"proof,omitempty"`
+	Note      string    `json:"note,omitempty"`
+}
+
 // Approval is a decision that an operator gave to the run.
 type Approval struct {
-	Decision string    `json:"decision"` // "approve", "abort"
-	Step     string    `json:"step,omitempty"`
+	Decision string    `json:"decision"`       // "approve", "abort"
+	Step     string    `json:"step,omitempty"` // what it was about, or why
 	By       string    `json:"by,omitempty"`
 	At       time.Time `json:"at"`
 }
@@ -124,10 +142,7 @@ type Failure struct {
 // start when no disaster is known, to the end. now stands for the end of a run
 // that goes on.
 func (r *Run) RTA(now time.Time) time.Duration {
-	from := r.Started
-	if !r.Disaster.IsZero() {
-		from = r.Disaster
-	}
+	from := r.zero()
 	if !r.Finished.IsZero() {
 		now = r.Finished
 	}
@@ -135,6 +150,14 @@ func (r *Run) RTA(now time.Time) time.Duration {
 		return 0
 	}
 	return now.Sub(from)
+}
+
+// zero is the moment that all is counted from: the disaster, or the start when none is known.
+func (r *Run) zero() time.Time {
+	if !r.Disaster.IsZero() {
+		return r.Disaster
+	}
+	return r.Started
 }
 
 // Took is how long a step ran, until now while it still runs.

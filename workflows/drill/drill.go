@@ -12,7 +12,6 @@ import (
 	"github.com/frende/lifeboat/activities/records"
 	"github.com/frende/lifeboat/activities/sandbox"
 	"github.com/frende/lifeboat/internal/fault"
-	"github.com/frende/lifeboat/internal/fault/temporalfault"
 	"github.com/frende/lifeboat/internal/report"
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/workflows/api"
@@ -291,8 +290,7 @@ func (d *drill) record(err error) report.Run {
 			record.Outcome = report.Aborted
 		}
 		for _, one := range each(err) {
-			named := temporalfault.FromTemporal(one)
-			record.Failures = append(record.Failures, report.Failure{Kind: string(fault.KindOf(named)), Message: run.Reason(one), Hint: fault.HintOf(named)})
+			record.Failures = append(record.Failures, run.RecordedFailure(one))
 		}
 	}
 	return record

@@ -59,6 +59,8 @@ type coordinator struct {
 	committed bool              // the cut-over has begun; the only way is forward
 	running   []string          // services that ran when this run began to stop them
 	proofs    map[string]string // proof level by backup key, as the ledger has it
+	asked     time.Time         // when a person was asked to approve; zero: nobody was
+	answered  time.Time         // when the waiting for that was over
 	notices   int
 	checks    []report.Check
 }
@@ -176,11 +178,14 @@ func (c *coordinator) remark(ctx workflow.Context, text string) {
 	c.Show(ctx)
 }
 
+// pinning is the ID of the step before all others.
+const pinning = "configuration"
+
 // pin loads the configuration once; everything after works on this copy.
 func (c *coordinator) pin(ctx workflow.Context) error {
 	var activities *records.Activities
 	var loaded records.Loaded
-	if err := c.Do(ctx, run.Step{ID: "configuration", Title: "read and pin the configuration", Class: run.Quick}, activities.LoadSystem,
+	if err := c.Do(ctx, run.Step{ID: pinning, Title: "read and pin the configuration", Class: run.Quick}, activities.LoadSystem,
 		records.LoadInput{System: c.in.System, Target: c.in.Target}, &loaded,
 		func() string { return "plan version " + loaded.System.Plan.Version + ", target " + loaded.Target.Name }); err != nil {
 		return err

@@ -96,6 +96,7 @@ func (c *coordinator) awaitApproval(ctx workflow.Context) error {
 		c.Progress.Waiting = fmt.Sprintf("Everything is restored beside the living system, which was not touched. To go on: `lifeboat approve %s --yes-destroy %s`, "+
 			"or `temporal workflow update execute -w %s --name approve --input '{\"system\":\"%s\"}'`. To stop: `lifeboat abort %s`.",
 			c.Progress.ID, c.system.Name, c.Progress.ID, c.system.Name, c.Progress.ID)
+		c.asked = workflow.Now(ctx).UTC()
 		c.Enter(ctx, api.PhaseWaiting)
 		failed := func() bool {
 			for _, one := range c.children {
@@ -108,6 +109,7 @@ func (c *coordinator) awaitApproval(ctx workflow.Context) error {
 		if err := workflow.Await(ctx, func() bool { return c.approval != nil || c.abort != nil || failed() }); err != nil {
 			return err
 		}
+		c.answered = workflow.Now(ctx).UTC()
 		for _, one := range c.children {
 			if one.closed && one.err != nil {
 				return one.err

@@ -2,6 +2,7 @@ package recovery
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -9,8 +10,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/frende/lifeboat/activities/records"
-	"github.com/frende/lifeboat/internal/fault"
-	"github.com/frende/lifeboat/internal/fault/temporalfault"
+	"github.com/frende/lifeboat/internal/plan"
 	"github.com/frende/lifeboat/internal/report"
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/workflows/api"
@@ -134,44 +134,91 @@ func (c *coordinator) record(outcome report.Outcome, cause error) report.Run {
 		}
 		took := end.Sub(clock.Since)
 		record.Clocks = append(record.Clocks, report.Clock{
-			Name: clock.Name, Objective: clock.Objective, Took: system.Duration(took),
+			Name: clock.Name, Objective: clock.Objective, Since: clock.Since, Took: system.Duration(took),
 			Breached: clock.Objective > 0 && took > time.Duration(clock.Objective),
 			Open:     clock.Stopped == nil && outcome != report.Succeeded,
 		})
 	}
-	phases := map[string]string{}
-	for _, step := range c.plan.Steps {
-		phases[step.ID] = string(step.Phase)
-	}
-	took := map[string]time.Duration{}
-	for _, step := range p.Steps {
-		made := run.Recorded(step, phases[step.ID])
-		took[step.ID] = made.Took(made.Finished)
-		record.Steps = append(record.Steps, made)
-	}
-	_, critical := c.plan.CriticalPath(took)
-	record.Critical = system.Duration(critical)
 	for _, decision := range []*report.Approval{c.approval, c.abort} {
 		if decision != nil {
 			record.Approvals = append(record.Approvals, *decision)
 		}
 	}
+	c.recordSteps(&record)
 	for _, one := range c.children {
-		for i := range record.Steps {
-			if record.Steps[i].ID == one.component.ID+"/restore" {
-				record.Steps[i].Bytes, record.Steps[i].Total = one.outcome.Bytes, one.outcome.Bytes
-				record.Steps[i].Resumed = one.outcome.Resumed
-			}
-		}
 		for _, f := range one.outcome.Fallbacks {
 			record.Fallbacks = append(record.Fallbacks, report.Fallback(f))
 		}
 	}
 	if cause != nil {
-		named := temporalfault.FromTemporal(cause)
-		record.Failures = append(record.Failures, report.Failure{Kind: string(fault.KindOf(named)), Message: run.Reason(cause), Hint: fault.HintOf(named)})
+		record.Failures = append(record.Failures, run.RecordedFailure(cause))
 	}
 	return record
+}
+
+// recordSteps puts the steps on the record: those that ran, and the wait for a
+// person; and marks those that decided how long it all took.
+func (c *coordinator) recordSteps(record *report.Run) {
+	phases := map[string]string{}
+	for _, step := range c.plan.Steps {
+		phases[step.ID] = string(step.Phase)
+	}
+	for _, step := range c.Progress.Steps {
+		record.Steps = append(record.Steps, run.Recorded(step, phases[step.ID]))
+	}
+	if waited := c.waited(record); waited != nil {
+		later := slices.IndexFunc(record.Steps, func(step report.Step) bool { return !step.Started.Before(waited.Started) })
+		if later < 0 {
+			later = len(record.Steps)
+		}
+		record.Steps = slices.Insert(record.Steps, later, *waited)
+	}
+	took := map[string]time.Duration{}
+	for i := range record.Steps {
+		took[record.Steps[i].ID] = record.Steps[i].Took(record.Finished)
+	}
+	path, critical := c.plan.CriticalPath(took)
+	path = append(path, pinning) // comes before the plan, which is made of it
+	record.Critical = system.Duration(critical + took[pinning])
+	for i := range record.Steps {
+		step := &record.Steps[i]
+		step.Critical = slices.Contains(path, step.ID)
+		for _, one := range c.children {
+			if step.ID == one.component.ID+"/restore" {
+				step.Bytes, step.Total, step.Resumed = one.outcome.Bytes, one.outcome.Bytes, one.outcome.Resumed
+				step.Rate = rate(step.Bytes-step.Resumed, took[step.ID])
+			}
+		}
+	}
+}
+
+// rate is in bytes per second; 0 for so few bytes that the time tells nothing about them.
+func rate(bytes int64, took time.Duration) int64 {
+	if bytes < 1<<20 || took <= 0 {
+		return 0
+	}
+	return int64(float64(bytes) / took.Seconds())
+}
+
+// waited is the time in which a person was waited for; nil when nobody was.
+func (c *coordinator) waited(record *report.Run) *report.Step {
+	if c.asked.IsZero() {
+		return nil
+	}
+	step := &report.Step{
+		ID: plan.Approve, Title: "wait until a person approves", Phase: string(plan.Fence), Waited: true,
+		Started: c.asked, Finished: c.answered, Outcome: report.Skipped,
+	}
+	if step.Finished.IsZero() {
+		step.Finished = record.Finished
+	}
+	switch {
+	case c.abort != nil:
+		step.Outcome = report.Aborted
+	case c.approval != nil:
+		step.Outcome = report.Succeeded
+	}
+	return step
 }
 
 // giveUp ends a run that failed or was called off: every child takes back what

@@ -22,7 +22,7 @@ func TestARecordThatTakesTooLongStopsNoRecovery(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 1, s.calls("postgres.CutOver"))
 	require.Equal(t, 2, s.calls("records.RecordPoints"), "people wait for their services meanwhile")
-	require.Contains(t, s.filedStep("record-recovery-point").Failure.Message, "StepTimeout")
+	require.Equal(t, string(fault.StepTimeout), s.filedStep("record-recovery-point").Failure.Kind)
 }
 
 func TestADamagedLedgerStopsNoRecovery(t *testing.T) {

@@ -185,6 +185,13 @@ func (s *stage) recover(in api.RecoverInput) (api.RecoverResult, error) {
 	return result, nil
 }
 
+// step is one of the record that was filed first.
+func (s *stage) step(id string) report.Step {
+	i := slices.IndexFunc(s.filed[0].Steps, func(step report.Step) bool { return step.ID == id })
+	require.GreaterOrEqual(s.t, i, 0, "no step %s", id)
+	return s.filed[0].Steps[i]
+}
+
 func (s *stage) progress() api.Progress {
 	value, err := s.QueryWorkflow(api.QueryProgress)
 	require.NoError(s.t, err)
@@ -226,7 +233,9 @@ func TestRecoverSystemCutsOverOnlyWhenEveryComponentIsReady(t *testing.T) {
 	require.Empty(t, s.filed[0].Points[0].Proof, "nothing is claimed that was not proven")
 	for _, step := range s.filed[0].Steps {
 		require.Equal(t, report.Succeeded, step.Outcome, "%s", step.ID)
+		require.NotEqual(t, "approve", step.ID, "nobody was waited for")
 	}
+	require.NotZero(t, s.filed[0].Clocks[0].Since)
 	require.Equal(t, api.PhaseRecovered, s.progress().Phase)
 }
 
@@ -251,6 +260,14 @@ func TestRecoverSystemWaitsForApprovalBeforeTouchingProduction(t *testing.T) {
 	require.NoError(t, right.rejected)
 	require.Equal(t, 1, s.calls("postgres.CutOver"))
 	require.Equal(t, "dba@frende.com", s.filed[0].Approvals[0].By)
+	approve := s.step("approve")
+	require.True(t, approve.Waited)
+	require.True(t, approve.Critical, "the run took as long as it did because of the waiting")
+	require.True(t, s.step("configuration").Critical, "all begins with it")
+	require.Equal(t, report.Succeeded, approve.Outcome)
+	require.InDelta(t, 21*time.Minute, approve.Took(time.Time{}), float64(5*time.Second))
+	require.Greater(t, s.filed[0].Critical.Std(), 20*time.Minute)
+	require.False(t, slices.ContainsFunc(s.progress().Steps, func(step api.Step) bool { return step.ID == "approve" }), "it is no activity")
 }
 
 func TestSignalThatIsNotTheCoordinatorsOpensNoGate(t *testing.T) {
@@ -304,6 +321,8 @@ func TestAbortBeforeCutOverLeavesTheOldSystemAsItWas(t *testing.T) {
 	require.Equal(t, 1, s.calls("redis.Discard"))
 	require.Equal(t, 2, s.calls("files.Discard"))
 	require.Equal(t, report.Aborted, s.filed[0].Outcome)
+	require.Equal(t, report.Aborted, s.step("approve").Outcome)
+	require.Equal(t, "it came back", s.filed[0].Approvals[0].Step)
 }
 
 func TestFailureAfterTheFenceIsTakenBackNewestFirst(t *testing.T) {
@@ -335,6 +354,11 @@ func TestFailureWhilePreparingNeverStopsAService(t *testing.T) {
 	require.Zero(t, s.calls("services.Stop"))
 	require.Zero(t, s.calls("services.Start"))
 	require.Equal(t, 1, s.calls("postgres.Discard"))
+	failed := s.step("cache/sessions/restore")
+	require.Equal(t, report.Failed, failed.Outcome)
+	require.Equal(t, "IntegrityError", failed.Failure.Kind)
+	require.Contains(t, failed.Failure.Message, "redis-backups/x/chunk/1/000000")
+	require.NotContains(t, failed.Failure.Message, "IntegrityError")
 }
 
 func TestBreachedObjectiveIsToldAndTheRecoveryGoesOn(t *testing.T) {

@@ -1,22 +1,42 @@
 package run
 
 import (
+	"slices"
+	"strings"
+
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/fault/temporalfault"
 	"github.com/frende/lifeboat/internal/report"
 	"github.com/frende/lifeboat/workflows/api"
 )
 
-// Recorded is a step as the record of a run keeps it. phase is the plan's, or "".
+// Recorded is a step as the record of a run keeps it.
 func Recorded(step api.Step, phase string) report.Step {
-	made := report.Step{ID: step.ID, Phase: phase, Component: step.Component, Title: step.Title, Started: step.Started, Outcome: report.Succeeded, Detail: step.Outcome}
+	made := report.Step{
+		ID: step.ID, Phase: phase, Component: step.Component, Title: step.Title,
+		Started: step.Started, Outcome: report.Succeeded, Detail: step.Outcome,
+	}
 	if step.Finished != nil {
 		made.Finished = *step.Finished
 	}
-	switch step.State {
-	case api.StepFailed:
-		made.Outcome = report.Failed
+	switch {
+	case step.State == api.StepFailed && step.Outcome == cancelled:
+		made.Outcome, made.Detail = report.Aborted, ""
+	case step.State == api.StepFailed:
+		made.Outcome, made.Detail = report.Failed, ""
 		made.Failure = &report.Failure{Step: step.ID, Message: step.Outcome}
-	case api.StepRunning:
+		kind, message, found := strings.Cut(step.Outcome, ": ") // as Reason writes it
+		if found && slices.Contains(fault.Kinds(), fault.Kind(kind)) {
+			made.Failure.Kind, made.Failure.Message = kind, message
+		}
+	case step.State == api.StepRunning:
 		made.Outcome = ""
 	}
 	return made
+}
+
+// RecordedFailure is why a run failed, as its record keeps it.
+func RecordedFailure(cause error) report.Failure {
+	named := temporalfault.FromTemporal(cause)
+	return report.Failure{Kind: string(fault.KindOf(named)), Message: Reason(cause), Hint: fault.HintOf(named)}
 }

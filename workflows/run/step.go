@@ -140,6 +140,9 @@ func options(step Step) workflow.ActivityOptions {
 	return o
 }
 
+// cancelled is the reason of a step that was called off.
+const cancelled = "cancelled"
+
 // Reason is an error as one line for the table of steps: the named fault, or the innermost message.
 func Reason(err error) string {
 	if err == nil {
@@ -150,7 +153,7 @@ func Reason(err error) string {
 		return string(kind) + ": " + restored.Error()
 	}
 	if temporal.IsCanceledError(err) {
-		return "cancelled"
+		return cancelled
 	}
 	line, _, _ := strings.Cut(err.Error(), "\n")
 	return line
