@@ -103,7 +103,9 @@ func listing(ctx context.Context, s store.Store) ([]store.Info, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, info)
+		if !strings.HasPrefix(info.Key, store.ProbeFolder) {
+			all = append(all, info)
+		}
 	}
 	return all, nil
 }
