@@ -2,12 +2,11 @@ package main
 
 import (
 	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 
 	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/service"
 )
 
 // hostName is this machine's name as the ledger's chain and the worker's
@@ -32,10 +31,10 @@ func hostName() (string, error) {
 // when the worker's unit has one, else a folder of this user alone in the
 // temporary directory.
 func logDir() (string, error) {
-	if given := os.Getenv("LOGS_DIRECTORY"); given != "" {
-		return given, nil
+	dir := service.LogDir()
+	if os.Getenv("LOGS_DIRECTORY") != "" {
+		return dir, nil // systemd made it
 	}
-	dir := filepath.Join(os.TempDir(), "lifeboat-"+strconv.Itoa(os.Geteuid()))
 	if err := os.Mkdir(dir, 0o700); err != nil && !os.IsExist(err) {
 		return "", fault.New(fault.PathFailed, "make log directory", dir, err)
 	}

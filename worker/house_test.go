@@ -133,7 +133,7 @@ func newHouse(t *testing.T) *house {
 	h.write(t, "archive.yaml", h.plan)
 	h.write(t, "lifeboat.yaml", h.plan)
 	h.postgres, err = h.lab.Postgres(t.Context(), lab.PostgresOptions{
-		Port: port, Password: password,
+		Port: port, Password: password, Settings: map[string]string{"archive_timeout": "60s"},
 		ArchiveCommand: fmt.Sprintf("while [ -e %s ]; do sleep 0.1; done; %s --config %s wal-push %%p", h.hold(), program("lifeboat"), h.lab.Path("archive.yaml")),
 	})
 	require.NoError(t, err)

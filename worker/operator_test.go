@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"strconv"
 	"sync"
 	"testing"
@@ -9,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/frende/lifeboat/internal/doctor"
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/target"
 	"github.com/frende/lifeboat/workflows/api"
@@ -21,6 +24,16 @@ func TestOperatorsDecideWhatARecoveryDoesToALivingSystem(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	h.backupIsInterrupted(t)
+	t.Run("doctor finds nothing wrong with it, and says what could be better", func(t *testing.T) {
+		said := h.lifeboat(t, "doctor").done(t).stdout
+		require.Contains(t, said, "WARNING  configuration/frende/replica\n")
+		require.Contains(t, said, ", 0 problems, 0 not examined, in ")
+		require.NotContains(t, said, "PROBLEM")
+		var report doctor.Report
+		require.NoError(t, json.Unmarshal([]byte(h.lifeboat(t, "doctor", "--json", "--only", "temporal,backups").done(t).stdout), &report))
+		require.True(t, report.Healthy())
+		require.Contains(t, fmt.Sprint(report.Findings), "served by lifeboat-worker@")
+	})
 	before := h.look(t)
 
 	t.Run("a recovery without approval waits and touches nothing", func(t *testing.T) {

@@ -32,6 +32,7 @@ const besideBuffers = 40 << 20
 type Config struct {
 	Env    system.Env       // looks up environment variables
 	Memory int64            // bytes of buffers for the whole process; 0: 192 MiB
+	Retry  s3.Retry         // of one call to a store; zero: the store's own
 	Now    func() time.Time // nil: time.Now
 }
 
@@ -39,6 +40,7 @@ type Config struct {
 // use; every vault of a process shares its one byte budget.
 type Assembly struct {
 	env    system.Env
+	retry  s3.Retry
 	now    func() time.Time
 	budget *vault.Budget
 
@@ -55,7 +57,7 @@ func New(c Config) *Assembly {
 		c.Now = time.Now
 	}
 	return &Assembly{
-		env: c.Env, now: c.Now, budget: vault.NewBudget(c.Memory),
+		env: c.Env, retry: c.Retry, now: c.Now, budget: vault.NewBudget(c.Memory),
 		known: map[[sha256.Size]byte]parts{},
 	}
 }
@@ -112,10 +114,10 @@ func (a *Assembly) Stores(ctx context.Context, s system.System, from system.Stor
 	if !ok {
 		return nil, nil, fault.Newf(fault.ConfigInvalid, "find replica of", from.Name, "it names none")
 	}
-	if source, err = a.store(ctx, from); err != nil {
+	if source, err = a.Store(ctx, from); err != nil {
 		return nil, nil, err
 	}
-	replica, err = a.store(ctx, to)
+	replica, err = a.Store(ctx, to)
 	return source, replica, err
 }
 
@@ -146,18 +148,19 @@ func (a *Assembly) open(ctx context.Context, s system.System) (parts, error) {
 	if p.ring, err = a.ring(s); err != nil {
 		return parts{}, err
 	}
-	if p.primary, err = a.store(ctx, primary); err != nil {
+	if p.primary, err = a.Store(ctx, primary); err != nil {
 		return parts{}, err
 	}
 	if replica, ok := s.ReplicaOf(primary); ok {
-		if p.replica, err = a.store(ctx, replica); err != nil {
+		if p.replica, err = a.Store(ctx, replica); err != nil {
 			return parts{}, err
 		}
 	}
 	return p, nil
 }
 
-func (a *Assembly) store(ctx context.Context, c system.Store) (store.Store, error) {
+// Store opens one store. Nothing is sent to it yet.
+func (a *Assembly) Store(ctx context.Context, c system.Store) (store.Store, error) {
 	access, err := a.Secret(c.AccessKey)
 	if err != nil {
 		return nil, err
@@ -168,7 +171,7 @@ func (a *Assembly) store(ctx context.Context, c system.Store) (store.Store, erro
 	}
 	return s3.New(ctx, s3.Config{
 		Name: c.Name, Bucket: c.Bucket, Region: c.Region, Prefix: c.Prefix, Endpoint: c.Endpoint,
-		PathStyle: c.PathStyle, AccessKey: string(access), SecretKey: string(secret), CACert: c.CACert,
+		PathStyle: c.PathStyle, AccessKey: string(access), SecretKey: string(secret), CACert: c.CACert, Retry: a.retry,
 	})
 }
 

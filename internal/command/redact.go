@@ -85,11 +85,24 @@ func (r *redactor) match(text []byte) (length int, undecided bool) {
 	return 0, undecided
 }
 
-// scrub hides what looks like a credential in a line for an error: the user
-// part of an address, and values that are called a password, a secret or a key.
+// Redact takes secrets out of a line that is about to be shown: the values given,
+// and what looks like a credential, whoever knows of it or not: the user part of
+// an address, values that are called a password, a secret, a token or a key, and
+// what an Authorization header holds.
+func Redact(line string, secrets ...string) string {
+	var clean bytes.Buffer
+	r := newRedactor(&clean, secrets)
+	_, _ = r.Write([]byte(line)) // a bytes.Buffer takes everything
+	_ = r.Close()
+	return scrub(clean.String())
+}
+
+// scrub hides what looks like a credential. A password may hold an "@" or a
+// slash, so an address is cut at the last "@" of the word.
 func scrub(line string) string {
-	line = regexp.MustCompile(`://[^/@\s]+@`).ReplaceAllString(line, "://"+redacted+"@")
-	return regexp.MustCompile(`(?i)((?:password|passwd|secret|token|key)["']?\s*[=:]\s*)("[^"]*"|'[^']*'|\S+)`).
+	line = regexp.MustCompile(`://[^\s"'<>]*@`).ReplaceAllString(line, "://"+redacted+"@")
+	line = regexp.MustCompile(`(?i)((?:bearer|basic) +)[\w~+/=.-]{8,}`).ReplaceAllString(line, "${1}"+redacted)
+	return regexp.MustCompile(`(?i)((?:passw(?:or)?d|pwd|passphrase|secret|token|key)["']?\s*[=:]\s*)("[^"]*"|'[^']*'|\S+)`).
 		ReplaceAllString(line, "${1}"+redacted)
 }
 

@@ -59,3 +59,22 @@ func FuzzRedactorLeaksNoSecret(f *testing.F) {
 		require.Equal(t, strings.ReplaceAll(text, "swordfish", redacted), out.String())
 	})
 }
+
+func TestRedactHidesWhatIsKnownAndWhatLooksLikeACredential(t *testing.T) {
+	for line, want := range map[string]string{
+		"nothing to hide":                                              "nothing to hide",
+		"logged in with swordfish":                                     "logged in with [redacted]",
+		"postgres://app:p@ss/w@rd@db:5432/shop is down":                "postgres://[redacted]@db:5432/shop is down",
+		"dial https://db:5432/shop":                                    "dial https://db:5432/shop",
+		"host=db user=app password='two words' sslmode=off":            "host=db user=app password=[redacted] sslmode=off",
+		`{"api_key": "abc def", "user": "app"}`:                        `{"api_key": [redacted], "user": "app"}`,
+		"PGPASSWORD=hunter2 psql":                                      "PGPASSWORD=[redacted] psql",
+		"export BACKUP_ENCRYPTION_KEY=0011 now":                        "export BACKUP_ENCRYPTION_KEY=[redacted] now",
+		"Authorization: Bearer eyJhbGciOi.eyJzdWIi.c2ln and more":      "Authorization: Bearer [redacted] and more",
+		"authorization: Basic YXBwOmh1bnRlcjI=":                        "authorization: Basic [redacted]",
+		"pwd: hunter2":                                                 "pwd: [redacted]",
+		"AWS_SECRET_ACCESS_KEY: wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLE": "AWS_SECRET_ACCESS_KEY: [redacted]",
+	} {
+		require.Equal(t, want, Redact(line, "swordfish", ""), "%s", line)
+	}
+}

@@ -71,6 +71,29 @@ func TestConnectNamesWhatIsWrong(t *testing.T) {
 	require.True(t, fault.Has(err, fault.ForeignCluster), "%v", err)
 }
 
+func TestTheArchiverAndReplicationAreToldAsTheyAre(t *testing.T) {
+	c := startCluster(t)
+	server, err := postgres.Connect(t.Context(), c.login)
+	require.NoError(t, err)
+	defer server.Close(t.Context())
+	a, err := server.Archiver(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 10, a.Senders)
+	require.Zero(t, a.Sending)
+	require.WithinDuration(t, time.Now(), a.Now, time.Minute)
+	require.Empty(t, a.Archived)
+	c.exec(t, "SELECT txid_current(), pg_switch_wal()")
+	require.Eventually(t, func() bool {
+		a, err = server.Archiver(t.Context())
+		return err == nil && a.Waiting == 0 && postgres.IsSegment(a.Archived) && !a.ArchivedAt.IsZero()
+	}, time.Minute, 20*time.Millisecond)
+
+	require.NoError(t, postgres.CheckReplication(t.Context(), c.login))
+	c.exec(t, "CREATE ROLE plain LOGIN PASSWORD 'plain'")
+	err = postgres.CheckReplication(t.Context(), loginFor(t, strings.Replace(c.DSN, "postgres:"+c.Password, "plain:plain", 1)))
+	require.True(t, fault.Has(err, fault.ServerRefused), "%v", err)
+}
+
 func TestServerThatDoesNotArchiveIsRefused(t *testing.T) {
 	server := lab.StartPostgres(t, lab.PostgresOptions{Settings: map[string]string{"wal_level": "minimal", "max_wal_senders": "0"}})
 	conn, err := postgres.Connect(t.Context(), loginFor(t, server.DSN))

@@ -323,3 +323,25 @@ func TestAServerKilledDuringItsSaveIsANamedFault(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorIs(t, <-done, fault.ServerUnavailable.Err())
 }
+
+func TestPersistenceIsToldAsItIs(t *testing.T) {
+	r := lab.StartRedis(t, lab.RedisOptions{AppendOnly: true})
+	server, err := redis.Connect(t.Context(), redis.Config{Address: r.Address, Password: r.Password})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, server.Close()) })
+	p, err := server.Persistence(t.Context())
+	require.NoError(t, err)
+	require.True(t, p.AppendOnly && p.AppendOK && p.SaveOK)
+	require.Equal(t, "everysec", p.AppendFsync)
+	require.Equal(t, "900 1", p.Save)
+	require.WithinDuration(t, time.Now(), p.LastSave, time.Minute)
+
+	plain := lab.StartRedis(t, lab.RedisOptions{Settings: map[string]string{"save": `""`}})
+	other, err := redis.Connect(t.Context(), redis.Config{Address: plain.Address, Password: plain.Password})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, other.Close()) })
+	p, err = other.Persistence(t.Context())
+	require.NoError(t, err)
+	require.False(t, p.AppendOnly)
+	require.Empty(t, p.Save)
+}

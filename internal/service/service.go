@@ -35,6 +35,7 @@ type Config struct {
 	LogDir    string        // where the output of start and stop commands goes; default: the temporary directory
 	Env       []string      // environment of start, stop and status commands; nil: command.Base()
 	Systemctl string        // default "systemctl"
+	Journal   string        // default "journalctl"
 	Docker    string        // default "docker"
 	Poll      time.Duration // between two looks; default 100 ms
 }
@@ -49,6 +50,9 @@ func New(config Config) *Control {
 	}
 	if config.Systemctl == "" {
 		config.Systemctl = "systemctl"
+	}
+	if config.Journal == "" {
+		config.Journal = "journalctl"
 	}
 	if config.Docker == "" {
 		config.Docker = "docker"
@@ -65,12 +69,13 @@ type driver interface {
 	start(ctx context.Context) error
 	stop(ctx context.Context) error
 	log() string // the command or file that shows the service's log
+	tail(ctx context.Context, lines int) (string, error)
 }
 
 func (c *Control) driver(s system.Service) (driver, error) {
 	switch s.Kind {
 	case system.ServiceSystemd:
-		return systemd{service: s, program: c.config.Systemctl}, nil
+		return systemd{service: s, program: c.config.Systemctl, journal: c.config.Journal}, nil
 	case system.ServiceCompose:
 		return compose{service: s, program: c.config.Docker}, nil
 	case system.ServiceCommand:

@@ -12,6 +12,7 @@ import (
 type systemd struct {
 	service system.Service
 	program string
+	journal string
 }
 
 func (d systemd) unit() string {

@@ -62,7 +62,26 @@ func LoadStorage(path string, env Env) (*System, error) {
 	})
 }
 
+// Inspect reads the file at path as far as it can be read, and gives what is
+// wrong with it beside it instead of refusing it. Secrets are not looked at. It
+// is for whoever examines a system that may be broken: nothing is done with it.
+func Inspect(path string, env Env) (*System, Findings, error) {
+	text, err := readText(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	return read(path, text, env, false)
+}
+
 func load(path string, env Env, matters func(Finding) bool) (*System, error) {
+	text, err := readText(path)
+	if err != nil {
+		return nil, err
+	}
+	return parse(path, text, env, matters)
+}
+
+func readText(path string) ([]byte, error) {
 	const op = "read configuration"
 	info, err := os.Stat(path)
 	if err != nil {
@@ -75,7 +94,7 @@ func load(path string, env Env, matters func(Finding) bool) (*System, error) {
 	if err != nil {
 		return nil, fault.New(fault.ConfigInvalid, op, path, withoutPath(err)).WithHint("make it readable by this user")
 	}
-	return parse(path, text, env, matters)
+	return text, nil
 }
 
 // Parse reads the text of a configuration. name stands in findings, and its
@@ -88,9 +107,26 @@ func Parse(name string, text []byte, env Env) (*System, error) {
 
 func parse(name string, text []byte, env Env, matters func(Finding) bool) (*System, error) {
 	const op = "read configuration"
+	s, findings, err := read(name, text, env, true)
+	if err != nil {
+		return nil, err
+	}
+	findings = slices.DeleteFunc(findings, func(found Finding) bool { return !matters(found) })
+	if len(findings) > 0 {
+		refused := fault.New(fault.ConfigInvalid, op, name, findings)
+		if findings[0].Hint != "" {
+			refused = refused.WithHint("%s", findings[0].Hint)
+		}
+		return nil, refused
+	}
+	return s, nil
+}
+
+// read gives what the text says, as far as it can be read, and what is wrong with it.
+func read(name string, text []byte, env Env, secrets bool) (*System, Findings, error) {
 	absolute, err := filepath.Abs(name)
 	if err != nil {
-		return nil, fault.New(fault.ConfigInvalid, op, name, err)
+		return nil, nil, fault.New(fault.ConfigInvalid, "read configuration", name, err)
 	}
 	// What is true unless the file says otherwise has to stand before it is read.
 	s := &System{Backup: Backup{Enabled: true}}
@@ -102,7 +138,11 @@ func parse(name string, text []byte, env Env, matters func(Finding) bool) (*Syst
 	s.applyDefaults()
 
 	// A wrong type leaves a zero behind; what Validate says of that is the same fault twice.
-	for _, found := range slices.Concat(s.Validate(), s.checkSecrets(env)) {
+	wrong := s.Validate()
+	if secrets {
+		wrong = append(wrong, s.checkSecrets(env)...)
+	}
+	for _, found := range wrong {
 		if path, ok := source.moved[found.Path]; ok {
 			found.Path = path
 		}
@@ -110,15 +150,7 @@ func parse(name string, text []byte, env Env, matters func(Finding) bool) (*Syst
 			source.report(found)
 		}
 	}
-	findings := slices.DeleteFunc(source.findings.sorted(), func(found Finding) bool { return !matters(found) })
-	if len(findings) > 0 {
-		refused := fault.New(fault.ConfigInvalid, op, name, findings)
-		if findings[0].Hint != "" {
-			refused = refused.WithHint("%s", findings[0].Hint)
-		}
-		return nil, refused
-	}
-	return s, nil
+	return s, source.findings.sorted(), nil
 }
 
 // override applies the seed's environment variables.

@@ -284,6 +284,31 @@ func TestStorageLoadsWhileTheRestIsBroken(t *testing.T) {
 	}
 }
 
+func TestInspectReadsWhatIsBrokenAsFarAsItGoes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lifeboat.yaml")
+	broken := strings.NewReplacer("env:DSN", "env:NOWHERE", "0 2 * * *", "half an edit").Replace(good)
+	require.NoError(t, os.WriteFile(path, []byte(broken), 0o600))
+	s, findings, err := system.Inspect(path, secrets)
+	require.NoError(t, err)
+	require.Len(t, findings, 1, "a secret that is missing is no fault of the file: %v", findings)
+	require.Equal(t, "schedules[0].cron", findings[0].Path)
+	require.Equal(t, "orders", s.Databases[0].Name)
+	require.Equal(t, system.Duration(time.Hour), s.Databases[0].RPO, "it is defaulted all the same")
+
+	refs := map[string]system.SecretRef{}
+	for at, ref := range s.Secrets() {
+		refs[at] = ref
+	}
+	require.Equal(t, map[string]system.SecretRef{"keys.encryption[0]": "env:KEY", "databases[0].connection": "env:NOWHERE"}, refs)
+
+	require.NoError(t, os.WriteFile(path, []byte("system: ["), 0o600))
+	_, findings, err = system.Inspect(path, secrets)
+	require.NoError(t, err)
+	require.NotEmpty(t, findings)
+	_, _, err = system.Inspect(path+".nowhere", secrets)
+	require.True(t, fault.Has(err, fault.ConfigInvalid), "%v", err)
+}
+
 func TestFindLooksInItsPlaces(t *testing.T) {
 	t.Chdir(t.TempDir())
 	path, err := system.Find("asked.yaml", environment("LIFEBOAT_CONFIG", "env.yaml"))

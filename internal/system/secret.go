@@ -53,6 +53,9 @@ func (r SecretRef) Resolve(env Env, readFile func(path string) ([]byte, error)) 
 // Empty says that no secret is configured.
 func (r SecretRef) Empty() bool { return r == "" }
 
+// File gives the path of the file that holds the secret; false when no file does.
+func (r SecretRef) File() (path string, ok bool) { return strings.CutPrefix(string(r), fileScheme) }
+
 // check gives what is wrong with the reference on this host, and what to do, or two empty texts.
 // It never repeats a text that might be a secret put in the wrong place.
 func (r SecretRef) check(env Env) (message, hint string) {

@@ -2,6 +2,7 @@ package system
 
 import (
 	"fmt"
+	"iter"
 	"net/mail"
 	"path"
 	"regexp"
@@ -26,26 +27,42 @@ func (s System) Validate() Findings {
 	return v.found
 }
 
+// Secrets gives each reference to a secret, and where it stands: "stores[0].access_key".
+func (s System) Secrets() iter.Seq2[string, SecretRef] {
+	return func(yield func(string, SecretRef) bool) {
+		for i, store := range s.Stores {
+			if !store.AccessKey.Empty() && !yield(at("stores", i, "access_key"), store.AccessKey) {
+				return
+			}
+			if !store.SecretKey.Empty() && !yield(at("stores", i, "secret_key"), store.SecretKey) {
+				return
+			}
+		}
+		for i, key := range s.Keys.Encryption {
+			if !yield(encryptionPath(i), key) {
+				return
+			}
+		}
+		for i, d := range s.Databases {
+			if !d.Connection.Empty() && !yield(at("databases", i, "connection"), d.Connection) {
+				return
+			}
+		}
+		for i, c := range s.Caches {
+			if !c.Password.Empty() && !yield(at("caches", i, "password"), c.Password) {
+				return
+			}
+		}
+	}
+}
+
 // checkSecrets gives the references that can't be resolved on this host.
 func (s System) checkSecrets(env Env) Findings {
 	v := &validation{System: s}
-	secret := func(path string, ref SecretRef) {
+	for path, ref := range s.Secrets() {
 		if message, hint := ref.check(env); message != "" {
 			v.add(path, hint, "%s", message)
 		}
-	}
-	for i, store := range s.Stores {
-		secret(at("stores", i, "access_key"), store.AccessKey)
-		secret(at("stores", i, "secret_key"), store.SecretKey)
-	}
-	for i, key := range s.Keys.Encryption {
-		secret(encryptionPath(i), key)
-	}
-	for i, d := range s.Databases {
-		secret(at("databases", i, "connection"), d.Connection)
-	}
-	for i, c := range s.Caches {
-		secret(at("caches", i, "password"), c.Password)
 	}
 	return v.found
 }

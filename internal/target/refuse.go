@@ -35,7 +35,7 @@ func Refuse(places ...Place) error {
 	if err := overlap(dirs); err != nil {
 		return err
 	}
-	return space(places)
+	return Fits(places...)
 }
 
 // swappable says why dir can't be replaced by a rename. A missing directory can.
@@ -151,8 +151,9 @@ func overlap(dirs []string) error {
 	return nil
 }
 
-// space compares what is needed on each file system with what is free there.
-func space(places []Place) error {
+// Fits fails with NoSpace when a file system has less free space than the places
+// on it need together. It touches nothing.
+func Fits(places ...Place) error {
 	type volume struct {
 		need, free uint64
 		dir        string

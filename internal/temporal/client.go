@@ -36,6 +36,18 @@ func Dial(ctx context.Context, logger *zap.Logger) (client.Client, error) {
 	return connected, nil
 }
 
+// Where gives the server and the namespace that Dial connects to.
+func Where() (server, namespace string, err error) {
+	options, err := envconfig.LoadDefaultClientOptions()
+	if err != nil {
+		return "", "", fault.New(fault.ConfigInvalid, "read Temporal settings", "TEMPORAL_*", err)
+	}
+	if options.Namespace == "" {
+		options.Namespace = client.DefaultNamespace
+	}
+	return address(options), options.Namespace, nil
+}
+
 func address(options client.Options) string {
 	if options.HostPort == "" {
 		return client.DefaultHostPort

@@ -174,6 +174,14 @@ func TestPushedFilesComeBack(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, name(1, 5), last)
 	require.WithinDuration(t, time.Now(), at, time.Minute)
+
+	for name, want := range map[string]bool{name(1, 4): true, name(1, 6): false, "00000002.history": false} {
+		held, err := a.Holds(t.Context(), system, name)
+		require.NoError(t, err)
+		require.Equal(t, want, held, name)
+	}
+	_, err = a.Holds(t.Context(), system, "../keys")
+	kindIs(t, fault.InputInvalid, err)
 }
 
 func TestEverythingButThePinnedEndStopsTheServer(t *testing.T) {

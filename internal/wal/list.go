@@ -98,3 +98,19 @@ func (a *Archive) LastArchived(ctx context.Context, systemID string) (name strin
 	last := spans[len(spans)-1]
 	return last.Last, last.At, nil
 }
+
+// Holds says whether the primary store has the file. It asks for its name alone
+// and reads nothing of it.
+func (a *Archive) Holds(ctx context.Context, systemID, name string) (bool, error) {
+	if err := checkSystemID("look for WAL in", systemID); err != nil {
+		return false, err
+	}
+	if !pushable(name) {
+		return false, fault.Newf(fault.InputInvalid, "look for WAL", name, "its name is not that of a WAL file")
+	}
+	_, err := a.cfg.Vault.Store().Head(ctx, a.key(systemID, name))
+	if fault.Has(err, fault.ObjectMissing) {
+		return false, nil
+	}
+	return err == nil, err
+}

@@ -110,6 +110,7 @@ func (a *app) root() *cobra.Command {
 	root.PersistentFlags().StringVar(&a.from, "from", "", "`STORE` that alone is read and written, such as a replica whose primary is lost")
 	root.AddCommand(
 		group("config", "Look at the configuration", a.configCheck()),
+		a.doctor(),
 		a.backup(),
 		group("backups", "Look at the backups in the store", a.backupsList(), a.backupsShow()),
 		a.recover(), a.drill(),

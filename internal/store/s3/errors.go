@@ -53,7 +53,10 @@ func (s *Store) fail(op, key string, err error) error {
 }
 
 func deniedHint(op, name string) string {
-	action := map[string]string{"put": "s3:PutObject", "get": "s3:GetObject", "head": "s3:GetObject", "list": "s3:ListBucket", "delete": "s3:DeleteObject and s3:DeleteObjectVersion"}[op]
+	action := map[string]string{
+		"put": "s3:PutObject", "get": "s3:GetObject", "head": "s3:GetObject", "list": "s3:ListBucket", "delete": "s3:DeleteObject and s3:DeleteObjectVersion",
+		opVersioning: "s3:GetBucketVersioning", opLock: "s3:GetBucketObjectLockConfiguration",
+	}[op]
 	if op == "put" {
 		return fmt.Sprintf("%s can't be written with these credentials, or is read-only: allow %s", name, action)
 	}

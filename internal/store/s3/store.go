@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/logging"
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/store"
@@ -115,7 +116,7 @@ func provider(ctx context.Context, c Config) (aws.CredentialsProvider, error) {
 	if c.AccessKey != "" {
 		return credentials.NewStaticCredentialsProvider(c.AccessKey, c.SecretKey, ""), nil
 	}
-	loaded, err := config.LoadDefaultConfig(ctx, config.WithRegion(c.Region))
+	loaded, err := config.LoadDefaultConfig(ctx, config.WithRegion(c.Region), config.WithLogger(logging.Nop{})) // what fails is returned
 	if err != nil {
 		return nil, fault.New(fault.ConfigInvalid, "load credentials for", c.String(), err)
 	}

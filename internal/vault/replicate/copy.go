@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -47,6 +48,9 @@ func join(ctx context.Context, from, to store.Store, prefix, after string, each 
 	for info, listErr := range from.List(ctx, prefix, options) {
 		if listErr != nil {
 			return listErr
+		}
+		if strings.HasPrefix(info.Key, store.ProbeFolder) {
+			continue // they come and go
 		}
 		for more && err == nil && there.Key < info.Key {
 			there, err, more = next()
