@@ -92,8 +92,8 @@ func parse(name string, text []byte, env Env, matters func(Finding) bool) (*Syst
 	if err != nil {
 		return nil, fault.New(fault.ConfigInvalid, op, name, err)
 	}
-	// What is true unless the file says otherwise has to stand before it is read.
-	s := &System{Backup: Backup{Enabled: true}}
+	blank := blank()
+	s := &blank
 	source := &source{file: name, at: map[string]position{}, moved: map[string]string{}}
 	source.decode(text, s)
 
@@ -120,6 +120,10 @@ func parse(name string, text []byte, env Env, matters func(Finding) bool) (*Syst
 	}
 	return s, nil
 }
+
+// blank is a system of which nothing is said. What is true unless the file says
+// otherwise has to stand before it is read.
+func blank() System { return System{Backup: Backup{Enabled: true}} }
 
 // override applies the seed's environment variables.
 func override(s *System, env Env, from *source) {

@@ -104,7 +104,7 @@ func (a *app) root() *cobra.Command {
 	root.SetHelpCommand(&cobra.Command{Use: "no-help", Hidden: true})
 	root.PersistentFlags().StringVar(&a.config, "config", "", "`FILE` instead of $LIFEBOAT_CONFIG, ./lifeboat.yaml or /etc/lifeboat/lifeboat.yaml")
 	root.AddCommand(
-		group("config", "Look at the configuration", a.configCheck()),
+		group("config", "Look at the configuration", a.configCheck(), a.configSchema()),
 		a.backup(),
 		group("backups", "Look at the backups in the store", a.backupsList(), a.backupsShow()),
 		a.recover(),
