@@ -49,6 +49,9 @@ type app struct {
 // lacks or has too much of is InputInvalid.
 func (a *app) execute(ctx context.Context) error {
 	root := a.root()
+	if err := a.complete(root); err != nil {
+		return fault.New(fault.Unsupported, "complete", root.Name(), err)
+	}
 	root.SetArgs(a.Args)
 	root.SetOut(a.Stdout)
 	root.SetErr(a.Stderr)
@@ -110,6 +113,7 @@ func (a *app) root() *cobra.Command {
 		a.recover(),
 		a.approve(), a.abort(), a.watch(), a.report(),
 		a.walPush(), a.walFetch(),
+		a.completion(),
 	)
 	return root
 }

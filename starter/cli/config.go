@@ -33,8 +33,8 @@ func (a *app) configSchema() *cobra.Command {
 	return &cobra.Command{
 		Use:   "schema",
 		Short: "Print the JSON Schema of the configuration, for editors",
-		Long: "Print the JSON Schema of the configuration, for editors. The first line of lifeboat.yaml names it:\n" +
-			"# yaml-language-server: $schema=lifeboat.schema.json",
+		Long: "Print the JSON Schema of the configuration, for editors. The first line of lifeboat.yaml names it:\n\n" +
+			"    # yaml-language-server: $schema=lifeboat.schema.json",
 		Example: "  lifeboat config schema > lifeboat.schema.json",
 		Args:    cobra.NoArgs,
 		RunE: a.run(func(context.Context, []string) error {
