@@ -103,6 +103,7 @@ func (a *app) root() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	root.DisableAutoGenTag = true // man pages of one version are equal
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetHelpCommand(&cobra.Command{Use: "no-help", Hidden: true})
 	root.PersistentFlags().StringVar(&a.config, "config", "", "`FILE` instead of $LIFEBOAT_CONFIG, ./lifeboat.yaml or /etc/lifeboat/lifeboat.yaml")
@@ -113,7 +114,7 @@ func (a *app) root() *cobra.Command {
 		a.recover(),
 		a.approve(), a.abort(), a.watch(), a.report(),
 		a.walPush(), a.walFetch(),
-		a.completion(),
+		a.completion(), a.man(root),
 	)
 	return root
 }
