@@ -17,7 +17,7 @@ import (
 // that describe them and the constants that are their allowed values.
 //
 //go:embed types.go
-var typesSource string //nolint:gochecknoglobals // go:embed needs a variable
+var typesSource string
 
 // sourceText is what the source says of the types.
 type sourceText struct {

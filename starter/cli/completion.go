@@ -80,9 +80,13 @@ func (a *app) complete(c *cobra.Command) error {
 func flagOffer(name string) offer {
 	switch name {
 	case "from":
-		return func(_ context.Context, s *system.System) []string { return namesOf(s.Stores, func(v system.Store) string { return v.Name }) }
+		return func(_ context.Context, s *system.System) []string {
+			return namesOf(s.Stores, func(v system.Store) string { return v.Name })
+		}
 	case "target":
-		return func(_ context.Context, s *system.System) []string { return namesOf(s.Targets, func(v system.Target) string { return v.Name }) }
+		return func(_ context.Context, s *system.System) []string {
+			return namesOf(s.Targets, func(v system.Target) string { return v.Name })
+		}
 	case "database":
 		return componentNames(system.KindDatabase)
 	case "of":
