@@ -23,10 +23,11 @@ help: ## what can be made
 tools: ## install the servers that the demo and the tests run
 	@tools/install servers
 
-build: ## bin/lifeboat and bin/lifeboat-worker
+build: ## bin/lifeboat, bin/lifeboat-worker and bin/man
 	@mkdir -p bin
 	$(GO) build -o bin/lifeboat ./starter
 	$(GO) build -o bin/lifeboat-worker ./worker
+	@bin/lifeboat man bin/man
 
 demo: tools ## a real disaster and its recovery (CHAOS=worker|temporal|chunk|chunks, DISASTER=region|drill, KEEP=1)
 	@CHAOS=$(CHAOS) DISASTER=$(DISASTER) KEEP=$(KEEP) $(GO) run ./examples/frende/cmd/demo $(ARGS)

@@ -1,62 +1,103 @@
 package docs_test
 
 import (
+	"net/url"
 	"os"
+	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/compose-spec/compose-go/v2/cli"
+	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/stretchr/testify/require"
-	"go.yaml.in/yaml/v4"
 
 	"github.com/frende/lifeboat/internal/system"
 )
 
-// composed is what the tests look at of docker-compose.yml.
-type composed struct {
-	Services map[string]struct {
-		Image       string            `yaml:"image"`
-		Ports       []string          `yaml:"ports"`
-		Environment map[string]string `yaml:"environment"`
-		Volumes     []string          `yaml:"volumes"`
-		Build       struct {
-			Dockerfile string `yaml:"dockerfile"`
-			Target     string `yaml:"target"`
-		} `yaml:"build"`
-	} `yaml:"services"`
-	Configs map[string]struct {
-		Content string `yaml:"content"`
-	} `yaml:"configs"`
-	Volumes map[string]any `yaml:"volumes"`
-}
-
-func compose(t *testing.T) composed {
+// compose reads docker-compose.yml as Docker Compose does: its schema holds, and
+// every variable comes from .env.example, where it has no value.
+func compose(t *testing.T) *types.Project {
 	t.Helper()
-	text, err := os.ReadFile("../docker-compose.yml")
+	example, err := os.ReadFile("../.env.example")
 	require.NoError(t, err)
-	var c composed
-	require.NoError(t, yaml.Unmarshal(text, &c))
-	return c
+	var env []string
+	for _, name := range regexp.MustCompile(`(?m)^([A-Z0-9_]+)=$`).FindAllStringSubmatch(string(example), -1) {
+		env = append(env, name[1]+"=secret-of-"+name[1])
+	}
+	options, err := cli.NewProjectOptions([]string{"../docker-compose.yml"}, cli.WithEnv(env))
+	require.NoError(t, err)
+	project, err := options.LoadProject(t.Context())
+	require.NoError(t, err)
+	return project
 }
 
 func TestComposeFileHoldsEveryServiceAndPublishesOnLoopbackAlone(t *testing.T) {
 	c := compose(t)
-	require.Len(t, c.Services, 5)
-	for _, name := range []string{"temporal", "s3", "postgres", "redis", "worker"} {
-		service, found := c.Services[name]
-		require.True(t, found, name)
+	require.ElementsMatch(t, []string{"temporal", "s3", "s3-replica", "buckets", "postgres", "redis", "worker"}, c.ServiceNames())
+	for name, service := range c.Services {
 		require.NotEmpty(t, service.Image, name)
 		for _, port := range service.Ports {
-			require.True(t, strings.HasPrefix(port, "127.0.0.1:"), "%s publishes %s", name, port)
+			require.Equal(t, "127.0.0.1", port.HostIP, "%s publishes %s", name, port.Published)
 		}
 		for _, volume := range service.Volumes {
-			source, _, _ := strings.Cut(volume, ":")
-			if !strings.ContainsAny(source, "./") {
-				require.Contains(t, c.Volumes, source, name)
+			if volume.Type == types.VolumeTypeVolume {
+				require.Contains(t, c.Volumes, volume.Source, name)
 			}
 		}
+		if name == "buckets" {
+			continue
+		}
+		require.NotNil(t, service.HealthCheck, name)
+		require.NotEmpty(t, service.HealthCheck.Test, name)
+		require.Equal(t, "unless-stopped", service.Restart, name)
 	}
-	require.Contains(t, c.Services["temporal"].Ports, "127.0.0.1:8233:8233", "the Web UI")
+	ui := c.Services["temporal"].Ports[1]
+	require.Equal(t, "8233", ui.Published, "the Web UI")
+	require.Contains(t, c.Services["postgres"].Command[2], "archive_command = 'lifeboat wal-push %p'")
+}
+
+func TestOnlyTheWorkerIsPrivileged(t *testing.T) {
+	c := compose(t)
+	text, err := os.ReadFile("../worker/Dockerfile")
+	require.NoError(t, err)
+	for name, service := range c.Services {
+		if name == "worker" {
+			continue
+		}
+		require.Equal(t, []string{"ALL"}, service.CapDrop, name)
+		require.Equal(t, []string{"no-new-privileges:true"}, service.SecurityOpt, name)
+		if service.User == "" { // then the image says who
+			target := regexp.MustCompile(`^lifeboat-(\S+):dev$`).FindStringSubmatch(service.Image)
+			require.Len(t, target, 2, name)
+			_, stage, _ := strings.Cut(string(text), " AS "+target[1]+"\n")
+			stage, _, _ = strings.Cut(stage, "\nFROM ")
+			require.Regexp(t, `(?m)^USER [a-z]`, stage, name)
+		}
+	}
+}
+
+func TestNothingStartsBeforeTheBucketsAreThere(t *testing.T) {
+	c := compose(t)
+	for _, region := range []string{"s3", "s3-replica"} {
+		require.Equal(t, types.ServiceConditionHealthy, c.Services["buckets"].DependsOn[region].Condition)
+		require.Contains(t, c.Services["buckets"].Command[2], "\nmake "+region+" ")
+	}
+	require.Equal(t, types.ServiceConditionCompletedSuccessfully, c.Services["worker"].DependsOn["buckets"].Condition)
+	require.Contains(t, c.Services["postgres"].DependsOn, "worker", "which archives from its first segment on")
+}
+
+func TestNoSecretStandsInTheComposeFile(t *testing.T) {
+	text, err := os.ReadFile("../docker-compose.yml")
+	require.NoError(t, err)
+	secrets := regexp.MustCompile(`(?m)^ +[A-Z0-9_]*(?:SECRET|PASSWORD|_KEY|_URL)[A-Z0-9_]*: (.*)$`).FindAllStringSubmatch(string(text), -1)
+	require.Greater(t, len(secrets), 6)
+	for _, secret := range secrets {
+		require.True(t, strings.Contains(secret[1], "${") || secret[1] == "lifeboat", secret[0])
+	}
+	ignored, err := os.ReadFile("../.gitignore")
+	require.NoError(t, err)
+	require.Contains(t, string(ignored), "\n/.env\n")
 }
 
 func TestEveryImageIsPinnedAndBuilt(t *testing.T) {
@@ -73,31 +114,68 @@ func TestEveryImageIsPinnedAndBuilt(t *testing.T) {
 		require.Contains(t, string(versions), `"`+installed[1]+`"`, "the demo and the images use the same servers")
 	}
 	for name, service := range compose(t).Services {
-		if service.Build.Target != "" {
+		if service.Build != nil {
 			require.Equal(t, "worker/Dockerfile", service.Build.Dockerfile, name)
 			require.True(t, stages[service.Build.Target], name)
 		} else {
-			require.Equal(t, "lifeboat:dev", service.Image, "%s uses the worker's image", name)
+			require.Regexp(t, `^lifeboat(-[a-z0-9]+)?:dev$`, service.Image, "%s uses an image that another service builds", name)
 		}
 	}
+}
+
+func TestWhatTheImagesHoldIsBuilt(t *testing.T) {
+	text, err := os.ReadFile("../worker/Dockerfile")
+	require.NoError(t, err)
+	made := map[string]bool{}
+	for _, built := range regexp.MustCompile(`go build -o /out/(\S+) (\./\S+)`).FindAllStringSubmatch(string(text), -1) {
+		listing := exec.CommandContext(t.Context(), "go", "list", "-f", "{{.Name}} {{.CgoFiles}}", built[2])
+		listing.Dir, listing.Env = "..", append(os.Environ(), "CGO_ENABLED=0")
+		listed, err := listing.CombinedOutput()
+		require.NoError(t, err, "%s: %s", built[0], listed)
+		require.Equal(t, "main []\n", string(listed), built[0])
+		made[built[1]] = true
+	}
+	for _, installed := range regexp.MustCompile(`go install \S+/cmd/(\S+)@`).FindAllStringSubmatch(string(text), -1) {
+		made[installed[1]] = true
+	}
+	copied := regexp.MustCompile(`COPY --from=build (.*) \S+`).FindAllStringSubmatch(string(text), -1)
+	require.Len(t, copied, 3)
+	for _, paths := range copied {
+		for _, path := range strings.Fields(paths[1]) {
+			require.True(t, made[strings.TrimPrefix(path, "/out/")], path)
+		}
+	}
+	require.True(t, made["lifeboat"] && made["lifeboat-worker"])
 }
 
 func TestTheConfigurationInTheComposeFileIsValid(t *testing.T) {
 	c := compose(t)
 	configured, err := system.Parse("docker-compose.yml", []byte(c.Configs["lifeboat"].Content), func(name string) (string, bool) {
-		_, declared := c.Services["worker"].Environment[name]
-		return "set-for-the-test", declared
+		value, declared := c.Services["worker"].Environment[name]
+		if !declared || value == nil {
+			return "", false
+		}
+		return *value, true
 	})
 	require.NoError(t, err)
 	require.Equal(t, "example", configured.Name)
+	primary, err := configured.Primary()
+	require.NoError(t, err)
+	replica, found := configured.ReplicaOf(primary)
+	require.True(t, found)
+	require.NotEqual(t, primary.Region, replica.Region)
+	for _, store := range []system.Store{primary, replica} {
+		endpoint, err := url.Parse(store.Endpoint)
+		require.NoError(t, err)
+		require.Contains(t, c.Services[endpoint.Hostname()].Command, store.Region)
+	}
 	for _, service := range configured.Services {
 		require.Contains(t, c.Services, service.Name)
 		require.Equal(t, system.ServiceCompose, service.Kind)
 	}
 	for _, dir := range []string{configured.Databases[0].DataDir, configured.Caches[0].DataDir} {
 		for _, volume := range c.Services["worker"].Volumes {
-			_, mounted, _ := strings.Cut(volume, ":")
-			require.NotEqual(t, dir, mounted, "a mount point can't be swapped")
+			require.NotEqual(t, dir, volume.Target, "a mount point can't be swapped")
 		}
 	}
 }

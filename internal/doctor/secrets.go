@@ -17,6 +17,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/keys"
 	"github.com/frende/lifeboat/internal/postgres"
 	"github.com/frende/lifeboat/internal/system"
@@ -205,10 +206,15 @@ func (m *memorySlots) PutSlot(_ context.Context, _, slot string, body []byte) er
 	return nil
 }
 
-func (m *memorySlots) ListSlots(context.Context, string) ([]keys.Slot, error) {
+func (m *memorySlots) GetSlot(_ context.Context, keyID, slot string) ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.slots, nil
+	for _, one := range m.slots {
+		if one.Name == slot {
+			return one.Body, nil
+		}
+	}
+	return nil, fault.New(fault.ObjectMissing, "read slot", keyID+"/"+slot, nil)
 }
 
 // all are the checks after which every secret that can be read is known.

@@ -25,6 +25,7 @@ type S3Options struct {
 	Name   string // default "s3"; names its service, folder and log
 	Region string // default us-east-1
 	TLS    bool   // serves https on localhost, with a certificate of an authority of its own
+	Users  bool   // keeps users besides its root; see NewUser
 }
 
 // S3 is an S3 server of a lab: versitygw over a directory, with versioning.
@@ -68,7 +69,15 @@ func (l *Lab) S3(ctx context.Context, o S3Options) (*S3, error) {
 		return nil, err
 	}
 	s := &S3{Endpoint: "http://" + loopback(port), Region: o.Region, AccessKey: "lab" + rand.Text()[:13], SecretKey: rand.Text(), Dir: data}
-	args := []string{program, "--port", loopback(port), "--region", o.Region, "--quiet", "--health", "/healthz", "posix", "--versioning-dir", versions}
+	args := []string{program, "--port", loopback(port), "--region", o.Region, "--quiet", "--health", "/healthz"}
+	if o.Users {
+		accounts, err := l.Folder(o.Name, "accounts")
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, "--iam-dir", accounts)
+	}
+	args = append(args, "posix", "--versioning-dir", versions)
 	if !keepsAttributes(data) {
 		sidecar, err := l.Folder(o.Name, "attributes")
 		if err != nil {

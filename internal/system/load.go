@@ -128,8 +128,8 @@ func read(name string, text []byte, env Env, secrets bool) (*System, Findings, e
 	if err != nil {
 		return nil, nil, fault.New(fault.ConfigInvalid, "read configuration", name, err)
 	}
-	// What is true unless the file says otherwise has to stand before it is read.
-	s := &System{Backup: Backup{Enabled: true}}
+	blank := blank()
+	s := &blank
 	source := &source{file: name, at: map[string]position{}, moved: map[string]string{}}
 	source.decode(text, s)
 
@@ -152,6 +152,10 @@ func read(name string, text []byte, env Env, secrets bool) (*System, Findings, e
 	}
 	return s, source.findings.sorted(), nil
 }
+
+// blank is a system of which nothing is said. What is true unless the file says
+// otherwise has to stand before it is read.
+func blank() System { return System{Backup: Backup{Enabled: true}} }
 
 // override applies the seed's environment variables.
 func override(s *System, env Env, from *source) {

@@ -119,9 +119,11 @@ func TestDefaults(t *testing.T) {
 	require.Positive(t, s.Limits.Parallel)
 }
 
-func TestEachMistakeIsNamedWithItsPlaceAndHint(t *testing.T) {
-	require.Empty(t, findings(t, good, secrets))
-	cases := []struct{ name, from, to, want, hint string }{
+// mistake is a change of good that makes it bad, and what is said of it.
+type mistake struct{ name, from, to, want, hint string }
+
+func mistakes() []mistake {
+	return []mistake{
 		{"unknown key", "    data_dir: data/orders", "    data_dri: data/orders", `15: databases[0].data_dri: unknown key "data_dri"`, "did you mean data_dir?"},
 		{"unknown top key", "system: shop", "system: shop\ndatabase: []", `2: database: unknown key "database"`, "did you mean databases?"},
 		{"wrong type", "port_base: 25432", "port_base: many", "targets[0].port_base: must be a whole number, not text", "write digits alone"},
@@ -180,7 +182,11 @@ func TestEachMistakeIsNamedWithItsPlaceAndHint(t *testing.T) {
 		{"bad pattern", "root: /srv/shop/uploads", "root: /srv/shop/uploads\n    include: ['[']", `files[0].include[0]: "[" is no pattern`, ""},
 		{"no YAML", "system: shop", "system: [", "lifeboat.yaml:", "indent with spaces"},
 	}
-	for _, c := range cases {
+}
+
+func TestEachMistakeIsNamedWithItsPlaceAndHint(t *testing.T) {
+	require.Empty(t, findings(t, good, secrets))
+	for _, c := range mistakes() {
 		t.Run(c.name, func(t *testing.T) {
 			text := strings.Replace(good, c.from, c.to, 1)
 			require.NotEqual(t, good, text, "the case changes nothing")

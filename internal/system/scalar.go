@@ -182,13 +182,6 @@ func (d *Date) UnmarshalJSON(raw []byte) error {
 	return unmarshalText(raw, d.UnmarshalText, `a day is written as text: "2024-01-31"`)
 }
 
-// Names of the codecs.
-const (
-	CompressionZstd Compression = "zstd"
-	CompressionGzip Compression = "gzip"
-	CompressionNone Compression = "none"
-)
-
 // UnmarshalText reads zstd, gzip or none; true is zstd and false is none, as in DB_BACKUP_COMPRESSION.
 func (c *Compression) UnmarshalText(text []byte) error {
 	switch value := Compression(text); value {

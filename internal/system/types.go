@@ -107,6 +107,13 @@ type Backup struct {
 // Compression names a codec: "zstd", "gzip" or "none".
 type Compression string
 
+// Names of the codecs.
+const (
+	CompressionZstd Compression = "zstd"
+	CompressionGzip Compression = "gzip"
+	CompressionNone Compression = "none"
+)
+
 // Database is one PostgreSQL cluster.
 type Database struct {
 	Name       string     `json:"name" yaml:"name"`

@@ -6,7 +6,6 @@ import (
 	"sync"
 
 	"github.com/frende/lifeboat/internal/fault"
-	"github.com/frende/lifeboat/internal/store"
 )
 
 // maxFloor is the plaintext of the chunk that every open stream can always fill.
@@ -190,7 +189,7 @@ func (s *StreamWriter) store(c *chunkBuffer, number int) (Object, error) {
 	if err != nil {
 		return Object{}, err
 	}
-	if _, err := w.v.cfg.Store.Put(w.ctx, key, body, store.PutOptions{}); err != nil {
+	if err := w.v.putOnce(w.ctx, key, body); err != nil {
 		return Object{}, err
 	}
 	w.stored.Add(int64(len(body)))

@@ -196,8 +196,7 @@ func (w *Writer) renew() error {
 		return fault.New(fault.InputInvalid, "renew lease", w.intent.Key, err)
 	}
 	at := fmt.Sprintf("%s/lease/%s-%s", w.intent.Key, now.Format("20060102T150405Z"), w.attempt)
-	_, err = w.v.cfg.Store.Put(w.ctx, at, raw, store.PutOptions{})
-	return err
+	return w.v.putOnce(w.ctx, at, raw)
 }
 
 // Commit writes the manifest, last. All streams must be closed. When the
@@ -277,7 +276,7 @@ func (w *Writer) putTables(m *Manifest) (Manifest, error) {
 		if err != nil {
 			return root, err
 		}
-		if _, err := w.v.cfg.Store.Put(w.ctx, key, sealed.body, store.PutOptions{}); err != nil {
+		if err := w.v.putOnce(w.ctx, key, sealed.body); err != nil {
 			return root, err
 		}
 		root.Tables = append(root.Tables, sealed.object)

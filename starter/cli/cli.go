@@ -53,6 +53,9 @@ type app struct {
 // lacks or has too much of is InputInvalid.
 func (a *app) execute(ctx context.Context) error {
 	root := a.root()
+	if err := a.complete(root); err != nil {
+		return fault.New(fault.Unsupported, "complete", root.Name(), err)
+	}
 	root.SetArgs(a.Args)
 	root.SetOut(a.Stdout)
 	root.SetErr(a.Stderr)
@@ -94,6 +97,16 @@ const exitCodes = `Exit codes: 0 done, 1 failed, 2 wrong command line or configu
 4 a server can't be reached, 5 damaged data or wrong key, 6 refused as dangerous.
 wal-push: 0 stored, 1 not. wal-fetch: 0 found, 1 past the pinned end, 126 anything else.`
 
+// overview is what lifeboat --help lists below its first lines: it has to fit a screen.
+const overview = `Commands:{{range .Commands}}{{if .IsAvailableCommand}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}
+
+Flags:
+{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}
+
+Example: lifeboat recover system --dry-run; more: lifeboat COMMAND --help
+`
+
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "lifeboat",
@@ -104,18 +117,21 @@ func (a *app) root() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	root.SetUsageTemplate("{{if .HasParent}}" + root.UsageTemplate() + "{{else}}" + overview + "{{end}}")
+	root.DisableAutoGenTag = true // man pages of one version are equal
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetHelpCommand(&cobra.Command{Use: "no-help", Hidden: true})
 	root.PersistentFlags().StringVar(&a.config, "config", "", "`FILE` instead of $LIFEBOAT_CONFIG, ./lifeboat.yaml or /etc/lifeboat/lifeboat.yaml")
 	root.PersistentFlags().StringVar(&a.from, "from", "", "`STORE` that alone is read and written, such as a replica whose primary is lost")
 	root.AddCommand(
-		group("config", "Look at the configuration", a.configCheck()),
+		group("config", "Look at the configuration", a.configCheck(), a.configSchema()),
 		a.doctor(),
 		a.backup(),
 		group("backups", "Look at the backups in the store", a.backupsList(), a.backupsShow()),
 		a.recover(), a.drill(),
 		a.approve(), a.abort(), a.watch(), a.report(),
 		a.walPush(), a.walFetch(),
+		a.completion(), a.man(root),
 	)
 	return root
 }

@@ -29,6 +29,25 @@ func (a *app) configCheck() *cobra.Command {
 	})
 }
 
+func (a *app) configSchema() *cobra.Command {
+	return &cobra.Command{
+		Use:   "schema",
+		Short: "Print the JSON Schema of the configuration, for editors",
+		Long: "Print the JSON Schema of the configuration, for editors. The first line of lifeboat.yaml names it:\n\n" +
+			"    # yaml-language-server: $schema=lifeboat.schema.json",
+		Example: "  lifeboat config schema > lifeboat.schema.json",
+		Args:    cobra.NoArgs,
+		RunE: a.run(func(context.Context, []string) error {
+			text, err := system.Schema()
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(a.Stdout, "%s\n", text)
+			return nil
+		}),
+	}
+}
+
 func (a *app) checkConfig(context.Context, []string) error {
 	path, err := system.Find(a.config, a.Env)
 	if err != nil {
