@@ -59,7 +59,7 @@ func (s *System) applyDefaults() {
 		setDefault(&c.Within, Duration(time.Minute))
 	}
 	for i := range s.Schedules {
-		setDefault(&s.Schedules[i].Catchup, Duration(time.Hour))
+		s.Schedules[i].applyDefaults()
 	}
 	s.defaultTargets()
 }

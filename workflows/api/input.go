@@ -51,6 +51,10 @@ type BackupInput struct {
 	Component string `json:"component,omitempty"` // name of one component
 	By        string `json:"by,omitempty"`        // who asks; for the audit
 	Within    string `json:"within,omitempty"`    // ID of the larger run that replicates afterwards
+
+	// IfChanged is for BackupCache: a cache in which nothing changed since its
+	// newest proven backup is not backed up again, and the result says so.
+	IfChanged bool `json:"if_changed,omitempty"`
 }
 
 // RecoverInput says what to recover, from what and to where. Zero values mean:
@@ -70,6 +74,13 @@ type RecoverInput struct {
 type ReplicateInput struct {
 	System string `json:"system,omitempty"`
 	Store  string `json:"store,omitempty"`
+}
+
+// CleanUpInput says whether a clean-up only lists what it would remove.
+type CleanUpInput struct {
+	System string `json:"system,omitempty"`
+	DryRun bool   `json:"dry_run,omitempty"`
+	By     string `json:"by,omitempty"`
 }
 
 // Approval opens the gate before anything in production is touched. System must be the system's name.

@@ -23,6 +23,11 @@ const (
 	RecoverConfiguration = "RecoverConfiguration"
 
 	ReplicateStore = "ReplicateStore"
+
+	DrillSystem = "DrillSystem"
+
+	ReportStatus = "ReportStatus"
+	CleanUp      = "CleanUp"
 )
 
 // Types of the children that a recovery starts, one per component. Their IDs
@@ -69,6 +74,13 @@ func BackupID(system, kind, name string, at time.Time) string {
 
 // ReplicationID is the workflow ID of the replication of a store.
 func ReplicationID(system, store string) string { return joined("replicate", system, store) }
+
+// CleanUpID is the workflow ID of a clean-up that lifeboat starts: one at a time.
+func CleanUpID(system string) string { return joined("clean-up", system) }
+
+// ScheduleID is the ID of a schedule. Its runs have the same with the time of
+// their start behind it: "schedule/frende/cache-2024-01-15T09:45:00Z".
+func ScheduleID(system, name string) string { return joined("schedule", system, name) }
 
 func joined(parts ...string) string {
 	kept := parts[:0:0]

@@ -43,6 +43,7 @@ const (
 	PhaseFailed      Phase = "failed"
 	PhaseBackingUp   Phase = "backing up"
 	PhaseReplicating Phase = "replicating"
+	PhaseCleaning    Phase = "cleaning up"
 	PhaseDone        Phase = "done"
 )
 
