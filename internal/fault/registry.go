@@ -70,6 +70,7 @@ const (
 	Aborted             Kind = "Aborted"
 	RecoveryRunning     Kind = "RecoveryRunning"
 	RunUnknown          Kind = "RunUnknown"
+	ScheduleUnknown     Kind = "ScheduleUnknown"
 	TemporalUnavailable Kind = "TemporalUnavailable"
 	Unsupported         Kind = "Unsupported"
 )
@@ -143,6 +144,7 @@ func definitions() map[Kind]Definition {
 		Aborted:             {Summary: "aborted by an operator", Hint: "the old system was left as it was", Exit: ExitFailed},
 		RecoveryRunning:     {Summary: "a recovery of this component is already running", Hint: "watch it with: lifeboat watch, or abort it first", Exit: ExitRefused},
 		RunUnknown:          {Summary: "no such run", Hint: "list the runs in the Temporal Web UI or with: temporal workflow list", Exit: ExitNotFound},
+		ScheduleUnknown:     {Summary: "no such schedule", Hint: "see what there is with: lifeboat schedule list", Exit: ExitNotFound},
 		TemporalUnavailable: {Summary: "Temporal can't be reached", Hint: "check TEMPORAL_ADDRESS and that the server runs", Retryable: true, Exit: ExitUnavailable},
 		Unsupported:         {Summary: "not supported", Hint: "see docs/ARCHITECTURE.md for what is", Exit: ExitUsage},
 	}
