@@ -8,6 +8,7 @@ import (
 	"github.com/frende/lifeboat/workflows/backup"
 	"github.com/frende/lifeboat/workflows/recovery"
 	"github.com/frende/lifeboat/workflows/replicate"
+	"github.com/frende/lifeboat/workflows/watch"
 )
 
 // Registry is what a worker, a replayer and a test environment have in common.
@@ -35,6 +36,7 @@ func Register(registry Registry) {
 		{api.RestoreCache, recovery.Cache},
 		{api.RestoreFiles, recovery.Files},
 		{api.ReplicateStore, replicate.Store},
+		{api.CleanUp, watch.CleanUp},
 	} {
 		registry.RegisterWorkflowWithOptions(w.definition, workflow.RegisterOptions{Name: w.name})
 	}
