@@ -14,6 +14,7 @@ import (
 
 	"github.com/frende/lifeboat/activities/checks"
 	"github.com/frende/lifeboat/activities/files"
+	"github.com/frende/lifeboat/activities/hosts"
 	"github.com/frende/lifeboat/activities/postgres"
 	"github.com/frende/lifeboat/activities/records"
 	"github.com/frende/lifeboat/activities/redis"
@@ -70,7 +71,15 @@ func assemble(connected connection, logger *zap.Logger, configured *system.Syste
 		"services.": services.New(services.Deps{Control: control, Secret: parts.Secret}),
 		"checks.":   checks.New(checks.Deps{Secret: parts.Secret}),
 		"sandbox.":  sandbox.New(sandbox.Deps{Recovering: recovering(connected)}),
-		"vault.":    vault.New(vault.Deps{Vault: parts.Vault, Stores: parts.Stores, Budget: parts.Budget()}),
+		"vault.": vault.New(vault.Deps{
+			Vault: parts.Vault, Stores: parts.Stores, Budget: parts.Budget(),
+			Running: func(ctx context.Context, runID string) (bool, error) { return temporal.Running(ctx, connected, runID) },
+		}),
+		"hosts.": hosts.New(hosts.Deps{
+			Ended: func(ctx context.Context, s system.System, c system.Component, run string) (bool, string, error) {
+				return temporal.RecoveryEnded(ctx, connected, s, c, run)
+			},
+		}),
 		"records.": records.New(records.Deps{
 			Load:     func() (system.System, error) { return load(configPath) },
 			File:     filer(parts, host),

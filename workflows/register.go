@@ -9,6 +9,7 @@ import (
 	"github.com/frende/lifeboat/workflows/drill"
 	"github.com/frende/lifeboat/workflows/recovery"
 	"github.com/frende/lifeboat/workflows/replicate"
+	"github.com/frende/lifeboat/workflows/watch"
 )
 
 // Registry is what a worker, a replayer and a test environment have in common.
@@ -38,6 +39,7 @@ func Register(registry Registry) {
 		{api.HoldSystem, recovery.Hold},
 		{api.ReplicateStore, replicate.Store},
 		{api.DrillSystem, drill.System},
+		{api.CleanUp, watch.CleanUp},
 	} {
 		registry.RegisterWorkflowWithOptions(w.definition, workflow.RegisterOptions{Name: w.name})
 	}

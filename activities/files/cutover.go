@@ -69,6 +69,11 @@ func (a *Activities) Discard(ctx context.Context, in DiscardInput) (DiscardResul
 	return result, held.Release()
 }
 
+// DiscardRun is Discard for a run that has ended without it.
+func (a *Activities) DiscardRun(ctx context.Context, in DiscardRunInput) (DiscardResult, error) {
+	return a.Discard(ctx, DiscardInput{Place: placeOf(in.Set, in.RunID), RunID: in.RunID})
+}
+
 // discard takes the journal first: a staging directory that is removed by half
 // must not be taken for the work of an attempt that can be resumed.
 func discard(ctx context.Context, p Place) (DiscardResult, error) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/files"
+	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/internal/target"
 	"github.com/frende/lifeboat/internal/temporal"
 	"github.com/frende/lifeboat/internal/tree"
@@ -35,15 +36,19 @@ func (a *Activities) RestorePreflight(ctx context.Context, in RestorePreflightIn
 	if err := m.Fact(FactsName, &facts); err != nil {
 		return RestorePreflightResult{}, err
 	}
-	place := Place{
-		Live: in.Set.Root, Staging: target.Staging(in.Set.Root, in.RunID), Aside: target.Aside(in.Set.Root, in.RunID), Run: in.RunID,
-	}
-	place.Journal = place.Staging + ".journal"
+	place := placeOf(in.Set, in.RunID)
 	if err := target.Refuse(target.Place{Dir: place.Live, Need: need(facts)}); err != nil {
 		return RestorePreflightResult{}, err
 	}
 	free, err := target.Space(place.Live)
 	return RestorePreflightResult{Key: m.Key, Place: place, Facts: facts, Free: int64(free)}, err
+}
+
+// placeOf says where a run recovers a set.
+func placeOf(set system.FileSet, runID string) Place {
+	place := Place{Live: set.Root, Staging: target.Staging(set.Root, runID), Aside: target.Aside(set.Root, runID), Run: runID}
+	place.Journal = place.Staging + ".journal"
+	return place
 }
 
 // need is the space that a restore takes: contents, and a block for each entry.

@@ -143,6 +143,12 @@ type DiscardInput struct {
 	RunID string `json:"run_id"`
 }
 
+// DiscardRunInput names a run that has ended and left its staging directory.
+type DiscardRunInput struct {
+	Set   system.FileSet `json:"set"`
+	RunID string         `json:"run_id"`
+}
+
 // DiscardResult says whether there was one.
 type DiscardResult struct {
 	Removed bool `json:"removed"`

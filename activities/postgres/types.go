@@ -310,6 +310,9 @@ type DiscardInput struct {
 	Place Place `json:"place"`
 }
 
+// DiscardRunInput names a run that has ended and left its staging directory.
+type DiscardRunInput struct{ Ref }
+
 // DiscardResult says whether there was anything.
 type DiscardResult struct {
 	Removed bool `json:"removed"`

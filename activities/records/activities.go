@@ -19,6 +19,9 @@ const (
 	KindBackup = "backup" // body: api.BackupMade
 	KindNotice = "notice" // body: text
 	KindProof  = "proof"  // body: Proven
+
+	KindUnchanged = "unchanged" // subject: key of the backup that still equals its source; body: api.Unchanged
+	KindCleanUp   = "clean-up"  // subject: a run's workflow ID; body: api.CleanUpResult
 )
 
 // Record is what goes on the ledger. The same ID again is the same record.
@@ -111,6 +114,23 @@ func (a *Activities) RecordPoints(ctx context.Context, in PointsInput) (PointsRe
 // RecordBackup puts a backup that was made and read back on the ledger.
 func (a *Activities) RecordBackup(ctx context.Context, in BackupInput) error {
 	return a.file(ctx, in.System, KindBackup, in.Key, in.Backup)
+}
+
+// RecordUnchanged puts on the ledger that a backup still equals its source, when
+// the ledger has a proof of that backup. Without a proof it is not recorded, and a
+// new backup is needed: an unproven one keeps no recovery point fresh.
+func (a *Activities) RecordUnchanged(ctx context.Context, in UnchangedInput) (UnchangedResult, error) {
+	proof, err := a.deps.Proof(ctx, in.System, in.Unchanged.Key)
+	if err != nil || proof.Level == "" {
+		return UnchangedResult{}, err
+	}
+	in.Unchanged.Proof = proof.Level
+	return UnchangedResult{Proof: proof.Level}, a.file(ctx, in.System, KindUnchanged, in.Unchanged.Key, in.Unchanged)
+}
+
+// RecordCleanUp puts on the ledger what a clean-up removed.
+func (a *Activities) RecordCleanUp(ctx context.Context, in CleanUpInput) error {
+	return a.file(ctx, in.System, KindCleanUp, in.Run, in.Result)
 }
 
 // FileReport puts the record of a run on the ledger, with the attempts that its

@@ -5,6 +5,7 @@ import (
 
 	"github.com/frende/lifeboat/internal/report"
 	"github.com/frende/lifeboat/internal/system"
+	"github.com/frende/lifeboat/workflows/api"
 )
 
 // LoadInput says which system a run is about. Empty: the one that the worker is
@@ -69,4 +70,23 @@ type Proven struct {
 	Level string    `json:"level"` // "L4"
 	Run   string    `json:"run"`   // the run that proved it
 	At    time.Time `json:"at"`
+}
+
+// UnchangedInput is a backup that still equals its source.
+type UnchangedInput struct {
+	System    system.System `json:"system"`
+	Unchanged api.Unchanged `json:"unchanged"`
+}
+
+// UnchangedResult gives the proof level of that backup; "" when it has none and
+// nothing was recorded.
+type UnchangedResult struct {
+	Proof string `json:"proof,omitempty"`
+}
+
+// CleanUpInput is what a clean-up did.
+type CleanUpInput struct {
+	System system.System     `json:"system"`
+	Run    string            `json:"run"`
+	Result api.CleanUpResult `json:"result"`
 }

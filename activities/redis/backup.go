@@ -97,7 +97,7 @@ func factsOf(c redis.Capture) Facts {
 	return Facts{
 		Version: c.Version, RunID: c.RunID, Role: c.Role, Layout: c.Layout,
 		Keys: c.Keys, Slack: c.Slack, KeysByDB: c.KeysByDB, Expires: c.Expires, Bytes: c.Bytes,
-		Dir: c.Dir, File: c.File, Started: c.Started, Forked: c.Forked, Finished: c.Done,
+		Dir: c.Dir, File: c.File, Started: c.Started, Forked: c.Forked, Finished: c.Done, Mark: &c.Mark,
 	}
 }
 

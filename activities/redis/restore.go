@@ -60,8 +60,13 @@ func (a *Activities) RestorePreflight(ctx context.Context, in RestorePreflightIn
 	free, err := target.Space(live)
 	return RestorePreflightResult{
 		Key: m.Key, Facts: facts, Layout: layout, Free: int64(free),
-		Place: Place{Live: live, Staging: target.Staging(live, in.RunID), Aside: target.Aside(live, in.RunID), Run: in.RunID},
+		Place: placeOf(in.Cache, in.RunID),
 	}, err
+}
+
+// placeOf says where a run recovers a cache.
+func placeOf(c system.Cache, runID string) Place {
+	return Place{Live: c.DataDir, Staging: target.Staging(c.DataDir, runID), Aside: target.Aside(c.DataDir, runID), Run: runID}
 }
 
 // installed checks that this host has a Redis that can read the backup.

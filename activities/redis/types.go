@@ -36,13 +36,14 @@ type Facts struct {
 	Keys     int64            `json:"keys"`  // sum over databases, counted right after the fork
 	Slack    int64            `json:"slack"` // most keys that may have come or gone between fork and count
 	KeysByDB map[string]int64 `json:"keys_by_db"`
-	Expires  int64            `json:"expires"`  // keys with an expiry
-	Bytes    int64            `json:"bytes"`    // of the RDB
-	Dir      redis.Owner      `json:"dir"`      // who owned the data directory
-	File     redis.Owner      `json:"file"`     // who owned the RDB
-	Started  time.Time        `json:"started"`  // before BGSAVE was sent
-	Forked   time.Time        `json:"forked"`   // when the server had forked
-	Finished time.Time        `json:"finished"` // when the RDB was complete
+	Expires  int64            `json:"expires"`        // keys with an expiry
+	Bytes    int64            `json:"bytes"`          // of the RDB
+	Dir      redis.Owner      `json:"dir"`            // who owned the data directory
+	File     redis.Owner      `json:"file"`           // who owned the RDB
+	Started  time.Time        `json:"started"`        // before BGSAVE was sent
+	Forked   time.Time        `json:"forked"`         // when the server had forked
+	Finished time.Time        `json:"finished"`       // when the RDB was complete
+	Mark     *redis.Mark      `json:"mark,omitempty"` // tells whether anything changed since; absent in the oldest backups
 }
 
 // BackupPreflightInput asks whether a backup can be taken.
@@ -54,6 +55,20 @@ type BackupPreflightInput struct {
 // BackupPreflightResult is what the server says of itself.
 type BackupPreflightResult struct {
 	Facts Facts `json:"facts"`
+}
+
+// UnchangedInput asks whether the newest backup still equals the server.
+type UnchangedInput struct {
+	System system.System `json:"system"`
+	Cache  system.Cache  `json:"cache"`
+}
+
+// UnchangedResult says which backup was compared, and why one is needed; Why is
+// empty when nothing changed since.
+type UnchangedResult struct {
+	Key string    `json:"key,omitempty"`
+	At  time.Time `json:"at"` // before the server was asked
+	Why string    `json:"why,omitempty"`
 }
 
 // BackupInput says what to back up, and for which run.
@@ -156,6 +171,12 @@ type CutOverResult struct {
 type DiscardInput struct {
 	Place Place  `json:"place"`
 	RunID string `json:"run_id"`
+}
+
+// DiscardRunInput names a run that has ended and left its staging directory.
+type DiscardRunInput struct {
+	Cache system.Cache `json:"cache"`
+	RunID string       `json:"run_id"`
 }
 
 // DiscardResult says whether there was one.

@@ -15,9 +15,12 @@ type Deps struct {
 	Vault  func(ctx context.Context, s system.System, onFallback func(vault.Fallback)) (*vault.Vault, error)
 	Stores func(ctx context.Context, s system.System, from system.Store) (source, replica store.Store, err error)
 	Budget *vault.Budget
+
+	// Running says whether a run, as a backup's intent names it, still works.
+	Running func(ctx context.Context, runID string) (bool, error)
 }
 
-// Activities read back and replicate.
+// Activities read back, replicate and sweep.
 type Activities struct{ deps Deps }
 
 // New returns the activities.

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/frende/lifeboat/internal/system"
+	"github.com/frende/lifeboat/workflows/api"
 )
 
 // VerifyInput names a backup to read back.
@@ -38,7 +39,21 @@ type ReplicateResult struct {
 	Incomplete []string        `json:"incomplete,omitempty"` // complete backups whose copies are not
 }
 
-// Progress is the heartbeat of both, in bytes. Total is 0 while it is not known.
+// SweepInput asks for what unfinished backups left to be removed.
+type SweepInput struct {
+	System system.System `json:"system"`
+	DryRun bool          `json:"dry_run,omitempty"`
+	By     string        `json:"by,omitempty"`
+}
+
+// SweepResult says what was removed, and what was looked at and kept.
+type SweepResult struct {
+	Removed []api.Cleaned `json:"removed,omitempty"`
+	Kept    []api.Cleaned `json:"kept,omitempty"`
+	Note    string        `json:"note,omitempty"` // why nothing was looked at
+}
+
+// Progress is the heartbeat of all, in bytes. Total is 0 while it is not known.
 type Progress struct {
 	Done  int64 `json:"done"`
 	Total int64 `json:"total"`

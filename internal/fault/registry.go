@@ -73,6 +73,7 @@ const (
 	RecoveryRunning     Kind = "RecoveryRunning"
 	RunUnknown          Kind = "RunUnknown"
 	StepTimeout         Kind = "StepTimeout"
+	ScheduleUnknown     Kind = "ScheduleUnknown"
 	TemporalUnavailable Kind = "TemporalUnavailable"
 	Unsupported         Kind = "Unsupported"
 )
@@ -150,6 +151,7 @@ func definitions() map[Kind]Definition {
 		RecoveryRunning:     {Summary: "a recovery of this component is already running", Hint: "watch it with: lifeboat watch, or abort it first", Exit: ExitRefused},
 		RunUnknown:          {Summary: "no such run", Hint: "list the runs in the Temporal Web UI or with: temporal workflow list", Exit: ExitNotFound},
 		StepTimeout:         {Summary: "step did not end in its time, or its worker was lost", Hint: "see that the worker runs, and in its log which server the step waited for", Retryable: true, Exit: ExitUnavailable},
+		ScheduleUnknown:     {Summary: "no such schedule", Hint: "see what there is with: lifeboat schedule list", Exit: ExitNotFound},
 		TemporalUnavailable: {Summary: "Temporal can't be reached", Hint: "check TEMPORAL_ADDRESS and that the server runs", Retryable: true, Exit: ExitUnavailable},
 		Unsupported:         {Summary: "not supported", Hint: "see docs/ARCHITECTURE.md for what is", Exit: ExitUsage},
 	}

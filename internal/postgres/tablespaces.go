@@ -45,3 +45,35 @@ func CheckNewTablespaces(dataDir, staged string, known []uint32) error {
 	}
 	return nil
 }
+
+// TablespaceLink is a tablespace as a data directory knows it.
+type TablespaceLink struct {
+	OID      uint32
+	Location string
+}
+
+// TablespaceLinks lists the tablespaces of a data directory, by its links. A
+// directory that does not exist has none.
+func TablespaceLinks(dataDir string) ([]TablespaceLink, error) {
+	folder := filepath.Join(dataDir, "pg_tblspc")
+	entries, err := os.ReadDir(folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, pathFault("list tablespaces of", dataDir, err)
+	}
+	var links []TablespaceLink
+	for _, entry := range entries {
+		oid, err := strconv.ParseUint(entry.Name(), 10, 32)
+		if err != nil || entry.Type()&fs.ModeSymlink == 0 {
+			continue
+		}
+		location, err := os.Readlink(filepath.Join(folder, entry.Name()))
+		if err != nil {
+			return nil, pathFault("read tablespace link", filepath.Join(folder, entry.Name()), err)
+		}
+		links = append(links, TablespaceLink{OID: uint32(oid), Location: location})
+	}
+	return links, nil
+}

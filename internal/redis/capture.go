@@ -93,10 +93,11 @@ func (s *Server) save(ctx context.Context, facts Facts) (Capture, *os.File, erro
 	if err != nil {
 		return Capture{}, nil, err
 	}
-	ours, err := s.onlyOne(ctx, idle)
-	if err != nil || !ours {
+	done, err := s.info(ctx)
+	if err != nil || !onlyOne(idle, done) {
 		return Capture{}, nil, errors.Join(err, file.Close())
 	}
+	capture.Mark = mark(before, after, done)
 	return capture, file, nil
 }
 
@@ -155,18 +156,14 @@ func changes(before, after info) int64 {
 
 // onlyOne says whether exactly one save has happened since, and none is running:
 // then the RDB at its path is ours. The child renames it before the server counts.
-func (s *Server) onlyOne(ctx context.Context, idle info) (bool, error) {
-	now, err := s.info(ctx)
-	if err != nil {
-		return false, err
-	}
+func onlyOne(idle, now info) bool {
 	if now["run_id"] != idle["run_id"] || now.on("rdb_bgsave_in_progress") {
-		return false, nil
+		return false
 	}
 	if _, counted := now["rdb_saves"]; counted { // since Redis 7.0
-		return now.number("rdb_saves") == idle.number("rdb_saves")+1, nil
+		return now.number("rdb_saves") == idle.number("rdb_saves")+1
 	}
-	return now.number("rdb_last_save_time") > idle.number("rdb_last_save_time"), nil
+	return now.number("rdb_last_save_time") > idle.number("rdb_last_save_time")
 }
 
 // dataDir makes sure that the server's data directory is this host's.

@@ -77,8 +77,8 @@ type Facts struct {
 	KeysByDB map[string]int64 // "db0": 12
 	Expires  int64            // keys with an expiry
 	Changes  int64            // since the last save
-	LastSave time.Time
-	Loading  bool // still reading its data: counts are not final
+	Mark     Mark             // of the last save
+	Loading  bool             // still reading its data: counts are not final
 }
 
 // Facts asks the server.
@@ -95,7 +95,7 @@ func (s *Server) Facts(ctx context.Context) (Facts, error) {
 	return Facts{
 		Version: i["redis_version"], RunID: i["run_id"], Role: i["role"], Replicas: int(i.number("connected_slaves")),
 		Dir: dir, Layout: layout, Keys: keys, KeysByDB: byDB, Expires: expires,
-		Changes: i.number("rdb_changes_since_last_save"), LastSave: time.Unix(i.number("rdb_last_save_time"), 0).UTC(),
+		Changes: i.number("rdb_changes_since_last_save"), Mark: mark(i, i, i),
 		Loading: i.on("loading"),
 	}, nil
 }

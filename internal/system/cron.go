@@ -2,6 +2,7 @@ package system
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -23,36 +24,35 @@ func cronFields() []cronField {
 	}
 }
 
-// checkCron refuses what Temporal would not run: see "Schedule spec" in its
-// documentation. All fields must match (AND), so that a day which none of the
-// months has makes a schedule that never starts.
-func checkCron(text string) error {
+// parseCron reads five fields as Temporal does (see "Schedule spec" in its
+// documentation) and refuses what never comes, and what cron(8) would read otherwise:
+// there, a day needs to fit day of month or day of week, here both.
+func parseCron(text string) (Calendar, error) {
 	fields := strings.Fields(text)
 	if len(fields) != 5 {
-		return fmt.Errorf("%q has %d fields instead of 5", text, len(fields))
+		return Calendar{}, fmt.Errorf("%q has %d fields instead of 5", text, len(fields))
 	}
-	var sets [5][]bool
+	var sets [5][]int
 	for i, field := range cronFields() {
 		set, err := field.parse(fields[i])
 		if err != nil {
-			return err
+			return Calendar{}, err
 		}
 		sets[i] = set
 	}
-	days := [...]int{0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31}
-	for month := 1; month <= 12; month++ {
-		for dayOfMonth := 1; sets[3][month] && dayOfMonth <= days[month]; dayOfMonth++ {
-			if sets[2][dayOfMonth] {
-				return nil
-			}
-		}
+	c := Calendar{Minutes: sets[0], Hours: sets[1], Days: sets[2], Months: sets[3], Weekdays: sets[4]}
+	switch {
+	case !c.comes():
+		return Calendar{}, fmt.Errorf("%q never comes: no such month has day %s", text, fields[2])
+	case !c.everyDay() && !c.everyWeekday():
+		return Calendar{}, errBothDays
 	}
-	return fmt.Errorf("%q never comes: no such month has day %s", text, fields[2])
+	return c, nil
 }
 
-// parse gives the numbers that match the field.
-func (f cronField) parse(text string) ([]bool, error) {
-	set := make([]bool, f.top+1)
+// parse gives the numbers that match the field, in order. Sunday is 0 and 7.
+func (f cronField) parse(text string) ([]int, error) {
+	var set []int
 	for part := range strings.SplitSeq(text, ",") {
 		span, step, stepped := strings.Cut(part, "/")
 		every := 1
@@ -83,10 +83,15 @@ func (f cronField) parse(text string) ([]bool, error) {
 			}
 		}
 		for n := low; n <= top; n += every {
-			set[n] = true
+			if f.top == 7 {
+				set = append(set, n%7)
+			} else {
+				set = append(set, n)
+			}
 		}
 	}
-	return set, nil
+	slices.Sort(set)
+	return slices.Compact(set), nil
 }
 
 func (f cronField) number(text string) (int, error) {

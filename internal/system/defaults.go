@@ -47,7 +47,7 @@ func (s *System) applyDefaults() {
 	defaultMigrations(s.Migrations)
 	defaultChecks(s.Checks)
 	for i := range s.Schedules {
-		setDefault(&s.Schedules[i].Catchup, Duration(time.Hour))
+		s.Schedules[i].applyDefaults()
 	}
 	s.defaultTargets()
 }

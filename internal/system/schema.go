@@ -54,6 +54,7 @@ type schema struct {
 	DependentRequired    map[string][]string `json:"dependentRequired,omitempty"`
 	AllOf                []*schema           `json:"allOf,omitempty"`
 	AnyOf                []*schema           `json:"anyOf,omitempty"`
+	OneOf                []*schema           `json:"oneOf,omitempty"`
 	Not                  *schema             `json:"not,omitempty"`
 	If                   *schema             `json:"if,omitempty"`
 	Then                 *schema             `json:"then,omitempty"`

@@ -109,9 +109,8 @@ func constrain(s *schema, at string, required bool) {
 	case "Schedule.cron":
 		s.like(cronPattern(), "minute hour day-of-month month day-of-week, in UTC: 0 2 * * *")
 	case "Schedule.workflow":
-		names, _ := scheduled()
-		for _, name := range names {
-			s.Enum = append(s.Enum, name)
+		for _, one := range schedulables() {
+			s.Enum = append(s.Enum, one.name)
 		}
 	case "Limits.parallel":
 		s.Minimum, s.Maximum = number(0), number(256)
@@ -171,12 +170,10 @@ func conditions(s *schema, of string) {
 			s.AllOf = append(s.AllOf, one)
 		}
 	case "Schedule":
-		s.AnyOf = []*schema{having("cron"), having("every")}
-		s.Not = &schema{Required: []string{"cron", "every"}}
-		names, kinds := scheduled()
-		for _, name := range names {
-			if _, takes := kinds[name]; !takes {
-				s.AllOf = append(s.AllOf, when("workflow", name, nil, "of"))
+		s.OneOf = []*schema{having("cron"), having("when"), having("every")}
+		for _, one := range schedulables() {
+			if one.of == "" {
+				s.AllOf = append(s.AllOf, when("workflow", one.name, nil, "of"))
 			}
 		}
 	case "Target":

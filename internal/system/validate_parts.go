@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 func (v *validation) components() {
@@ -186,59 +185,6 @@ func (v *validation) check(list string, i int, c Check) {
 	case CheckCommand:
 		v.argv(at(list, i, "command"), c.Command)
 	}
-}
-
-// scheduled lists the workflows that may start by themselves, with the kind of component they take.
-func scheduled() (names []string, kinds map[string]ComponentKind) {
-	names = []string{"BackupSystem", "BackupDatabase", "BackupCache", "BackupFiles", "BackupConfiguration", "ReplicateStore", "DrillSystem"}
-	return names, map[string]ComponentKind{
-		"BackupDatabase": KindDatabase, "BackupCache": KindCache, "BackupFiles": KindFiles, "BackupConfiguration": KindConfiguration,
-	}
-}
-
-func (v *validation) schedules() {
-	v.distinct("schedules", named(v.Schedules, func(s Schedule) string { return s.Name }))
-	workflows, kinds := scheduled()
-	for i, s := range v.Schedules {
-		v.name(at("schedules", i, "name"), s.Name)
-		if workflow := at("schedules", i, "workflow"); v.required(workflow, s.Workflow) {
-			if strings.HasPrefix(s.Workflow, "Recover") {
-				v.add(workflow, "start recoveries with: lifeboat recover", "a recovery is never started by a schedule")
-			} else {
-				v.refer(workflow, "workflow", s.Workflow, workflows)
-			}
-		}
-		if s.Of != "" {
-			v.scheduleOf(at("schedules", i, "of"), s, kinds)
-		}
-		switch {
-		case s.Cron != "" && s.Every != 0:
-			v.add(at("schedules", i, "every"), "keep one of them", "cron and every exclude each other")
-		case s.Cron == "" && s.Every == 0:
-			v.add(at("schedules", i, ""), `add cron: "0 2 * * *" or every: 15m`, "the schedule has neither cron nor every")
-		case s.Cron != "":
-			if err := checkCron(s.Cron); err != nil {
-				v.add(at("schedules", i, "cron"), "minute hour day-of-month month day-of-week, in UTC: 0 2 * * *", "%v", err)
-			}
-		case s.Every < Duration(time.Minute):
-			v.add(at("schedules", i, "every"), "give at least 1m", "%s is too often: runs would overlap", s.Every)
-		}
-	}
-}
-
-func (v *validation) scheduleOf(path string, s Schedule, kinds map[string]ComponentKind) {
-	kind, takes := kinds[s.Workflow]
-	if !takes {
-		v.add(path, "remove it", "%s concerns the whole system", s.Workflow)
-		return
-	}
-	var known []string
-	for _, c := range v.Components() {
-		if c.Kind == kind {
-			known = append(known, c.Name)
-		}
-	}
-	v.refer(path, string(kind), s.Of, known)
 }
 
 func (v *validation) hostPort(path, address string) {

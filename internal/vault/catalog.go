@@ -21,6 +21,7 @@ type Summary struct {
 	Kind      string
 	At        time.Time
 	Complete  bool   // it has a manifest
+	GivenUp   bool   // a tombstone has the manifest's place: nothing of it can be used, or will be
 	Store     string // name of the store that was asked; the one with the manifest when it is complete
 }
 
@@ -140,6 +141,7 @@ func listFolder(ctx context.Context, s store.Store, prefix string, depth int, f 
 				return nil, err
 			}
 			one.Complete = err == nil && info.Size >= tombstoneBelow
+			one.GivenUp = err == nil && !one.Complete
 			one.Store = s.Name()
 			found = append(found, one)
 		}

@@ -49,14 +49,17 @@ func (s subject) component(of *system.System, args []string) (string, error) {
 func (a *app) backup() *cobra.Command {
 	var members []*cobra.Command
 	for _, s := range subjects() {
-		var detach bool
+		var detach, ifChanged bool
 		use, args := s.use()
 		c := &cobra.Command{
 			Use:     use,
 			Short:   "Back up " + s.what,
 			Example: "  lifeboat backup " + s.word,
 			Args:    args,
-			RunE:    a.run(func(ctx context.Context, args []string) error { return a.makeBackup(ctx, s, args, detach) }),
+			RunE:    a.run(func(ctx context.Context, args []string) error { return a.makeBackup(ctx, s, args, ifChanged, detach) }),
+		}
+		if s.kind == system.KindCache {
+			c.Flags().BoolVar(&ifChanged, "if-changed", false, "only when something changed since the newest backup")
 		}
 		c.Flags().BoolVar(&detach, "detach", false, "print the run's ID and don't wait for its end")
 		members = append(members, a.withJSON(c))
@@ -64,7 +67,7 @@ func (a *app) backup() *cobra.Command {
 	return group("backup", "Back up a system or a part of it, now", members...)
 }
 
-func (a *app) makeBackup(ctx context.Context, s subject, args []string, detach bool) error {
+func (a *app) makeBackup(ctx context.Context, s subject, args []string, ifChanged, detach bool) error {
 	configured, err := a.system()
 	if err != nil {
 		return err
@@ -79,7 +82,7 @@ func (a *app) makeBackup(ctx context.Context, s subject, args []string, detach b
 	}
 	defer c.Close()
 	id := api.BackupID(configured.Name, string(s.kind), name, a.Now())
-	input := api.BackupInput{System: configured.Name, Component: name, By: a.who(), From: a.from}
+	input := api.BackupInput{System: configured.Name, Component: name, By: a.who(), From: a.from, IfChanged: ifChanged}
 	if _, err := a.start(ctx, c, id, s.backup, "back up "+subjectName(configured.Name, s, name), input); err != nil {
 		return err
 	}
@@ -97,10 +100,17 @@ func (a *app) makeBackup(ctx context.Context, s subject, args []string, detach b
 	for _, made := range result.Backups {
 		fmt.Fprintf(table, "%s\t%s of %s\tproven %s\t%s\n", made.Component, system.Bytes(made.Stored).Human(), system.Bytes(made.Bytes).Human(), made.Proof, made.Key)
 	}
+	for _, same := range result.Unchanged {
+		fmt.Fprintf(table, "%s\tnothing changed\tproven %s\t%s\n", same.Component, same.Proof, same.Key)
+	}
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.Stdout, "BACKED UP %s in %s: %s\n", configured.Name, brief(result.Finished.Sub(result.Started)), counted(len(result.Backups), "backup"))
+	told := counted(len(result.Backups), "backup")
+	if len(result.Unchanged) > 0 {
+		told += fmt.Sprintf(", %d unchanged since the newest", len(result.Unchanged))
+	}
+	fmt.Fprintf(a.Stdout, "BACKED UP %s in %s: %s\n", configured.Name, brief(result.Finished.Sub(result.Started)), told)
 	return nil
 }
 

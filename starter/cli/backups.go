@@ -38,6 +38,7 @@ type listed struct {
 	Kind      string    `json:"kind"`      // "base", "rdb", "tree"
 	At        time.Time `json:"at"`
 	Complete  bool      `json:"complete"`
+	GivenUp   bool      `json:"given_up,omitempty"` // never finished, and removed by a clean-up
 	Store     string    `json:"store"`
 }
 
@@ -98,7 +99,7 @@ func (a *app) listBackups(ctx context.Context, of string) error {
 		}
 		backups = append(backups, listed{
 			Key: summary.Key, Component: system.ComponentID(kindOfFolder(summary.Folder), summary.Component), Kind: summary.Kind,
-			At: summary.At, Complete: summary.Complete, Store: summary.Store,
+			At: summary.At, Complete: summary.Complete, GivenUp: summary.GivenUp, Store: summary.Store,
 		})
 	}
 	slices.SortStableFunc(backups, func(a, b listed) int {
@@ -114,7 +115,10 @@ func (a *app) listBackups(ctx context.Context, of string) error {
 	table := a.table()
 	for _, b := range backups {
 		state := ""
-		if !b.Complete {
+		switch {
+		case b.GivenUp:
+			state = "GIVEN UP"
+		case !b.Complete:
 			state = "INCOMPLETE"
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", b.At.UTC().Format(time.DateTime), b.Component, b.Kind, b.Key, state)

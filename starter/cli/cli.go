@@ -130,6 +130,7 @@ func (a *app) root() *cobra.Command {
 		group("backups", "Look at the backups in the store", a.backupsList(), a.backupsShow()),
 		a.recover(), a.drill(),
 		a.approve(), a.abort(), a.watch(), a.report(),
+		a.schedule(), a.cleanup(),
 		a.walPush(), a.walFetch(),
 		a.completion(), a.man(root),
 	)

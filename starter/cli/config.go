@@ -16,6 +16,7 @@ type checked struct {
 	Valid      bool               `json:"valid"`
 	System     string             `json:"system,omitempty"`
 	Components []system.Component `json:"components,omitempty"`
+	Schedules  []system.Schedule  `json:"schedules,omitempty"`
 	Findings   system.Findings    `json:"findings,omitempty"`
 }
 
@@ -64,7 +65,7 @@ func (a *app) checkConfig(context.Context, []string) error {
 	}
 	components := s.Components()
 	if a.json {
-		return a.printJSON(checked{File: path, Valid: true, System: s.Name, Components: components})
+		return a.printJSON(checked{File: path, Valid: true, System: s.Name, Components: components, Schedules: s.Schedules})
 	}
 	fmt.Fprintf(a.Stdout, "%s is valid: %s, %s\n", path, s.Name, counted(len(components), "component"))
 	table := a.table()
@@ -75,5 +76,8 @@ func (a *app) checkConfig(context.Context, []string) error {
 		}
 		fmt.Fprintf(table, "  %s\tRTO %s\tRPO %s\t%s\n", c.ID, c.RTO, c.RPO, critical)
 	}
-	return table.Flush()
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	return a.timetable(s)
 }

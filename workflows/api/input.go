@@ -53,6 +53,10 @@ type BackupInput struct {
 	By        string `json:"by,omitempty"`        // who asks; for the audit
 	Within    string `json:"within,omitempty"`    // ID of the larger run that replicates afterwards
 	From      string `json:"from,omitempty"`      // the one store that is left: it is written, and nothing else
+
+	// IfChanged is for BackupCache: a cache in which nothing changed since its
+	// newest proven backup is not backed up again, and the result says so.
+	IfChanged bool `json:"if_changed,omitempty"`
 }
 
 // RecoverInput says what to recover, from what and to where. Zero values mean:
@@ -101,6 +105,13 @@ type DrillInput struct {
 	System string `json:"system,omitempty"`
 	Target string `json:"target,omitempty"` // name of a sandbox
 	From   string `json:"from,omitempty"`   // name of the store that alone is read
+	By     string `json:"by,omitempty"`
+}
+
+// CleanUpInput says whether a clean-up only lists what it would remove.
+type CleanUpInput struct {
+	System string `json:"system,omitempty"`
+	DryRun bool   `json:"dry_run,omitempty"`
 	By     string `json:"by,omitempty"`
 }
 

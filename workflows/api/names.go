@@ -26,6 +26,9 @@ const (
 	ReplicateStore = "ReplicateStore"
 
 	DrillSystem = "DrillSystem"
+
+	ReportStatus = "ReportStatus"
+	CleanUp      = "CleanUp"
 )
 
 // Types of the children that a recovery starts, one per component. Their IDs
@@ -84,6 +87,13 @@ func DrillID(system string, at time.Time) string {
 	at = at.UTC()
 	return joined("drill", system, fmt.Sprintf("%d-Q%d", at.Year(), (int(at.Month())+2)/3))
 }
+
+// CleanUpID is the workflow ID of a clean-up that lifeboat starts: one at a time.
+func CleanUpID(system string) string { return joined("clean-up", system) }
+
+// ScheduleID is the ID of a schedule. Its runs have the same with the time of
+// their start behind it: "schedule/frende/cache-2024-01-15T09:45:00Z".
+func ScheduleID(system, name string) string { return joined("schedule", system, name) }
 
 func joined(parts ...string) string {
 	kept := parts[:0:0]

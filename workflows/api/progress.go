@@ -46,6 +46,7 @@ const (
 	PhaseObserving   Phase = "observing production"
 	PhaseRehearsing  Phase = "recovering into the sandbox"
 	PhaseClearing    Phase = "clearing the sandbox"
+	PhaseCleaning    Phase = "cleaning up"
 	PhaseDone        Phase = "done"
 )
 

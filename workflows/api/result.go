@@ -13,6 +13,20 @@ type BackupResult struct {
 	Started  time.Time        `json:"started"`
 	Finished time.Time        `json:"finished"`
 	Replica  *ReplicateResult `json:"replica,omitempty"`
+
+	// Unchanged are the components whose newest backup still equals the source.
+	Unchanged []Unchanged `json:"unchanged,omitempty"`
+}
+
+// Unchanged says that a backup still equals its source, so that none was made.
+// It is the body of the ledger record of kind "unchanged", whose subject is the
+// backup's key: whoever measures a recovery point takes the later of the backup's
+// own time and the At of the newest such record.
+type Unchanged struct {
+	Component string    `json:"component"` // "cache/sessions"
+	Key       string    `json:"key"`       // the backup
+	At        time.Time `json:"at"`        // nothing had changed since the backup at this moment
+	Proof     string    `json:"proof"`     // proof level of the backup
 }
 
 // BackupMade is one backup that was made, read back and recorded.
@@ -50,6 +64,38 @@ type DrillResult struct {
 	Compared  int      `json:"compared"`  // tables whose rows and digest equal production's
 	Notes     []string `json:"notes,omitempty"`
 }
+
+// CleanUpResult says what was removed, or would be with DryRun, and what was
+// looked at and kept.
+type CleanUpResult struct {
+	System   string    `json:"system"`
+	DryRun   bool      `json:"dry_run,omitempty"`
+	Started  time.Time `json:"started"`
+	Finished time.Time `json:"finished"`
+	Removed  []Cleaned `json:"removed"`
+	Kept     []Cleaned `json:"kept"`
+	Notes    []string  `json:"notes,omitempty"` // what was not looked at, and why
+}
+
+// Cleaned is one thing that a clean-up removed or kept.
+type Cleaned struct {
+	What      CleanedKind `json:"what"`
+	Component string      `json:"component,omitempty"` // "database/frende"
+	Subject   string      `json:"subject"`             // a backup's key, or a path on the host
+	Objects   int64       `json:"objects,omitempty"`   // of a backup
+	Bytes     int64       `json:"bytes,omitempty"`     // of a backup, as stored
+	Why       string      `json:"why"`
+}
+
+// CleanedKind says what a clean-up looked at.
+type CleanedKind string
+
+// Kinds of what a clean-up looks at.
+const (
+	UnfinishedBackup CleanedKind = "unfinished backup"
+	OldDirectory     CleanedKind = "old directory"     // replaced by a recovery, kept for undo
+	StagingDirectory CleanedKind = "staging directory" // restored by a recovery, never put in place
+)
 
 // RecoverResult is what a recovery returns.
 type RecoverResult struct {

@@ -64,12 +64,15 @@ func backUp(ctx workflow.Context, in api.Input[api.BackupInput], kinds []system.
 }
 
 func (b *backing) backUp(ctx workflow.Context, in api.Input[api.BackupInput], kinds []system.ComponentKind) (api.BackupResult, error) {
-	result := api.BackupResult{Started: b.Progress.Started}
+	result := api.BackupResult{Started: b.Progress.Started, Backups: []api.BackupMade{}}
 
 	// Step 1. What the system is, pinned for the whole run.
 	var err error
 	if b.in, err = in.Checked(b.Progress.Workflow); err != nil {
 		return result, err
+	}
+	if b.in.IfChanged && b.Progress.Workflow != api.BackupCache {
+		return result, fault.Newf(fault.InputInvalid, "read input of", b.Progress.Workflow, "if_changed is for %s: only a cache says whether it changed", api.BackupCache)
 	}
 	if err := b.pin(ctx); err != nil {
 		return result, err
@@ -83,18 +86,28 @@ func (b *backing) backUp(ctx workflow.Context, in api.Input[api.BackupInput], ki
 	// Step 2. All components at once; each is captured, read back and recorded.
 	// One that fails does not take the others with it.
 	made := make([]api.BackupMade, len(components))
+	unchanged := make([]*api.Unchanged, len(components))
 	failed := make([]error, len(components))
 	done := workflow.NewWaitGroup(ctx)
 	for i, component := range components {
 		done.Add(1)
 		workflow.GoNamed(ctx, component.ID, func(ctx workflow.Context) {
 			defer done.Done()
+			if b.in.IfChanged {
+				if unchanged[i], failed[i] = b.unchanged(ctx, component); unchanged[i] != nil || failed[i] != nil {
+					return
+				}
+			}
 			made[i], failed[i] = b.component(ctx, component)
 		})
 	}
 	done.Wait(ctx)
 	for i := range components {
-		if failed[i] == nil {
+		switch {
+		case failed[i] != nil:
+		case unchanged[i] != nil:
+			result.Unchanged = append(result.Unchanged, *unchanged[i])
+		default:
 			result.Backups = append(result.Backups, made[i])
 		}
 	}

@@ -81,6 +81,41 @@ func (b *backing) database(ctx workflow.Context, component system.Component) (ap
 	}, nil
 }
 
+// unchanged says whether the newest backup of a cache still equals it and is
+// proven; nil when a backup is needed. No recorded history has an input that asks
+// for it, so that all of them replay without a version of their own.
+func (b *backing) unchanged(ctx workflow.Context, component system.Component) (*api.Unchanged, error) {
+	var redisActivities *redis.Activities
+	cache, err := b.system.Cache(component.Name)
+	if err != nil {
+		return nil, err
+	}
+	var found redis.UnchangedResult
+	if err := b.Do(ctx, b.step(component, "changed", "ask whether "+component.Name+" changed since its newest backup", run.Quick), redisActivities.Unchanged,
+		redis.UnchangedInput{System: b.system, Cache: cache}, &found, func() string {
+			if found.Why != "" {
+				return "backup needed: " + found.Why
+			}
+			return "nothing changed since " + found.Key
+		}); err != nil || found.Why != "" {
+		return nil, err
+	}
+	same := &api.Unchanged{Component: component.ID, Key: found.Key, At: found.At}
+	var recordActivities *records.Activities
+	var recorded records.UnchangedResult
+	if err := b.Do(ctx, b.step(component, "record-unchanged", "record that "+found.Key+" still equals "+component.ID, run.Quick), recordActivities.RecordUnchanged,
+		records.UnchangedInput{System: b.system, Unchanged: *same}, &recorded, func() string {
+			if recorded.Proof == "" {
+				return "backup needed: the newest one is not proven"
+			}
+			return "fresh: " + recorded.Proof
+		}); err != nil || recorded.Proof == "" {
+		return nil, err
+	}
+	same.Proof = recorded.Proof
+	return same, nil
+}
+
 func (b *backing) cache(ctx workflow.Context, component system.Component) (api.BackupMade, error) {
 	var activities *redis.Activities
 	cache, err := b.system.Cache(component.Name)

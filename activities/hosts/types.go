@@ -1,0 +1,42 @@
+package hosts
+
+import (
+	"time"
+
+	"github.com/frende/lifeboat/internal/system"
+	"github.com/frende/lifeboat/workflows/api"
+)
+
+// LeftoversInput asks what recoveries left beside the directories of a system.
+type LeftoversInput struct {
+	System system.System `json:"system"`
+}
+
+// LeftoversResult says what may be removed, and what was looked at and is kept.
+type LeftoversResult struct {
+	Old     []Old         `json:"old,omitempty"`
+	Staging []Staging     `json:"staging,omitempty"`
+	Kept    []api.Cleaned `json:"kept,omitempty"`
+}
+
+// Old is a directory that a recovery replaced longer ago than it can be undone.
+type Old struct {
+	Component string    `json:"component"`
+	Dir       string    `json:"dir"` // that is in its place now
+	Run       string    `json:"run"`
+	Path      string    `json:"path"`
+	At        time.Time `json:"at"` // when it was replaced
+}
+
+// Staging is a directory that a recovery filled and never put in place; the recovery has ended.
+type Staging struct {
+	Component system.Component `json:"component"`
+	Run       string           `json:"run"`
+	Path      string           `json:"path"`
+}
+
+// ExpireInput removes an old directory.
+type ExpireInput struct {
+	Dir string `json:"dir"`
+	Run string `json:"run"`
+}

@@ -1,0 +1,142 @@
+package system
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Calendar says when a schedule starts, in UTC: at every minute of every hour,
+// on each day that all three of Days, Months and Weekdays hold. A schedule with
+// Every has no Calendar.
+type Calendar struct {
+	Minutes, Hours []int // from 0
+	Days           []int // of the month, from 1
+	Months         []int // from 1
+	Weekdays       []int // 0 is Sunday
+}
+
+// daysIn is the longest that each month gets.
+func daysIn(month int) int { return [...]int{0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31}[month] }
+
+// comes says whether the calendar has a day at all.
+func (c Calendar) comes() bool {
+	return slices.ContainsFunc(c.Months, func(month int) bool { return c.Days[0] <= daysIn(month) })
+}
+
+func (c Calendar) everyDay() bool     { return len(c.Days) == 31 }
+func (c Calendar) everyMonth() bool   { return len(c.Months) == 12 }
+func (c Calendar) everyWeekday() bool { return len(c.Weekdays) == 7 }
+
+// horizon is how far ahead Next looks: February 29 comes again within 8 years,
+// and on a given weekday within 40.
+const horizon = 41
+
+// Next is the first start after a moment; the zero time when there is none.
+func (c Calendar) Next(after time.Time) time.Time {
+	after = after.UTC()
+	last := after.AddDate(horizon, 0, 0)
+	for d := time.Date(after.Year(), after.Month(), after.Day(), 0, 0, 0, 0, time.UTC); d.Before(last); d = d.AddDate(0, 0, 1) {
+		if !slices.Contains(c.Months, int(d.Month())) || !slices.Contains(c.Days, d.Day()) || !slices.Contains(c.Weekdays, int(d.Weekday())) {
+			continue
+		}
+		for _, hour := range c.Hours {
+			for _, minute := range c.Minutes {
+				if at := d.Add(time.Duration(hour)*time.Hour + time.Duration(minute)*time.Minute); at.After(after) {
+					return at
+				}
+			}
+		}
+	}
+	return time.Time{}
+}
+
+// String says it in words that leave no doubt: "06:00 UTC on each day 1-7 of
+// january, april, july, october that is a saturday".
+func (c Calendar) String() string {
+	var b strings.Builder
+	b.WriteString(c.clock() + " UTC")
+	switch {
+	case c.everyDay() && c.everyWeekday() && c.everyMonth():
+		b.WriteString(" every day")
+		return b.String()
+	case c.everyDay() && c.everyWeekday():
+		b.WriteString(" every day")
+	case c.everyDay():
+		b.WriteString(" every " + words(c.Weekdays, 0, weekdays()))
+	default:
+		b.WriteString(" on each day " + spans(c.Days))
+	}
+	if !c.everyMonth() {
+		b.WriteString(" of " + words(c.Months, 1, months()))
+	} else if !c.everyDay() {
+		b.WriteString(" of the month")
+	}
+	if !c.everyDay() && !c.everyWeekday() {
+		b.WriteString(" that is a " + words(c.Weekdays, 0, weekdays()))
+	}
+	return b.String()
+}
+
+// clock gives the times of a day.
+func (c Calendar) clock() string {
+	if len(c.Hours)*len(c.Minutes) <= 4 {
+		var times []string
+		for _, hour := range c.Hours {
+			for _, minute := range c.Minutes {
+				times = append(times, fmt.Sprintf("%02d:%02d", hour, minute))
+			}
+		}
+		return strings.Join(times, ", ")
+	}
+	hours := "every hour"
+	if len(c.Hours) < 24 {
+		hours = "hour " + spans(c.Hours)
+	}
+	return "minute " + spans(c.Minutes) + " of " + hours
+}
+
+// spans writes numbers that follow each other as a range: "1-7, 15".
+func spans(numbers []int) string {
+	var parts []string
+	for i := 0; i < len(numbers); {
+		end := i
+		for end+1 < len(numbers) && numbers[end+1] == numbers[end]+1 {
+			end++
+		}
+		part := strconv.Itoa(numbers[i])
+		if end > i {
+			part += "-" + strconv.Itoa(numbers[end])
+		}
+		parts = append(parts, part)
+		i = end + 1
+	}
+	return strings.Join(parts, ", ")
+}
+
+func words(numbers []int, low int, names []string) string {
+	parts := make([]string, len(numbers))
+	for i, n := range numbers {
+		parts[i] = names[n-low]
+	}
+	return strings.Join(parts, ", ")
+}
+
+func weekdays() []string {
+	return []string{"sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"}
+}
+
+func months() []string {
+	return []string{"january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"}
+}
+
+// numbersTo lists low to top.
+func numbersTo(low, top int) []int {
+	all := make([]int, 0, top-low+1)
+	for n := low; n <= top; n++ {
+		all = append(all, n)
+	}
+	return all
+}
