@@ -54,7 +54,12 @@ func cronPattern() string {
 		one := fmt.Sprintf(`(?:\*|%[1]s(?:-%[1]s)?)(?:/0*%[2]s)?`, field.pattern(), numbers(1, field.top))
 		fields = append(fields, fmt.Sprintf(`%[1]s(?:,%[1]s)*`, one))
 	}
-	return `^$|^\s*` + strings.Join(fields, `\s+`) + `\s*$`
+	// Of the two fields for days, one at least is left open.
+	line := func(day, weekday string) string {
+		return `^\s*` + strings.Join([]string{fields[0], fields[1], day, fields[3], weekday}, `\s+`) + `\s*$`
+	}
+	const open = `\*`
+	return `^$|` + line(open, fields[4]) + `|` + line(fields[2], open)
 }
 
 // pattern takes one number of the field, or its name.
@@ -108,6 +113,9 @@ func constrain(s *schema, at string, required bool) {
 		s.like(emptyOr(phoneShape.String()), "write it internationally: +4915112345678")
 	case "Schedule.cron":
 		s.like(cronPattern(), "minute hour day-of-month month day-of-week, in UTC: 0 2 * * *")
+	case "Schedule.when":
+		s.like(emptyOr(`^\s*(?:first|second|third|fourth)\s+(?:`+strings.Join(weekdays(), "|")+`)\s+of\s+(?:month|quarter|year)\s+at\s+(?:[01][0-9]|2[0-3]):[0-5][0-9]\s*$`),
+			"the first day of its name in a span, in UTC: "+whenForm)
 	case "Schedule.workflow":
 		for _, one := range schedulables() {
 			s.Enum = append(s.Enum, one.name)
@@ -175,11 +183,14 @@ func conditions(s *schema, of string) {
 			if one.of == "" {
 				s.AllOf = append(s.AllOf, when("workflow", one.name, nil, "of"))
 			}
+			if one.of != KindCache {
+				s.AllOf = append(s.AllOf, when("workflow", one.name, nil, "if_changed"))
+			}
 		}
 	case "Target":
 		sandbox := when("kind", TargetSandbox, []string{"root", "port_base"})
 		sandbox.Then.Properties = append(sandbox.Then.Properties, property{"port_base", &schema{Minimum: number(1024)}})
-		s.AllOf = append(s.AllOf, sandbox, when("kind", TargetProduction, nil, "root", "port_base"))
+		s.AllOf = append(s.AllOf, sandbox, when("kind", TargetProduction, nil, "root", "port_base", "services", "migrations", "checks", "compare"))
 	}
 }
 
