@@ -33,9 +33,10 @@ func (a *Activities) CutOver(ctx context.Context, in CutOverInput) (CutOverResul
 
 func cutOver(ctx context.Context, in CutOverInput) (CutOverResult, error) {
 	result := CutOverResult{Live: in.Place.Live}
-	var err error
 	if !missing(in.Place.Staging) { // else an earlier attempt had moved it
-		if result.Carried, err = files.Carry(ctx, in.Set, in.Place.Live, in.Place.Staging); err != nil {
+		carried, err := files.Carry(ctx, in.Set, in.Place.Live, in.Place.Staging)
+		result.Carried, result.Left = carried.Entries, carried.Left
+		if err != nil {
 			return result, err
 		}
 	}

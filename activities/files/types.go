@@ -135,6 +135,9 @@ type CutOverResult struct {
 	// Carried counts entries of the old directory that the set leaves out and
 	// that are therefore kept as they were.
 	Carried int64 `json:"carried"`
+	// Left are directories that the set leaves out and that are not there now:
+	// the restored tree had something else under their names.
+	Left []string `json:"left,omitempty"`
 }
 
 // DiscardInput removes a staging directory that was not cut over.

@@ -71,7 +71,8 @@ func TestWhatASetLeavesOutIsCarried(t *testing.T) {
 
 	carried, err := files.Carry(t.Context(), set, live, staged)
 	require.NoError(t, err)
-	require.Positive(t, carried)
+	require.Positive(t, carried.Entries)
+	require.Empty(t, carried.Left)
 	for _, name := range []string{"a.jpg", "old.jpg", "notes.txt", "deep/er/b.txt", "cache/d.jpg"} {
 		require.FileExists(t, filepath.Join(staged, name))
 	}
@@ -87,7 +88,7 @@ func TestWhatASetLeavesOutIsCarried(t *testing.T) {
 
 	again, err := files.Carry(t.Context(), set, live, staged)
 	require.NoError(t, err)
-	require.Zero(t, again)
+	require.Zero(t, again.Entries)
 }
 
 func TestASetOfEverythingCarriesNothing(t *testing.T) {
@@ -95,9 +96,39 @@ func TestASetOfEverythingCarriesNothing(t *testing.T) {
 	write(t, live, "a")
 	carried, err := files.Carry(t.Context(), system.FileSet{Name: "uploads"}, live, staged)
 	require.NoError(t, err)
-	require.Zero(t, carried)
+	require.Zero(t, carried.Entries)
 	require.NoFileExists(t, filepath.Join(staged, "a"))
 	carried, err = files.Carry(t.Context(), system.FileSet{Name: "uploads", Include: []string{"*.jpg"}}, filepath.Join(live, "gone"), staged)
 	require.NoError(t, err)
-	require.Zero(t, carried)
+	require.Zero(t, carried.Entries)
+}
+
+// The staging directory is the application's. Whoever has that account must not
+// choose where a worker that is root makes files, nor keep it from its end.
+func TestNothingIsCarriedThroughWhatWasPlanted(t *testing.T) {
+	set := system.FileSet{Name: "uploads", Exclude: []string{"cache", "deep/cache", "tmp"}}
+	for name, plant := range map[string]func(path, outside, inside string) error{
+		"link outside": func(path, outside, _ string) error { return os.Symlink(outside, path) },
+		"link inside":  func(path, _, inside string) error { return os.Symlink(inside, path) },
+		"file":         func(path, _, _ string) error { return os.WriteFile(path, nil, 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			base := t.TempDir()
+			live, staged, outside := filepath.Join(base, "live"), filepath.Join(base, "staged"), filepath.Join(base, "profile.d")
+			write(t, live, "cache/evil.sh", "cache/more/evil.sh", "deep/cache/a", "deep/b", "tmp/c")
+			write(t, staged, "deep/b", "photos/d")
+			require.NoError(t, os.Mkdir(outside, 0o755))
+			require.NoError(t, plant(filepath.Join(staged, "cache"), outside, "photos"))
+			require.NoError(t, plant(filepath.Join(staged, "deep", "cache"), outside, "../photos"))
+			carried, err := files.Carry(t.Context(), set, live, staged)
+			require.NoError(t, err)
+			require.ElementsMatch(t, []string{"cache", "deep/cache"}, carried.Left)
+			require.FileExists(t, filepath.Join(staged, "tmp", "c"), "the rest is carried")
+			for dir, want := range map[string]int{outside: 0, filepath.Join(staged, "photos"): 1} {
+				found, err := os.ReadDir(dir)
+				require.NoError(t, err)
+				require.Len(t, found, want, dir)
+			}
+		})
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -18,14 +19,12 @@ import (
 	"github.com/frende/lifeboat/internal/fault"
 )
 
-// fenceMark is the first line of a fenced pg_hba.conf.
-const fenceMark = "# fenced by lifeboat; the original lies beside, see: "
-
 // fence is the journal of a raised fence.
 type fence struct {
 	HBA     string `json:"hba"`      // the file that was replaced
 	Aside   string `json:"aside"`    // its original
 	DataDir string `json:"data_dir"` // of the server, to be told when the fence is lowered
+	Account int    `json:"account"`  // whose the file was
 }
 
 // RaiseFence lets no one log in to the server any more but the role of login:
@@ -37,42 +36,51 @@ type fence struct {
 // worker must be on the server's host.
 func RaiseFence(ctx context.Context, server *Server, journal string) error {
 	const op = "fence"
-	path := server.facts.HBAFile
-	body, err := os.ReadFile(path)
-	if err == nil {
-		path, err = filepath.EvalSymlinks(path) // a link to it stays one
+	facts := server.facts
+	unable := func(err error) error {
+		return fault.New(fault.PathFailed, op, facts.HBAFile, err).WithHint("Lifeboat must run on the host of %s to fence it, and be able to change this file", server.String())
 	}
+	path, err := filepath.EvalSymlinks(facts.HBAFile) // a link to it stays one
 	if err != nil {
-		return fault.New(fault.PathFailed, op, server.facts.HBAFile, err).WithHint("Lifeboat must run on the host of %s to fence it, and be able to change this file", server.String())
+		return unable(err)
 	}
-	f := fence{HBA: path, Aside: path + ".lifeboat-original", DataDir: server.facts.DataDir}
-	if fenced(path) {
-		if err := f.note(journal); err != nil {
+	account, err := os.Stat(facts.DataDir)
+	if err != nil {
+		return unable(err)
+	}
+	dir, err := openHBADir(filepath.Dir(path))
+	if err != nil {
+		return unable(err)
+	}
+	defer dir.close()
+	original, err := dir.read(op, filepath.Base(path))
+	if err != nil {
+		return err
+	}
+	if err := dir.mayReplace(original, uidOf(account), filepath.Dir(facts.ConfigFile), facts.DataDir); err != nil {
+		return err
+	}
+	var door string
+	if !original.fenced() {
+		if door, err = server.door(ctx); err != nil {
 			return err
 		}
-	} else {
-		door, err := server.door(ctx)
-		if err != nil {
-			return err
-		}
-		if err := f.note(journal); err != nil {
-			return err
-		}
-		info, err := os.Stat(path)
-		if err != nil {
-			return pathFault(op, path, err)
-		}
-		if err := copyAs(f.Aside, body, info); err != nil {
-			return err
-		}
-		if err := copyAs(path, []byte(fenceMark+f.Aside+"\n"+door), info); err != nil {
-			return err
-		}
+	}
+	if err := dir.fence(original, door, facts.DataDir, journal); err != nil {
+		return err
 	}
 	if err := server.execute(ctx, "SELECT pg_reload_conf()"); err != nil {
 		return err
 	}
 	return server.login.awaitFence(ctx)
+}
+
+// uidOf is the owner of a file; root where the file system gives none.
+func uidOf(info fs.FileInfo) int {
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int(stat.Uid)
+	}
+	return 0
 }
 
 // note writes the journal. It stays this process's own: what it says is done
@@ -88,23 +96,26 @@ func (f fence) note(journal string) error {
 // readFence reads a journal that a process with no other rights than this one wrote.
 func readFence(journal string) (f fence, found bool, err error) {
 	const op = "lower fence"
-	info, err := os.Lstat(journal)
-	if errors.Is(err, fs.ErrNotExist) {
+	refused := fault.Newf(fault.TargetRefused, op, journal, "it was not written by this worker's user").
+		WithHint("compare pg_hba.conf with the original beside it by hand, then remove this file")
+	file, err := os.OpenFile(journal, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return fence{}, false, nil
+	case errors.Is(err, syscall.ELOOP):
+		return fence{}, false, refused
+	case err != nil:
+		return fence{}, false, pathFault(op, journal, err)
 	}
+	defer file.Close()
+	info, err := file.Stat()
 	if err != nil {
 		return fence{}, false, pathFault(op, journal, err)
 	}
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || !info.Mode().IsRegular() || os.Geteuid() == 0 && stat.Uid != 0 {
-		return fence{}, false, fault.Newf(fault.TargetRefused, op, journal, "it was not written by this worker's user").
-			WithHint("compare pg_hba.conf with the original beside it by hand, then remove this file")
+	if !info.Mode().IsRegular() || os.Geteuid() == 0 && uidOf(info) != 0 {
+		return fence{}, false, refused
 	}
-	body, err := os.ReadFile(journal)
-	if err != nil {
-		return fence{}, false, pathFault(op, journal, err)
-	}
-	if err := json.Unmarshal(body, &f); err != nil {
+	if err := json.NewDecoder(io.LimitReader(file, longestHBA)).Decode(&f); err != nil {
 		return fence{}, false, fault.New(fault.PathFailed, op, journal, err).WithHint("compare pg_hba.conf with the original beside it by hand")
 	}
 	return f, true, nil
@@ -118,32 +129,8 @@ func LowerFence(ctx context.Context, journal string) (lowered bool, err error) {
 	if err != nil || !found {
 		return false, err
 	}
-	original, err := os.ReadFile(f.Aside)
-	switch {
-	case err == nil:
-		current, err := os.ReadFile(f.HBA)
-		switch {
-		case err == nil && !strings.HasPrefix(string(current), fenceMark):
-			// Replaced by someone since, or never fenced: theirs is the newer.
-		case err == nil || errors.Is(err, fs.ErrNotExist):
-			info, err := os.Stat(f.Aside)
-			if err != nil {
-				return false, pathFault(op, f.Aside, err)
-			}
-			if err := copyAs(f.HBA, original, info); err != nil {
-				return false, err
-			}
-			lowered = true
-		default:
-			return false, pathFault(op, f.HBA, err)
-		}
-		if err := os.Remove(f.Aside); err != nil {
-			return lowered, pathFault(op, f.Aside, err)
-		}
-	case !errors.Is(err, fs.ErrNotExist):
-		return false, pathFault(op, f.Aside, err)
-	case fenced(f.HBA):
-		return false, fault.New(fault.PathFailed, op, f.HBA, err).WithHint("it is still fenced, and its original is gone: write it anew, then reload the server")
+	if lowered, err = f.lower(); err != nil {
+		return lowered, err
 	}
 	if pid, found := postmaster(f.DataDir); found {
 		if err := syscall.Kill(pid, syscall.SIGHUP); err != nil && !errors.Is(err, syscall.ESRCH) {
@@ -156,25 +143,53 @@ func LowerFence(ctx context.Context, journal string) (lowered bool, err error) {
 	return lowered, ctx.Err()
 }
 
+// lower puts the original back and removes it from beside.
+func (f fence) lower() (lowered bool, err error) {
+	const op = "lower fence"
+	dir, err := openHBADir(filepath.Dir(f.HBA))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil // gone, with the fence
+	}
+	if err != nil {
+		return false, pathFault(op, f.HBA, err)
+	}
+	defer dir.close()
+	original, err := dir.read(op, filepath.Base(f.Aside))
+	aside := err == nil
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	current, err := dir.read(op, filepath.Base(f.HBA))
+	gone := errors.Is(err, fs.ErrNotExist)
+	if err != nil && !gone {
+		return false, err
+	}
+	switch {
+	case !aside && current.fenced():
+		return false, fault.Newf(fault.PathFailed, op, f.HBA, "its original is gone").WithHint("it is still fenced: write it anew, then reload the server")
+	case !aside:
+		return false, nil
+	case original.owner.UID != f.Account:
+		return false, fault.Newf(fault.TargetRefused, op, f.Aside, "it is not the original: it belongs to user %d", original.owner.UID).
+			WithHint("find out who exchanged it, write pg_hba.conf anew, then remove it")
+	case gone || current.fenced():
+		if err := dir.replace(filepath.Base(f.HBA), original.body, original); err != nil {
+			return false, err
+		}
+		lowered = true
+	default:
+		// Replaced by someone since, or never fenced: theirs is the newer.
+	}
+	if err := dir.root.Remove(original.name); err != nil {
+		return lowered, pathFault(op, f.Aside, err)
+	}
+	return lowered, nil
+}
+
 // Fenced says whether a fence is raised, or half raised, by its journal.
 func Fenced(journal string) bool {
 	_, err := os.Stat(journal)
 	return err == nil
-}
-
-// fenced says whether a file of client authentication is a fence.
-func fenced(hba string) bool {
-	body, err := os.ReadFile(hba)
-	return err == nil && strings.HasPrefix(string(body), fenceMark)
-}
-
-// copyAs writes a file whole, with the owner and mode of another.
-func copyAs(path string, content []byte, like fs.FileInfo) error {
-	a := Account{UID: os.Geteuid(), GID: os.Getegid()}
-	if stat, ok := like.Sys().(*syscall.Stat_t); ok {
-		a = Account{UID: int(stat.Uid), GID: int(stat.Gid)}
-	}
-	return a.place(path, content, like.Mode().Perm())
 }
 
 const doorSQL = `

@@ -4,10 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/frende/lifeboat/internal/fault"
 )
@@ -15,7 +18,7 @@ import (
 // SwapRequest says what is put in place of what.
 type SwapRequest struct {
 	Current string // the directory that is recovered; may be missing
-	Staged  string // what takes its place; empty: Staging(Current, Run)
+	Staged  string // what takes its place: Staging(Current, Run), or empty for that
 	Run     string // who swaps; the same run again finishes what it began
 
 	// Exclusive refuses while a process has its working directory in Current:
@@ -41,6 +44,7 @@ const (
 
 // journal is what is written down before the first rename. Directories are
 // told by inode, so that what a crash left can be seen from where they are.
+// Staged and Old stand there for people: they follow from Current and Run.
 type journal struct {
 	Run       string    `json:"run"`
 	Direction direction `json:"direction"`
@@ -51,6 +55,9 @@ type journal struct {
 	New       inode     `json:"new"`    // what takes its place
 	At        time.Time `json:"at"`
 }
+
+// longestJournal bounds a journal in bytes: four paths and a run.
+const longestJournal = 64 << 10
 
 // mover carries out renames. after is called behind every change on disk; a
 // test stops there, as a crash would.
@@ -106,11 +113,11 @@ func (m mover) swap(ctx context.Context, request SwapRequest) (Swapped, error) {
 func (m mover) begin(current string, request SwapRequest) (journal, error) {
 	j := journal{
 		Run: request.Run, Direction: forward, Current: current,
-		Staged: filepath.Clean(request.Staged), Old: Aside(current, request.Run),
+		Staged: Staging(current, request.Run), Old: Aside(current, request.Run),
 		At: time.Now().UTC().Truncate(time.Millisecond),
 	}
-	if request.Staged == "" {
-		j.Staged = Staging(current, request.Run)
+	if request.Staged != "" && filepath.Clean(request.Staged) != j.Staged {
+		return journal{}, fault.Newf(fault.TargetRefused, "swap", current, "%s is not where run %s stages it", request.Staged, request.Run)
 	}
 	var err error
 	if j.New, err = inodeOf(j.Staged); err != nil {
@@ -274,7 +281,10 @@ func (m mover) write(j journal) error {
 		return failed("write journal", path, err)
 	}
 	temporary := path + ".tmp"
-	file, err := os.OpenFile(temporary, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) { // a crash's, or planted
+		return failed("write journal", path, err)
+	}
+	file, err := os.OpenFile(temporary, os.O_CREATE|os.O_EXCL|os.O_WRONLY|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return failed("write journal", path, err)
 	}
@@ -294,20 +304,42 @@ func (m mover) write(j journal) error {
 	return m.sync(path)
 }
 
+// readJournal reads a journal that a process with no other rights than this one
+// wrote: the directory above Current may be another account's, which must not
+// choose what is renamed.
 func readJournal(current, run string) (journal, bool, error) {
 	path := journalPath(current, run)
-	body, err := os.ReadFile(path)
+	refused := func(why string) (journal, bool, error) {
+		return journal{}, false, fault.Newf(fault.TargetRefused, "read journal", path, "%s", why).
+			WithHint("look at the directories beside %s and at who made this file, before anything is moved", current)
+	}
+	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return journal{}, false, nil
 	}
+	if errors.Is(err, unix.ELOOP) {
+		return refused("it is a symbolic link")
+	}
+	if err != nil {
+		return journal{}, false, failed("read journal", path, err)
+	}
+	defer file.Close()
+	var stat unix.Stat_t
+	if err := unix.Fstat(int(file.Fd()), &stat); err != nil {
+		return journal{}, false, failed("read journal", path, err)
+	}
+	if stat.Mode&unix.S_IFMT != unix.S_IFREG || int(stat.Uid) != os.Geteuid() && stat.Uid != 0 {
+		return refused("it was not written by this worker's user")
+	}
+	body, err := io.ReadAll(io.LimitReader(file, longestJournal))
 	if err != nil {
 		return journal{}, false, failed("read journal", path, err)
 	}
 	var j journal
 	if err := json.Unmarshal(body, &j); err != nil || j.Current != current || j.Run != run {
-		return journal{}, false, fault.Newf(fault.TargetRefused, "read journal", path, "it is not the journal of this swap").
-			WithHint("look at the directories beside %s before anything is moved", current)
+		return refused("it is not the journal of this swap")
 	}
+	j.Staged, j.Old = Staging(current, run), Aside(current, run)
 	return j, true, nil
 }
 

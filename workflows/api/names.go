@@ -49,9 +49,10 @@ const (
 	UpdateAbort   = "abort"    // Abort → Answer
 )
 
-// Signals between a recovery and its children.
+// Signals between a recovery and its children. Each carries the token that the
+// child was started with, so that neither takes anybody else's for the other's.
 const (
-	SignalProceed = "proceed" // parent → child: the Gate that is open now, and the token that the child was started with
+	SignalProceed = "proceed" // parent → child: the Gate that is open now
 	SignalReport  = "report"  // child → parent: ComponentReport
 )
 

@@ -20,7 +20,7 @@ type child struct {
 	component system.Component
 	future    workflow.ChildWorkflowFuture
 	cancel    workflow.CancelFunc
-	token     string // that the signals to it carry
+	token     string // that the signals to and from it carry
 	gate      api.Gate
 	outcome   api.ComponentOutcome
 	closed    bool
@@ -100,10 +100,12 @@ func (c *coordinator) follow(ctx workflow.Context) {
 		if !channel.Receive(disconnected, &told) {
 			return
 		}
+		believed := false
 		for i, one := range c.children {
-			if one.component.ID != told.Component {
+			if one.component.ID != told.Component || one.token != told.Token {
 				continue
 			}
+			believed = true
 			if told.Outcome != nil {
 				one.outcome = *told.Outcome
 				c.Progress.Components[i].Backup = told.Outcome.Backup
@@ -115,6 +117,10 @@ func (c *coordinator) follow(ctx workflow.Context) {
 			if told.Gate == api.GateDone {
 				c.clocks.Stop(disconnected, one.component.ID)
 			}
+		}
+		if !believed {
+			workflow.GetLogger(ctx).Warn("a report that is no child's of this recovery is ignored", "component", told.Component)
+			continue
 		}
 		for _, step := range told.Steps {
 			c.Note(disconnected, step)

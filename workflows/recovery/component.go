@@ -92,7 +92,7 @@ func (c *component) tell(ctx workflow.Context, report Report) {
 		c.soon = nil
 	}
 	disconnected, _ := workflow.NewDisconnectedContext(ctx)
-	report.Component = c.in.Component.ID
+	report.Component, report.Token = c.in.Component.ID, c.in.Token
 	report.Steps, c.unsaid = c.unsaid, nil
 	c.told = append(c.told, workflow.SignalExternalWorkflow(disconnected, c.parent.ID, c.parent.RunID, api.SignalReport, report))
 }

@@ -3,6 +3,7 @@ package recovery
 import (
 	"fmt"
 	"path"
+	"strings"
 
 	"go.temporal.io/sdk/workflow"
 
@@ -78,12 +79,20 @@ func (c *component) recoverFiles(ctx workflow.Context) error {
 	var swapped files.CutOverResult
 	if err := c.Do(ctx, c.step("cut-over", "put the restored "+set.Name+" in place", run.Decisive), activities.CutOver,
 		files.CutOverInput{System: c.in.System, Set: set, Target: c.in.Target, Place: found.Place, RunID: c.in.Run},
-		&swapped, func() string { return kept(swapped.Old) }); err != nil {
+		&swapped, func() string { return kept(swapped.Old) + leftOut(swapped.Left) }); err != nil {
 		return err
 	}
 	c.keepUndo(swapped.Old)
 	c.done(ctx)
 	return nil
+}
+
+// leftOut tells of directories that the set leaves out and that could not be taken along.
+func leftOut(names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	return "; not taken over from it, as something else has the name: " + strings.Join(names, ", ")
 }
 
 // fileSet finds the set, where the target has it, and the folder that its backups lie in.

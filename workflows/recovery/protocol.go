@@ -19,7 +19,7 @@ type ComponentInput struct {
 	Run       string           `json:"run"`              // the recovery's name, fit for a directory
 	Since     time.Time        `json:"since"`            // the disaster, or the start
 	By        string           `json:"by,omitempty"`
-	Token     string           `json:"token,omitempty"`    // that the coordinator's signals carry; "": a run of before they did
+	Token     string           `json:"token,omitempty"`    // that signals to and from the coordinator carry; "": a run of before they did
 	Reference api.Reference    `json:"reference,omitzero"` // what a restored database is held against
 }
 
@@ -29,6 +29,7 @@ type Report struct {
 	Steps     []api.Step            `json:"steps,omitempty"`
 	Gate      api.Gate              `json:"gate,omitempty"`
 	Outcome   *api.ComponentOutcome `json:"outcome,omitempty"` // as known so far, with a gate
+	Token     string                `json:"token,omitempty"`   // the child's, or it is not its report
 }
 
 // Proceed is what a coordinator signals to a child: the gate that it may pass now.
@@ -37,8 +38,9 @@ type Proceed struct {
 	Token string   `json:"token,omitempty"`
 }
 
-// newToken makes what tells a coordinator's signals to one child from anybody
-// else's: whoever may signal a workflow would open its gates with the gate's name alone.
+// newToken makes what tells the signals between a coordinator and one child from
+// anybody else's: whoever may signal a workflow would open its gates, or say that
+// one is reached, with the gate's name alone.
 func newToken(ctx workflow.Context) (string, error) {
 	if workflow.GetVersion(ctx, "signals-carry-a-token", workflow.DefaultVersion, 1) == workflow.DefaultVersion {
 		return "", nil

@@ -296,6 +296,29 @@ func TestSignalThatIsNotTheCoordinatorsOpensNoGate(t *testing.T) {
 	require.Equal(t, "dba@frende.com", s.filed[0].Approvals[0].By)
 }
 
+func TestReportThatIsNoChildsIsNotBelieved(t *testing.T) {
+	s := newStage(t)
+	s.RegisterDelayedCallback(func() {
+		s.SignalWorkflow(api.SignalReport, map[string]any{
+			"component": "database/frende", "gate": "done", "token": "guessed",
+			"steps": []api.Step{{ID: "database/frende/cut-over", Title: "forged", State: api.StepDone}},
+		})
+	}, time.Minute)
+	s.RegisterDelayedCallback(func() {
+		p := s.progress()
+		require.Equal(t, api.GatePrepared, p.Components[0].Gate)
+		for _, clock := range p.Clocks {
+			require.Nil(t, clock.Stopped, "no objective of %s is claimed as met", clock.Name)
+		}
+		for _, step := range p.Steps {
+			require.NotEqual(t, "forged", step.Title)
+		}
+		update(s, api.UpdateAbort, api.Abort{By: "cto@frende.com"})
+	}, 2*time.Minute)
+	_, err := s.recover(api.RecoverInput{})
+	require.True(t, fault.Has(err, fault.Aborted), "%v", err)
+}
+
 func TestComponentThatEndsWithoutApprovalIsNoApproval(t *testing.T) {
 	s := newStage(t)
 	s.OnWorkflow(api.RestoreDatabase, mock.Anything, mock.Anything).Return(api.ComponentOutcome{Component: "database/frende"}, nil)
