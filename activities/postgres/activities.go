@@ -62,6 +62,7 @@ type job struct {
 	ref      Ref
 	system   system.System // as it looks at the target
 	database system.Database
+	sandbox  bool
 	login    postgres.Login
 
 	mu        sync.Mutex
@@ -70,7 +71,7 @@ type job struct {
 
 // resolve finds the database at the target and its login on this host.
 func (a *Activities) resolve(ref Ref) (*job, error) {
-	at, _, err := ref.System.ForTarget(ref.Target)
+	at, target, err := ref.System.ForTarget(ref.Target)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +87,7 @@ func (a *Activities) resolve(ref Ref) (*job, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &job{Activities: a, ref: ref, system: at, database: database, login: login}, nil
+	return &job{Activities: a, ref: ref, system: at, database: database, sandbox: target.Kind == system.TargetSandbox, login: login}, nil
 }
 
 // vault opens the stores; what they fall back to is remembered for the result.
@@ -144,6 +145,8 @@ func (p Place) owner() (postgres.Account, error) { return postgres.OwnerOf(p.Liv
 func (p Place) pin() string       { return filepath.Join(p.Run, "pin.json") }
 func (p Place) fence() string     { return filepath.Join(p.Run, "fence.json") }
 func (p Place) stopped() string   { return filepath.Join(p.Run, "stopped") }
+func (p Place) ended() string     { return filepath.Join(p.Run, "ended.json") }
+func (p Place) caughtUp() string  { return filepath.Join(p.Run, "caught-up.json") }
 func (p Place) verified() string  { return filepath.Join(p.Run, "verified.json") }
 func (p Place) manifest() string  { return filepath.Join(p.Run, postgres.StreamManifest) }
 func (p Place) verifyLog() string { return filepath.Join(p.Run, "pg_verifybackup.log") }
