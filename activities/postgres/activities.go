@@ -145,6 +145,8 @@ func (p Place) owner() (postgres.Account, error) { return postgres.OwnerOf(p.Liv
 func (p Place) pin() string       { return filepath.Join(p.Run, "pin.json") }
 func (p Place) fence() string     { return filepath.Join(p.Run, "fence.json") }
 func (p Place) stopped() string   { return filepath.Join(p.Run, "stopped") }
+func (p Place) ended() string     { return filepath.Join(p.Run, "ended.json") }
+func (p Place) caughtUp() string  { return filepath.Join(p.Run, "caught-up.json") }
 func (p Place) verified() string  { return filepath.Join(p.Run, "verified.json") }
 func (p Place) manifest() string  { return filepath.Join(p.Run, postgres.StreamManifest) }
 func (p Place) verifyLog() string { return filepath.Join(p.Run, "pg_verifybackup.log") }

@@ -50,23 +50,18 @@ func (j *job) cutOver(ctx context.Context, archive *wal.Archive, in CutOverInput
 	if err != nil {
 		return CutOverResult{}, err
 	}
-	if err := j.handOver(ctx, archive, in.Place, in.Facts); err != nil {
+	if err := j.ready(ctx, archive, in); err != nil {
 		return CutOverResult{}, err
 	}
-	if !swapped(in.Place) {
-		if _, err := j.stop(ctx, in.Place); err != nil {
-			return CutOverResult{}, err
-		}
-	}
-
-	// The claim stays with the directory through its rename, so a store that can't
-	// be written is found while the old directory is still in its place.
-	if err := archive.Claim(ctx, in.Facts.SystemID, in.Place.now()); err != nil {
+	result := CutOverResult{Live: in.Place.Live}
+	if result.Replayed, err = in.Place.readCaughtUp(); err != nil {
 		return CutOverResult{}, err
+	}
+	if result.Replayed != nil {
+		in.LSN = max(in.LSN, result.Replayed.LSN)
 	}
 
 	// ---- Below this line production changes. ----
-	result := CutOverResult{Live: in.Place.Live}
 	for _, space := range in.Place.Tablespaces {
 		moved, err := target.Swap(ctx, target.SwapRequest{Current: space.Live, Staged: space.Staging, Run: j.ref.RunID})
 		if err != nil {
@@ -103,6 +98,42 @@ func (j *job) open(ctx context.Context, service system.Service, in CutOverInput)
 		}
 	}
 	return err
+}
+
+// ready readies the restored directory to be swapped in. It returns when the old
+// server has stood still all the while: what one wrote that somebody started
+// again since SalvageWAL is brought over first.
+func (j *job) ready(ctx context.Context, archive *wal.Archive, in CutOverInput) error {
+	for handedOver := false; ; handedOver = true {
+		if !swapped(in.Place) {
+			if _, err := j.stop(ctx, in.Place); err != nil {
+				return err
+			}
+			moved, err := j.moved(ctx, in)
+			if err != nil {
+				return err
+			}
+			if handedOver && !moved {
+				return nil
+			}
+			if moved {
+				if err := j.catchUp(ctx, archive, in); err != nil {
+					return err
+				}
+			}
+		}
+		if err := j.handOver(ctx, archive, in.Place, in.Facts); err != nil {
+			return err
+		}
+		// The claim stays with the directory through its rename, so a store that can't
+		// be written is found while the old directory is still in its place.
+		if err := archive.Claim(ctx, in.Facts.SystemID, in.Place.now()); err != nil {
+			return err
+		}
+		if swapped(in.Place) {
+			return nil
+		}
+	}
 }
 
 func (r *CutOverResult) keep(moved target.Swapped) {

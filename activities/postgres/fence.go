@@ -22,9 +22,9 @@ const (
 	switchTime    = time.Minute      // until it has archived its last segment; SalvageWAL takes what it has not
 )
 
-// Fence keeps everyone but Lifeboat out of the server at the target. A server
-// that is dead, or whose directory is gone, needs none, and the result says so.
-// It fails with ForeignCluster before it touches another cluster's server.
+// Fence keeps everyone but Lifeboat out of the server at the target, and one that
+// does not answer from being started or used. Where its directory is gone there is
+// nothing to fence, and the result says so. It fails with ForeignCluster before it touches another cluster's server.
 func (a *Activities) Fence(ctx context.Context, in FenceInput) (result FenceResult, err error) {
 	j, err := a.resolve(in.Ref)
 	if err != nil {
@@ -45,11 +45,11 @@ func (j *job) fence(ctx context.Context, in FenceInput) (FenceResult, error) {
 	case !found:
 		return FenceResult{Live: LiveMissing, Note: "the old server has no data directory: nothing to fence"}, nil
 	case !postgres.Running(in.Place.Live):
-		return FenceResult{Live: LiveStopped, Note: "the old server does not run: nothing to fence"}, nil
+		return j.fenceDead(ctx, in.Place, FenceResult{Live: LiveStopped, Note: "the old server does not run"})
 	}
 	server, err := postgres.Connect(ctx, j.login)
 	if fault.Has(err, fault.ServerUnavailable) {
-		return FenceResult{Live: LiveRunning, Note: "the old server runs and does not answer: it can't be fenced, and will be stopped"}, nil
+		return j.fenceDead(ctx, in.Place, FenceResult{Live: LiveRunning, Note: "the old server runs and does not answer: it will be stopped"})
 	}
 	if err != nil {
 		return FenceResult{}, err
@@ -64,6 +64,28 @@ func (j *job) fence(ctx context.Context, in FenceInput) (FenceResult, error) {
 		return FenceResult{}, err
 	}
 	return FenceResult{Fenced: true, Live: LiveRunning, Note: fmt.Sprintf("only role %s may log in to %s", j.login.User(), server)}, nil
+}
+
+// fenceDead fences a server that can't be asked to. Where that is not possible it
+// is told, and stops nothing: CutOver looks again at what the old server wrote.
+func (j *job) fenceDead(ctx context.Context, place Place, result FenceResult) (FenceResult, error) {
+	owner, err := place.owner()
+	if err != nil {
+		return result, err
+	}
+	err = postgres.RaiseDeadFence(ctx, postgres.DeadFence{
+		DataDir: place.Live, ConfigDir: j.database.ConfigDir, BinDir: place.BinDir, Owner: owner, Journal: place.fence(),
+	})
+	switch {
+	case ctx.Err() != nil:
+		return result, ctx.Err()
+	case err != nil:
+		result.Note += "; it can't be kept from being started: " + err.Error()
+	default:
+		result.Fenced = true
+		result.Note += "; it is kept from being used"
+	}
+	return result, nil
 }
 
 // TerminateConnections ends the old server's sessions, has it archive its last
@@ -97,6 +119,9 @@ func (j *job) drain(ctx context.Context, place Place) (TerminateConnectionsResul
 	server, err := postgres.Connect(ctx, j.login)
 	if fault.Has(err, fault.ServerUnavailable) {
 		return dead, nil
+	}
+	if fault.Has(err, fault.ServerRefused) && postgres.Fenced(place.fence()) {
+		return TerminateConnectionsResult{Note: "the old server answers again, behind a fence that lets nobody in"}, nil
 	}
 	if err != nil {
 		return TerminateConnectionsResult{}, err
@@ -155,7 +180,8 @@ func (j *job) stop(ctx context.Context, place Place) (bool, error) {
 
 // SalvageWAL takes what the archive lacks out of the old data directory: whole
 // segments are archived, and everything readable is copied to where the staged
-// server finds it. The old server must have stopped.
+// server finds it. The old server must have stopped; how it did is remembered, so
+// that CutOver sees when it was started once more.
 func (a *Activities) SalvageWAL(ctx context.Context, in SalvageWALInput) (result SalvageWALResult, err error) {
 	j, err := a.resolve(in.Ref)
 	if err != nil {
@@ -168,20 +194,23 @@ func (a *Activities) SalvageWAL(ctx context.Context, in SalvageWALInput) (result
 	err = j.locked(ctx, in.Place, func() error {
 		stop := temporal.Heartbeats(ctx, func() any { return Progress{} })
 		defer stop()
-		result, err = j.salvage(ctx, archive, in)
-		return err
+		ended, found, err := j.ended(ctx, in.Place, in.Facts.SystemID)
+		if err != nil {
+			return err
+		}
+		if !found {
+			result.Note = "there is no old data directory to salvage from"
+			return nil
+		}
+		if result, err = j.salvage(ctx, archive, in); err != nil {
+			return err
+		}
+		return ended.remember(in.Place)
 	})
 	return result, err
 }
 
 func (j *job) salvage(ctx context.Context, archive *wal.Archive, in SalvageWALInput) (SalvageWALResult, error) {
-	found, err := postgres.CheckDirectory(ctx, in.Place.BinDir, in.Place.Live, in.Facts.SystemID)
-	if err != nil {
-		return SalvageWALResult{}, err
-	}
-	if !found {
-		return SalvageWALResult{Note: "there is no old data directory to salvage from"}, nil
-	}
 	if postgres.Running(in.Place.Live) {
 		return SalvageWALResult{}, fault.Newf(fault.TargetRefused, "salvage WAL of", in.Place.Live, "its server still runs")
 	}

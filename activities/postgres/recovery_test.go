@@ -131,7 +131,7 @@ func TestDeadServersLastWALIsSalvaged(t *testing.T) {
 	p := h.prepare(t, "recover/1")
 	require.Equal(t, activities.LiveStopped, p.found.Live)
 	fenced, ended, salvaged := h.fence(t, &p)
-	require.False(t, fenced.Fenced)
+	require.True(t, fenced.Fenced, "should somebody start it: %s", fenced.Note)
 	require.Zero(t, ended.LSN)
 	require.NotEmpty(t, salvaged.Segments)
 	h.cutOver(t, &p)

@@ -193,8 +193,8 @@ type FenceInput struct {
 	Facts Facts `json:"facts"`
 }
 
-// FenceResult says what was fenced. A server that is dead or has no data
-// directory needs no fence: Live says so, and Fenced is false.
+// FenceResult says what was fenced. A server without a data directory needs no
+// fence, and one that does not answer may be impossible to fence: Note says so.
 type FenceResult struct {
 	Fenced bool   `json:"fenced"`
 	Live   Live   `json:"live"`
@@ -276,6 +276,10 @@ type CutOverInput struct {
 type CutOverResult struct {
 	Live string   `json:"live"`
 	Old  []string `json:"old,omitempty"`
+
+	// Replayed is the recovery point when the old server had written more since
+	// ReplayFinal, and that was brought over, too; else nil.
+	Replayed *ReplayResult `json:"replayed,omitempty"`
 }
 
 // PromoteInput makes the server at the target a primary.

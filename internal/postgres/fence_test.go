@@ -91,6 +91,93 @@ func TestFenceComesDownWhenItsServerIsDead(t *testing.T) {
 	require.Equal(t, string(original), string(restored))
 }
 
+func TestADeadServerIsKeptFromStarting(t *testing.T) {
+	c := startCluster(t)
+	hba := filepath.Join(c.DataDir, "pg_hba.conf")
+	original, err := os.ReadFile(hba)
+	require.NoError(t, err)
+	_, err = c.Kill(t.Context())
+	require.NoError(t, err)
+	dead := postgres.DeadFence{DataDir: c.DataDir, BinDir: c.BinDir, Owner: c.owner, Journal: filepath.Join(filepath.Dir(c.DataDir), "fence.json")}
+	require.NoError(t, postgres.RaiseDeadFence(t.Context(), dead))
+	require.NoError(t, postgres.RaiseDeadFence(t.Context(), dead), "again")
+
+	log := filepath.Join(c.DataDir, "pg_ctl.log")
+	said, err := c.lab.Command(t.Context(), filepath.Join(c.BinDir, "pg_ctl"), "-D", c.DataDir, "-w", "-l", log, "start").CombinedOutput()
+	require.Error(t, err, "%s", said)
+	reason, err := os.ReadFile(log)
+	require.NoError(t, err)
+	require.Contains(t, string(reason), hba+"\" contains no entries", "whoever reads it finds the first line of that file")
+	require.False(t, postgres.Running(c.DataDir))
+
+	lowered, err := postgres.LowerFence(t.Context(), dead.Journal)
+	require.NoError(t, err)
+	require.True(t, lowered)
+	restored, err := os.ReadFile(hba)
+	require.NoError(t, err)
+	require.Equal(t, string(original), string(restored))
+	require.NoError(t, c.Start(t.Context()))
+	c.exec(t, "CREATE TABLE t (id int)")
+}
+
+// A server that hangs, or is still on its way up, keeps what it read at its start
+// unless it is told.
+func TestAServerThatDoesNotAnswerLetsNobodyInOnceItDoes(t *testing.T) {
+	c := startCluster(t)
+	silent := postgres.DeadFence{DataDir: c.DataDir, BinDir: c.BinDir, Owner: c.owner, Journal: filepath.Join(filepath.Dir(c.DataDir), "fence.json")}
+	require.NoError(t, postgres.RaiseDeadFence(t.Context(), silent))
+	require.Eventually(t, func() bool {
+		server, err := postgres.Connect(t.Context(), c.login)
+		if err == nil {
+			server.Close(t.Context())
+		}
+		return fault.Has(err, fault.ServerRefused)
+	}, 10*time.Second, 20*time.Millisecond)
+	lowered, err := postgres.LowerFence(t.Context(), silent.Journal)
+	require.NoError(t, err)
+	require.True(t, lowered)
+	require.Eventually(t, func() bool {
+		server, err := postgres.Connect(t.Context(), c.login)
+		if err == nil {
+			server.Close(t.Context())
+		}
+		return err == nil
+	}, 10*time.Second, 20*time.Millisecond)
+}
+
+// The account of the server writes its settings. They must not choose which file
+// a worker that is root replaces.
+func TestADeadServersSettingsChooseNoFileOfOthers(t *testing.T) {
+	c := startCluster(t)
+	_, err := c.Kill(t.Context())
+	require.NoError(t, err)
+	hba := filepath.Join(c.DataDir, "pg_hba.conf")
+	dead := postgres.DeadFence{DataDir: c.DataDir, BinDir: c.BinDir, Owner: c.owner, Journal: filepath.Join(filepath.Dir(c.DataDir), "fence.json")}
+	victim := filepath.Join(t.TempDir(), "passwd")
+	require.NoError(t, os.WriteFile(victim, []byte("root:x:0:0\n"), 0o644))
+	kept := func(kind fault.Kind) {
+		t.Helper()
+		err := postgres.RaiseDeadFence(t.Context(), dead)
+		require.True(t, fault.Has(err, kind), "%v", err)
+		body, err := os.ReadFile(victim)
+		require.NoError(t, err)
+		require.Equal(t, "root:x:0:0\n", string(body))
+		require.NoFileExists(t, dead.Journal)
+	}
+	require.NoError(t, os.Remove(hba))
+	kept(fault.PathFailed)
+	require.NoError(t, os.Symlink(victim, hba))
+	kept(fault.TargetRefused)
+	if os.Geteuid() == 0 { // any file is the worker's own otherwise
+		conf, err := os.OpenFile(filepath.Join(c.DataDir, "postgresql.auto.conf"), os.O_APPEND|os.O_WRONLY, 0)
+		require.NoError(t, err)
+		_, err = conf.WriteString("hba_file = '" + victim + "'\n")
+		require.NoError(t, err)
+		require.NoError(t, conf.Close())
+		kept(fault.TargetRefused)
+	}
+}
+
 func TestFenceThatAnotherRunLeftIsTakenOver(t *testing.T) {
 	c := startCluster(t)
 	dir := filepath.Dir(c.DataDir)

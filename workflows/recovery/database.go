@@ -156,8 +156,13 @@ func (d *database) cutOver(ctx workflow.Context) error {
 	var swapped postgres.CutOverResult
 	if err := d.Do(ctx, d.step("cut-over", "put the restored "+name+" in place and start it", run.Decisive), d.activities.CutOver,
 		postgres.CutOverInput{Ref: d.ref, Place: place, Facts: facts, LSN: d.replayed.LSN, Timeline: d.replayed.Timeline}, &swapped,
-		func() string { return kept(strings.Join(swapped.Old, ", ")) }); err != nil {
+		func() string { return kept(strings.Join(swapped.Old, ", ")) + startedSince(swapped) }); err != nil {
 		return err
+	}
+	if swapped.Replayed != nil {
+		d.replayed = *swapped.Replayed
+		d.fellBack(d.replayed.Fallbacks)
+		d.point()
 	}
 	d.outcome.Undo = append(d.outcome.Undo, swapped.Old...)
 
@@ -180,6 +185,13 @@ func (d *database) tellReplay() string {
 		told += fmt.Sprintf(" (the server had to be started again %d times)", d.replayed.Restarts)
 	}
 	return told
+}
+
+func startedSince(swapped postgres.CutOverResult) string {
+	if swapped.Replayed == nil {
+		return ""
+	}
+	return fmt.Sprintf("; somebody had started it again, and what it wrote to %s was brought over", swapped.Replayed.LSN)
 }
 
 // point takes what was replayed as the recovery point. A cluster that replayed
