@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/store"
@@ -116,7 +115,7 @@ func (v *Vault) readWhole(ctx context.Context, r *objectReader) ([]byte, error) 
 func (r *objectReader) fill(dst []byte) error {
 	for {
 		n, err := r.next(dst)
-		if errors.Is(err, io.EOF) {
+		if errors.Is(err, errEnd) {
 			if len(dst) > 0 {
 				return fault.New(fault.IntegrityError, "read", r.key, errTruncated)
 			}

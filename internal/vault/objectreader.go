@@ -64,11 +64,15 @@ func (v *Vault) openSingle(ctx context.Context, key string, k kind) *objectReade
 	return &objectReader{v: v, ctx: ctx, sources: v.sources(), key: key, kind: k, count: -1, whole: true}
 }
 
-// next reads the next frame into dst, which must have room for it, and gives its length; io.EOF after the last.
+// errEnd is what next gives after the last frame. It is not io.EOF: a fault may
+// have one at its root, when a server ended its connection, and is no end.
+var errEnd = errors.New("no frame is left")
+
+// next reads the next frame into dst, which must have room for it, and gives its length; errEnd after the last.
 // The last frame of a whole object is given only when everything behind it was checked, too.
 func (r *objectReader) next(dst []byte) (int, error) {
 	if r.done {
-		return 0, io.EOF
+		return 0, errEnd
 	}
 	if err := r.persist(r.open); err != nil {
 		return 0, err

@@ -127,15 +127,23 @@ func (g *guarded) thief(user string) *sdk.Client {
 	})
 }
 
+// backUpAs makes the nth backup.
 func backUpAs(ctx context.Context, v *vault.Vault, n int, data []byte) (*vault.Manifest, error) {
+	return backUpOf(ctx, v, fmt.Sprint("backup/", n), 1, n, data)
+}
+
+func backUpOf(ctx context.Context, v *vault.Vault, run string, attempt int32, n int, data []byte) (*vault.Manifest, error) {
 	w, err := v.Begin(ctx, vault.Intent{
-		Folder: "database-backups", Kind: "base", System: "frende", Component: "frende", RunID: fmt.Sprint("backup/", n), Attempt: 1,
+		Folder: "database-backups", Kind: "base", System: "frende", Component: "frende", RunID: run, Attempt: attempt,
 		At: time.Date(2024, 1, 15, 2, 0, n, 0, time.UTC), Codec: "zstd",
 	})
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = w.Close() }() // its error is that of what failed before
+	if made := w.Committed(); made != nil {
+		return made, nil
+	}
 	s, err := w.Create(ctx, "base.tar")
 	if err != nil {
 		return nil, err

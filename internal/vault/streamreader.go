@@ -138,7 +138,7 @@ func (r *streamReader) advance() error {
 	switch {
 	case r.run != nil:
 		n, err := r.run.next(*r.frame)
-		if errors.Is(err, io.EOF) {
+		if errors.Is(err, errEnd) {
 			r.run.close()
 			r.run = nil
 			return nil

@@ -3,7 +3,6 @@ package vault
 import (
 	"context"
 	"errors"
-	"io"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -77,7 +76,7 @@ func (v *Vault) prove(ctx context.Context, o *Object, frame []byte) error {
 	r.sources = []store.Store{v.cfg.Store}
 	defer r.close()
 	for {
-		if _, err := r.next(frame); errors.Is(err, io.EOF) {
+		if _, err := r.next(frame); errors.Is(err, errEnd) {
 			return nil
 		} else if err != nil {
 			return err

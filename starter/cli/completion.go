@@ -57,7 +57,7 @@ func (a *app) complete(c *cobra.Command) error {
 		}
 	}
 	var errs []error
-	c.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
+	c.LocalFlags().VisitAll(func(f *pflag.Flag) {
 		if wanted, _ := pflag.UnquoteUsage(f); wanted == "FILE" || wanted == "PATH" || wanted == "DIR" || wanted == "" {
 			return
 		}

@@ -3,6 +3,7 @@ package s3
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 
@@ -89,4 +90,11 @@ func (c *cause) Error() string {
 	return c.err.Error()
 }
 
-func (c *cause) Unwrap() error { return c.err }
+// Unwrap gives the SDK's error, but never one that is an io.EOF: a connection
+// that the server ended must not look like the end of an object.
+func (c *cause) Unwrap() error {
+	if errors.Is(c.err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return c.err
+}

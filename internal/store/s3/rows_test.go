@@ -71,6 +71,7 @@ func isUnavailable(t *testing.T, err error, key string) {
 	require.Equal(t, fault.StorageUnavailable, fault.KindOf(err), "%v", err)
 	require.ErrorContains(t, err, key)
 	require.NotEmpty(t, fault.HintOf(err))
+	require.NotErrorIs(t, err, io.EOF, "it would look like the end of an object")
 }
 
 // Row 5: what networks do. Times are those of the configuration, scaled down: an
