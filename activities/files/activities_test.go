@@ -340,6 +340,17 @@ func TestDiscardLeavesNothingAndTheLiveDirectoryAsItWas(t *testing.T) {
 	discarded, err = h.discard(found)
 	require.NoError(t, err)
 	require.False(t, discarded.Removed)
+
+	// A clean-up does the same for a run that has ended without it, by the run's name.
+	_, err = h.restore(found)
+	require.NoError(t, err)
+	discarded, err = run(h, func(a *files.Activities) func(context.Context, files.DiscardRunInput) (files.DiscardResult, error) {
+		return a.DiscardRun
+	}, files.DiscardRunInput{Set: h.set, RunID: found.Place.Run})
+	require.NoError(t, err)
+	require.True(t, discarded.Removed)
+	require.Equal(t, []string{"uploads"}, beside(t, h.set.Root))
+	require.Equal(t, want, contents(t, h.set.Root))
 }
 
 func TestAnotherRunIsKeptOut(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 
 	activities "github.com/frende/lifeboat/activities/postgres"
 	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/target"
 )
 
 func TestTablespaceMadeAfterTheBackupIsNeverReplayedIntoTheLivingOne(t *testing.T) {
@@ -42,4 +43,24 @@ func TestTablespaceMadeAfterTheBackupIsNeverReplayedIntoTheLivingOne(t *testing.
 	h.fence(t, &p)
 	h.cutOver(t, &p)
 	require.Equal(t, "a b", h.users(t))
+}
+
+func TestARunThatEndedWithoutItsDiscardIsDiscardedWithItsTablespaces(t *testing.T) {
+	h := build(t)
+	space, err := h.lab.Folder("space", "live")
+	require.NoError(t, err)
+	h.exec(t, "CREATE TABLESPACE wide LOCATION '"+space+"'", "CREATE TABLE users (name text) TABLESPACE wide", "INSERT INTO users VALUES ('a')")
+	h.backup(t, "backup/1", time.Now())
+	p := h.prepare(t, "recover/1")
+	staged := target.Staging(space, "recover/1")
+	require.DirExists(t, staged)
+
+	discarded := must(t, h.activities.DiscardRun, activities.DiscardRunInput{Ref: p.ref})
+	require.True(t, discarded.Removed)
+	require.NoDirExists(t, staged)
+	require.NoDirExists(t, p.found.Place.Socket, "the staged server was ended")
+	require.Empty(t, h.beside(t))
+	require.Equal(t, "a", h.users(t))
+	discarded = must(t, h.activities.DiscardRun, activities.DiscardRunInput{Ref: p.ref})
+	require.False(t, discarded.Removed)
 }

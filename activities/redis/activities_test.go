@@ -286,6 +286,15 @@ func TestDiscardLeavesNothingAndTheServerRunning(t *testing.T) {
 	discarded, err = h.discard(found)
 	require.NoError(t, err)
 	require.False(t, discarded.Removed)
+
+	// A clean-up does the same for a run that has ended without it, by the run's name.
+	found = h.prepared()
+	discarded, err = run(h, func(a *redis.Activities) func(context.Context, redis.DiscardRunInput) (redis.DiscardResult, error) {
+		return a.DiscardRun
+	}, redis.DiscardRunInput{Cache: h.cache, RunID: found.Place.Run})
+	require.NoError(t, err)
+	require.True(t, discarded.Removed)
+	require.Equal(t, before, beside(t, h.redis.Dir))
 	require.EqualValues(t, 100, h.client().DBSize(t.Context()).Val())
 }
 

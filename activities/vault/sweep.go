@@ -19,8 +19,8 @@ const mostSkew = 5 * time.Minute
 // Sweep removes what unfinished backups left in the primary store. It touches no
 // backup with a manifest, no WAL, and nothing in the replica.
 func (a *Activities) Sweep(ctx context.Context, in SweepInput) (SweepResult, error) {
-	if skew := time.Since(activity.GetInfo(ctx).StartedTime).Abs(); skew > mostSkew {
-		return SweepResult{Note: fmt.Sprintf("the clock of this host differs by %s from Temporal's, so no unfinished backup was looked at: set it right", system.Duration(skew.Round(time.Second)))}, nil
+	if note := wrongClock(activity.GetInfo(ctx).StartedTime, time.Now()); note != "" {
+		return SweepResult{Note: note}, nil
 	}
 	opened, err := a.deps.Vault(ctx, in.System, nil)
 	if err != nil {
@@ -42,4 +42,14 @@ func (a *Activities) Sweep(ctx context.Context, in SweepInput) (SweepResult, err
 		}
 	}
 	return result, nil
+}
+
+// wrongClock says that this host's clock is wrong; "" when it is not. started is
+// when Temporal gave this attempt out, a moment ago.
+func wrongClock(started, now time.Time) string {
+	skew := now.Sub(started).Abs()
+	if skew <= mostSkew {
+		return ""
+	}
+	return fmt.Sprintf("the clock of this host differs by %s from Temporal's, so no unfinished backup was looked at: set it right", system.Duration(skew.Round(time.Second)))
 }

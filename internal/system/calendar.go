@@ -53,31 +53,43 @@ func (c Calendar) Next(after time.Time) time.Time {
 	return time.Time{}
 }
 
-// String says it in words that leave no doubt: "06:00 UTC on each day 1-7 of
-// january, april, july, october that is a saturday".
+// String says it in words that leave no doubt: "06:00 UTC on the first saturday
+// of january, april, july, october".
 func (c Calendar) String() string {
 	var b strings.Builder
 	b.WriteString(c.clock() + " UTC")
+	months := inWords(c.Months, 1, months())
+	if c.everyMonth() {
+		months = "the month"
+	}
+	weekday := inWords(c.Weekdays, 0, weekdays())
+	nth := c.nth()
 	switch {
-	case c.everyDay() && c.everyWeekday() && c.everyMonth():
-		b.WriteString(" every day")
-		return b.String()
-	case c.everyDay() && c.everyWeekday():
-		b.WriteString(" every day")
-	case c.everyDay():
-		b.WriteString(" every " + words(c.Weekdays, 0, weekdays()))
+	case nth != "":
+		b.WriteString(" on the " + nth + " " + weekday + " of " + months)
+	case !c.everyDay():
+		b.WriteString(" on each day " + spans(c.Days) + " of " + months)
+		if !c.everyWeekday() {
+			b.WriteString(" that is a " + weekday)
+		}
 	default:
-		b.WriteString(" on each day " + spans(c.Days))
-	}
-	if !c.everyMonth() {
-		b.WriteString(" of " + words(c.Months, 1, months()))
-	} else if !c.everyDay() {
-		b.WriteString(" of the month")
-	}
-	if !c.everyDay() && !c.everyWeekday() {
-		b.WriteString(" that is a " + words(c.Weekdays, 0, weekdays()))
+		if c.everyWeekday() {
+			weekday = "day"
+		}
+		b.WriteString(" every " + weekday)
+		if !c.everyMonth() {
+			b.WriteString(" of " + months)
+		}
 	}
 	return b.String()
+}
+
+// nth says that the days are those of one week, and one weekday of it; "" else.
+func (c Calendar) nth() string {
+	if len(c.Days) != 7 || len(c.Weekdays) != 1 || c.Days[6] != c.Days[0]+6 || c.Days[0]%7 != 1 || c.Days[0] > 22 {
+		return ""
+	}
+	return ordinals()[c.Days[0]/7]
 }
 
 // clock gives the times of a day.
@@ -116,13 +128,29 @@ func spans(numbers []int) string {
 	return strings.Join(parts, ", ")
 }
 
-func words(numbers []int, low int, names []string) string {
-	parts := make([]string, len(numbers))
-	for i, n := range numbers {
-		parts[i] = names[n-low]
+// inWords writes numbers as names, and three or more that follow each other as a
+// span: "monday to friday".
+func inWords(numbers []int, low int, all []string) string {
+	var parts []string
+	for i := 0; i < len(numbers); {
+		end := i
+		for end+1 < len(numbers) && numbers[end+1] == numbers[end]+1 {
+			end++
+		}
+		if end-i < 2 {
+			end = i
+		}
+		part := all[numbers[i]-low]
+		if end > i {
+			part += " to " + all[numbers[end]-low]
+		}
+		parts = append(parts, part)
+		i = end + 1
 	}
 	return strings.Join(parts, ", ")
 }
+
+func ordinals() []string { return []string{"first", "second", "third", "fourth"} }
 
 func weekdays() []string {
 	return []string{"sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"}

@@ -37,14 +37,14 @@ func TestFirstSaturdayOfAQuarterIsTheCalendars(t *testing.T) {
 	quarterly := system.Schedule{When: "first saturday of quarter at 06:00"}
 	want := firsts(2024, 2043, time.Saturday, time.January, time.April, time.July, time.October)
 	require.Equal(t, want, starts(quarterly, time.Date(2023, 12, 31, 23, 59, 0, 0, time.UTC), len(want)))
-	require.Equal(t, "06:00 UTC on each day 1-7 of january, april, july, october that is a saturday", quarterly.Starts())
+	require.Equal(t, "06:00 UTC on the first saturday of january, april, july, october", quarterly.Starts())
 
 	yearly := system.Schedule{When: "First Monday of Year at 06:00"}
 	want = firsts(2024, 2043, time.Monday, time.January)
 	require.Equal(t, want, starts(yearly, time.Date(2023, 12, 31, 0, 0, 0, 0, time.UTC), len(want)))
 	monthly := system.Schedule{When: "third sunday of month at 23:59"}
 	require.Equal(t, time.Date(2024, 2, 18, 23, 59, 0, 0, time.UTC), monthly.Next(time.Date(2024, 1, 21, 23, 59, 0, 0, time.UTC)))
-	require.Equal(t, "23:59 UTC on each day 15-21 of the month that is a sunday", monthly.Starts())
+	require.Equal(t, "23:59 UTC on the third sunday of the month", monthly.Starts())
 }
 
 func TestNextStartOfCronAndEvery(t *testing.T) {
@@ -55,7 +55,7 @@ func TestNextStartOfCronAndEvery(t *testing.T) {
 		says     string
 	}{
 		{system.Schedule{Cron: "0 2 * * *"}, "2024-02-29T02:00:00Z", "02:00 UTC every day"},
-		{system.Schedule{Cron: "30 1,13 * * 1-5"}, "2024-02-28T13:30:00Z", "01:30, 13:30 UTC every monday, tuesday, wednesday, thursday, friday"},
+		{system.Schedule{Cron: "30 1,13 * * 1-5"}, "2024-02-28T13:30:00Z", "01:30, 13:30 UTC every monday to friday"},
 		{system.Schedule{Cron: "0 4 * * sun"}, "2024-03-03T04:00:00Z", "04:00 UTC every sunday"},
 		{system.Schedule{Cron: "0 4 * * 7"}, "2024-03-03T04:00:00Z", "04:00 UTC every sunday"},
 		{system.Schedule{Cron: "0 4 29 2 *"}, "2024-02-29T04:00:00Z", "04:00 UTC on each day 29 of february"},
@@ -67,6 +67,8 @@ func TestNextStartOfCronAndEvery(t *testing.T) {
 		require.Equal(t, c.next, c.schedule.Next(at).Format(time.RFC3339), c.says)
 		require.Equal(t, c.says, c.schedule.Starts())
 	}
+	require.Equal(t, "04:00 UTC on each day 2-8 of june to august that is a monday, friday",
+		system.Calendar{Minutes: []int{0}, Hours: []int{4}, Days: []int{2, 3, 4, 5, 6, 7, 8}, Months: []int{6, 7, 8}, Weekdays: []int{1, 5}}.String())
 	require.Equal(t, "2032-02-29T04:00:00Z", system.Schedule{Cron: "0 4 29 2 *"}.Next(time.Date(2028, 2, 29, 4, 0, 0, 0, time.UTC)).Format(time.RFC3339))
 }
 

@@ -19,7 +19,7 @@ func parseWhen(text string) (Calendar, error) {
 	if len(word) != 6 || word[2] != "of" || word[4] != "at" {
 		return Calendar{}, fmt.Errorf("%q is not of the form %q", text, whenForm)
 	}
-	nth := slices.Index([]string{"first", "second", "third", "fourth"}, word[0])
+	nth := slices.Index(ordinals(), word[0])
 	if nth < 0 {
 		return Calendar{}, fmt.Errorf("%q is not first, second, third or fourth", word[0])
 	}

@@ -43,7 +43,7 @@ func RecoveryEnded(ctx context.Context, c client.Client, s system.System, compon
 		return false, child + " works on it", err
 	}
 	dash := strings.LastIndex(name, "-")
-	if len(name)-dash-1 != shortRun {
+	if dash < 0 || len(name)-dash-1 != shortRun {
 		return false, "its name is not that of a run", nil
 	}
 	id, running, err := recoveryNamed(ctx, c, name[dash+1:])

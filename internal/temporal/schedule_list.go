@@ -105,7 +105,7 @@ func (one *Schedule) fill(ctx context.Context, c client.Client, found *client.Sc
 	if err != nil {
 		return err
 	}
-	one.Applied, one.Workflow, one.Starts = true, now["workflow"], now["starts"]
+	one.Applied, one.Workflow, one.Starts = true, now["workflow"], told(termStarts, now[termStarts])
 	one.Paused, one.Note = found.Schedule.State.Paused, found.Schedule.State.Note
 	one.Runs, one.Missed, one.Skipped = found.Info.NumActions, found.Info.NumActionsMissedCatchupWindow, found.Info.NumActionsSkippedOverlap
 	one.Since = &found.Info.CreatedAt

@@ -4,23 +4,29 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	commonpb "go.temporal.io/api/common/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 
 	"github.com/frende/lifeboat/internal/fault"
-	"github.com/frende/lifeboat/internal/system"
 )
 
-// terms are all that decides what a schedule does, each under a name and in words
-// that a person understands. Two schedules with equal terms do the same.
+// terms are all that decides what a schedule does, each under a name. Two schedules
+// with equal terms do the same. They are kept in memos: how a term is written must never
+// change, or schedules that an earlier release applied would look edited by hand.
 type terms map[string]string
+
+// Terms that are written as times and told in words.
+const (
+	termStarts = "starts"
+	termExcept = "except"
+)
 
 // applied is what the memo of an action keeps: the terms that Lifeboat gave the
 // schedule. Whatever it does otherwise was changed by hand.
@@ -43,17 +49,22 @@ func (t terms) differences(now terms) []string {
 	var all []string
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		if t[name] != now[name] {
-			all = append(all, fmt.Sprintf("%s: %s instead of %s", name, orNone(now[name]), orNone(t[name])))
+			all = append(all, fmt.Sprintf("%s: %s instead of %s", name, told(name, now[name]), told(name, t[name])))
 		}
 	}
 	return all
 }
 
-func orNone(text string) string {
-	if text == "" {
+// told is a term in words that a person understands.
+func told(name, term string) string {
+	if term == "" {
 		return "none"
 	}
-	return text
+	var t times
+	if (name == termStarts || name == termExcept) && json.Unmarshal([]byte(term), &t) == nil {
+		return t.String()
+	}
+	return term
 }
 
 // termsOf reads them from a schedule, be it configured or as Temporal describes it.
@@ -64,12 +75,20 @@ func termsOf(s client.Schedule) (terms, error) {
 			t[name] = value
 		}
 	}
-	set("starts", startsOf(s.Spec))
+	starts, err := timesOf(s.Spec.Calendars, s.Spec.Intervals).term()
+	if err != nil {
+		return nil, err
+	}
+	set(termStarts, starts)
 	set("not before", moment(s.Spec.StartAt))
 	set("not after", moment(s.Spec.EndAt))
 	set("jitter", span(s.Spec.Jitter))
 	if len(s.Spec.Skip) > 0 {
-		set("except", joinCalendars(s.Spec.Skip))
+		except, err := timesOf(s.Spec.Skip, nil).term()
+		if err != nil {
+			return nil, err
+		}
+		set(termExcept, except)
 	}
 	if zone := s.Spec.TimeZoneName; zone != "UTC" {
 		set("time zone", zone)
@@ -111,7 +130,8 @@ func termsOf(s client.Schedule) (terms, error) {
 	return t, nil
 }
 
-// plain is an argument as JSON. A description has payloads, a configured action values.
+// plain is an argument as JSON, in one order of its members whoever wrote it. A
+// description has payloads, a configured action values.
 func plain(arg any) (string, error) {
 	payload, ok := arg.(*commonpb.Payload)
 	if !ok {
@@ -120,7 +140,16 @@ func plain(arg any) (string, error) {
 			return "", fault.New(fault.InputInvalid, "encode input of", "schedule", err)
 		}
 	}
-	return string(payload.GetData()), nil
+	if !json.Valid(payload.GetData()) {
+		return string(payload.GetData()), nil
+	}
+	var value any
+	err := json.Unmarshal(payload.GetData(), &value)
+	text, encodeErr := json.Marshal(value)
+	if err := errors.Join(err, encodeErr); err != nil {
+		return "", fault.New(fault.InputInvalid, "read input of", "schedule", err)
+	}
+	return string(text), nil
 }
 
 // appliedOf reads the memo of a described action; false when it is not there, or
@@ -141,64 +170,4 @@ func appliedOf(s client.Schedule) (applied, bool) {
 func memo(entry, into any) bool {
 	payload, ok := entry.(*commonpb.Payload)
 	return ok && converter.GetDefaultDataConverter().FromPayload(payload, into) == nil
-}
-
-func startsOf(spec *client.ScheduleSpec) string {
-	var parts []string
-	if len(spec.Calendars) > 0 {
-		parts = append(parts, joinCalendars(spec.Calendars))
-	}
-	for _, interval := range spec.Intervals {
-		text := "every " + span(interval.Every)
-		if interval.Offset != 0 {
-			text += " + " + span(interval.Offset)
-		}
-		parts = append(parts, text)
-	}
-	if len(parts) == 0 {
-		return "never"
-	}
-	return strings.Join(parts, "; ")
-}
-
-func joinCalendars(calendars []client.ScheduleCalendarSpec) string {
-	texts := make([]string, len(calendars))
-	for i, c := range calendars {
-		texts[i] = system.Calendar{
-			Minutes: numbers(c.Minute), Hours: numbers(c.Hour), Days: numbers(c.DayOfMonth), Months: numbers(c.Month), Weekdays: numbers(c.DayOfWeek),
-		}.String()
-		if seconds := numbers(c.Second); len(seconds) > 0 && !slices.Equal(seconds, []int{0}) {
-			texts[i] += fmt.Sprintf(", at seconds %v", seconds)
-		}
-		if years := numbers(c.Year); len(years) > 0 {
-			texts[i] += fmt.Sprintf(", in the years %v", years)
-		}
-	}
-	return strings.Join(texts, "; ")
-}
-
-// numbers lists what ranges hold.
-func numbers(ranges []client.ScheduleRange) []int {
-	var all []int
-	for _, r := range ranges {
-		for n := r.Start; n <= max(r.Start, r.End); n += max(1, r.Step) {
-			all = append(all, n)
-		}
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
-}
-
-func span(d time.Duration) string {
-	if d == 0 {
-		return ""
-	}
-	return system.Duration(d).String()
-}
-
-func moment(at time.Time) string {
-	if at.IsZero() {
-		return ""
-	}
-	return at.UTC().Format(time.RFC3339)
 }

@@ -2,11 +2,13 @@ package temporal_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	commonpb "go.temporal.io/api/common/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
@@ -121,6 +123,19 @@ func TestApplyIsIdempotentAndAnOperatorsPauseSurvives(t *testing.T) {
 	require.False(t, found.Schedule.Policy.PauseOnFailure)
 	require.Equal(t, "every 15m, from lifeboat.yaml", found.Schedule.State.Note)
 
+	// How terms are written never changes: schedules that an earlier release applied would look edited by hand.
+	found, err = c.ScheduleClient().GetHandle(t.Context(), "schedule/frende/drill").Describe(t.Context())
+	require.NoError(t, err)
+	payload, ok := found.Schedule.Action.(*client.ScheduleWorkflowAction).Memo["lifeboat"].(*commonpb.Payload)
+	require.True(t, ok)
+	var memo struct{ Terms map[string]string }
+	require.NoError(t, json.Unmarshal(payload.GetData(), &memo))
+	require.Equal(t, map[string]string{
+		"starts":   `{"calendars":[{"seconds":[0],"minutes":[0],"hours":[6],"days":[1,2,3,4,5,6,7],"months":[1,4,7,10],"weekdays":[6]}]}`,
+		"catch-up": "3d", "overlap": "skip", "run timeout": "1d", "task queue": "lifeboat", "workflow": "DrillSystem",
+		"workflow ID": "schedule/frende/drill", "input": "{}", "summary": "drill: recover frende into the sandbox",
+	}, memo.Terms)
+
 	// Paused; then the file changes, and is applied.
 	require.NoError(t, temporal.Pause(t.Context(), c, s, "cache", "dba@frende.com: migration"))
 	hourly := frende(t, `
@@ -230,7 +245,14 @@ func TestAnEditByHandIsShownAsDriftAndPutRight(t *testing.T) {
 				action := s.Action.(*client.ScheduleWorkflowAction)
 				action.Args, action.WorkflowRunTimeout = []any{api.BackupInput{System: "frende"}}, 0
 			},
-			[]string{`input: {"system":"frende"} instead of {"system":"frende","by":"schedule files"}`, "run timeout: none instead of 1d"},
+			[]string{`input: {"system":"frende"} instead of {"by":"schedule files","system":"frende"}`, "run timeout: none instead of 1d"},
+		},
+		"the same input by another hand, and another second": {
+			func(s *client.Schedule) {
+				s.Action.(*client.ScheduleWorkflowAction).Args = []any{json.RawMessage(`{ "by": "schedule files", "system": "frende" }`)}
+				s.Spec.Calendars[0].Second = []client.ScheduleRange{{Start: 30}}
+			},
+			[]string{"starts: 03:00 UTC every day, at seconds [30] instead of 03:00 UTC every day"},
 		},
 		"an end": {
 			func(s *client.Schedule) { s.State.LimitedActions, s.State.RemainingActions = true, 3 },

@@ -154,7 +154,7 @@ func (v *Vault) alive(ctx context.Context, summary Summary, left remains, o Swee
 		return "", "", err
 	}
 	var intent intentRecord
-	if err := json.Unmarshal(raw, &intent); err != nil || intent.Key != summary.Key || intent.Version != formatVersion {
+	if !reads(raw, &intent) || intent.Key != summary.Key || intent.Version != formatVersion {
 		return "", "its intent is not what this release of Lifeboat writes", nil
 	}
 	if o.Running != nil {
@@ -173,7 +173,7 @@ func (v *Vault) alive(ctx context.Context, summary Summary, left remains, o Swee
 		if raw, err = readSmall(ctx, v.cfg.Store, left.lease); err != nil {
 			return intent.RunID, "", err
 		}
-		if err := json.Unmarshal(raw, &lease); err != nil {
+		if !reads(raw, &lease) {
 			return intent.RunID, "its lease is not what Lifeboat writes", nil
 		}
 		if lease.Until.After(until) {
@@ -185,6 +185,9 @@ func (v *Vault) alive(ctx context.Context, summary Summary, left remains, o Swee
 	}
 	return intent.RunID, "", nil
 }
+
+// reads says whether a clear record is what Lifeboat writes.
+func reads(raw []byte, into any) bool { return json.Unmarshal(raw, into) == nil }
 
 // tombstone ends a backup that was never finished.
 type tombstone struct {

@@ -51,7 +51,7 @@ func (a *app) tellSchedules(all []temporal.Schedule) error {
 		case one.Applied:
 			next = "never again"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", one.Name, one.Starts, next, lastRun(one.Last))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", one.Name, next, lastRun(one.Last), one.Starts)
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -119,7 +119,7 @@ func (a *app) timetable(s *system.System) error {
 		if of != "" {
 			of = " of " + of
 		}
-		fmt.Fprintf(table, "  %s\t%s%s\t%s\tnext %s\n", one.Name, one.Workflow, of, one.Starts(), minute(one.Next(a.Now())))
+		fmt.Fprintf(table, "  %s\t%s%s\tnext %s\t%s\n", one.Name, one.Workflow, of, minute(one.Next(a.Now())), one.Starts())
 	}
 	return table.Flush()
 }

@@ -1,0 +1,85 @@
+package temporal_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/frende/lifeboat/internal/system"
+	"github.com/frende/lifeboat/internal/temporal"
+	"github.com/frende/lifeboat/workflows/api"
+)
+
+func TestARecoveryHasEndedOnlyWhenTemporalKnowsIt(t *testing.T) {
+	c := connect(t)
+	w := worker.New(c, api.Queue, worker.Options{DisableRegistrationAliasing: true})
+	for _, name := range []string{api.RecoverSystem, api.RestoreCache} {
+		w.RegisterWorkflowWithOptions(func(ctx workflow.Context) error {
+			workflow.GetSignalChannel(ctx, "end").Receive(ctx, nil)
+			return nil
+		}, workflow.RegisterOptions{Name: name})
+	}
+	require.NoError(t, w.Start())
+	t.Cleanup(w.Stop)
+	start := func(id, kind string) client.WorkflowRun {
+		run, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: api.Queue}, kind)
+		require.NoError(t, err)
+		return run
+	}
+	end := func(run client.WorkflowRun) {
+		require.NoError(t, c.SignalWorkflow(t.Context(), run.GetID(), run.GetRunID(), "end", nil))
+		require.NoError(t, run.Get(t.Context(), nil))
+	}
+	s := system.System{Name: "frende"}
+	cache := system.Component{ID: "cache/sessions", Kind: system.KindCache, Name: "sessions"}
+	ended := func(name string) (bool, string) {
+		ended, why, err := temporal.RecoveryEnded(t.Context(), c, s, cache, name)
+		require.NoError(t, err)
+		return ended, why
+	}
+
+	first := start("recover/frende", api.RecoverSystem)
+	name := "20240115T094122Z-" + first.GetRunID()[len(first.GetRunID())-8:]
+	waits := func(says string) {
+		require.Eventually(t, func() bool { // Temporal's list lags behind
+			is, why := ended(name)
+			require.False(t, is)
+			return why == says
+		}, 20*time.Second, 50*time.Millisecond)
+	}
+	waits("recover/frende runs")
+	running, err := temporal.Running(t.Context(), c, "recover/frende@"+first.GetRunID())
+	require.NoError(t, err)
+	require.True(t, running)
+	end(first)
+	require.Eventually(t, func() bool { is, _ := ended(name); return is }, 20*time.Second, 50*time.Millisecond)
+
+	// It ended; another run of the same ID, or the component's own child, may go on with its work.
+	second := start("recover/frende", api.RecoverSystem)
+	is, why := ended(name)
+	require.False(t, is)
+	require.Equal(t, "another run of recover/frende works", why)
+	running, err = temporal.Running(t.Context(), c, "recover/frende@"+first.GetRunID())
+	require.NoError(t, err)
+	require.True(t, running, "a run that was reset goes on under another run ID")
+	end(second)
+	child := start("recover/frende/cache/sessions", api.RestoreCache)
+	_, why = ended(name)
+	require.Equal(t, "recover/frende/cache/sessions works on it", why)
+	end(child)
+	is, _ = ended(name)
+	require.True(t, is)
+
+	// What Temporal does not know may live elsewhere.
+	_, why = ended("20240115T094122Z-00000000")
+	require.Contains(t, why, "Temporal does not know run 20240115T094122Z-00000000, or no longer")
+	_, why = ended("somebody")
+	require.Equal(t, "its name is not that of a run", why)
+	running, err = temporal.Running(t.Context(), c, "backup/frende/x@y")
+	require.NoError(t, err)
+	require.False(t, running)
+}
