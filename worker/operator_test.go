@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/frende/lifeboat/internal/doctor"
 	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/report"
 	"github.com/frende/lifeboat/internal/target"
 	"github.com/frende/lifeboat/workflows/api"
 )
@@ -104,6 +106,7 @@ func TestOperatorsDecideWhatARecoveryDoesToALivingSystem(t *testing.T) {
 		require.Equal(t, before, now)
 	})
 	t.Run("an approved one replaces a living system and loses nothing", h.replaced)
+	t.Run("every run is told from the ledger", h.told)
 	h.keepsSecrets(t)
 }
 
@@ -148,6 +151,48 @@ func (h *house) replaced(t *testing.T) {
 	}
 	require.NotEqual(t, before.PIDs["app"], after.PIDs["app"], "the application was stopped and started again")
 	require.Contains(t, h.lifeboat(t, "report", "approved").done(t).stdout, "database/frende")
+}
+
+// told wants a record of each run that people began, and of none that another run
+// tells: the interrupted backup and the whole one, the recovery that was aborted
+// and the one that was approved.
+func (h *house) told(t *testing.T) {
+	var listed []struct{ ID, Kind, Outcome string }
+	require.NoError(t, json.Unmarshal([]byte(h.lifeboat(t, "report", "--json").done(t).stdout), &listed))
+	runs := map[string][]string{}
+	kinds := map[string]int{}
+	for _, run := range listed {
+		runs[run.ID] = append(runs[run.ID], run.Outcome)
+		kinds[run.Kind]++
+	}
+	require.Equal(t, []string{"succeeded"}, runs["approved"])
+	require.Equal(t, []string{"aborted"}, runs["by-hand"])
+	require.Equal(t, []string{"aborted"}, runs["cancelled"])
+	require.Equal(t, 1, kinds[api.BackupSystem])
+	require.Zero(t, kinds[api.BackupFiles]+kinds[api.BackupCache]+kinds[api.BackupConfiguration], "parts are told by the whole")
+
+	var interrupted, whole report.Run
+	for _, one := range listed {
+		told := map[string]*report.Run{api.BackupDatabase: &interrupted, api.BackupSystem: &whole}[one.Kind]
+		if told != nil { // the list is newest first: the oldest of a kind stays
+			*told = report.Run{}
+			require.NoError(t, json.Unmarshal([]byte(h.lifeboat(t, "report", one.ID, "--json").done(t).stdout), told))
+		}
+	}
+	attempts := map[string]int{}
+	for _, step := range append(slices.Clone(interrupted.Steps), whole.Steps...) {
+		attempts[step.ID] = max(attempts[step.ID], step.Attempts)
+	}
+	require.Greater(t, attempts["database/frende/base-backup"], 1, "the worker was killed in the middle of it")
+	require.Len(t, whole.Backups, 4)
+	for _, step := range []string{"files/uploads/capture", "cache/sessions/read-back", "configuration/frende/record"} {
+		require.Equal(t, 1, attempts[step], "the attempts are read from the histories of the parts: %s", step)
+	}
+
+	page := h.lifeboat(t, "report", "approved", "--html").done(t).stdout
+	require.Contains(t, page, "<h1>frende recovered in ")
+	require.Contains(t, page, `class="waited"`)
+	require.Contains(t, page, "on the critical path")
 }
 
 // writeUntilFenced commits rows one by one until the server lets it no longer,

@@ -152,11 +152,7 @@ func (a *app) listDrills(ctx context.Context) error {
 
 // drills reads the records of drills, the newest first.
 func (a *app) drills(ctx context.Context) ([]report.Run, error) {
-	s, opened, err := a.storage()
-	if err != nil {
-		return nil, err
-	}
-	records, err := opened.Ledger(ctx, *s, reader)
+	records, err := a.ledger(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -189,7 +185,7 @@ func (a *app) drillShow() *cobra.Command {
 
 func (a *app) showDrill(ctx context.Context, args []string) error {
 	if len(args) == 1 {
-		return a.tellRun(ctx, args[0], false)
+		return a.tellRun(ctx, args[0], reportForm{})
 	}
 	drills, err := a.drills(ctx)
 	if err != nil {

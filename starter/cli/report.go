@@ -3,10 +3,14 @@ package cli
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/ledger"
 	"github.com/frende/lifeboat/internal/report"
+	"github.com/frende/lifeboat/internal/system"
 )
 
 // kindRun is the kind under which the ledger keeps the record of a run.
@@ -15,33 +19,55 @@ const kindRun = "run"
 // reader is the ledger's writer name of this command, which never writes.
 const reader = "lifeboat"
 
+// lastRuns is how many runs are listed.
+const lastRuns = 20
+
+// reportForm is how a run is told.
+type reportForm struct{ markdown, html, open bool }
+
 func (a *app) report() *cobra.Command {
-	var markdown bool
+	var form reportForm
 	c := &cobra.Command{
-		Use:   "report ID",
-		Short: "Tell a run that ended, from the ledger",
-		Long: "Tell a run that ended: steps, attempts, objectives, recovery points.\n" +
-			"It comes from the ledger in the store, so Temporal need not be there.",
-		Example: "  lifeboat report recover/frende --markdown > report.md",
-		Args:    cobra.ExactArgs(1),
-		RunE:    a.run(func(ctx context.Context, args []string) error { return a.tellRun(ctx, args[0], markdown) }),
+		Use:   "report [ID]",
+		Short: "Tell a run that ended, from the ledger; without ID, list the last runs",
+		Long: "Tell a run that ended: steps, attempts, objectives, recovery points. Without an ID,\n" +
+			"list the last runs. All comes from the ledger in the store: Temporal need not be there.",
+		Example: "  lifeboat report recover/frende --open\n  lifeboat report recover/frende --markdown > report.md",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: a.run(func(ctx context.Context, args []string) error {
+			if len(args) == 0 {
+				return a.listRuns(ctx, form)
+			}
+			return a.tellRun(ctx, args[0], form)
+		}),
 	}
-	c.Flags().BoolVar(&markdown, "markdown", false, "print Markdown")
+	c.Flags().BoolVar(&form.markdown, "markdown", false, "print Markdown")
+	c.Flags().BoolVar(&form.html, "html", false, "print one HTML page that needs nothing else and can be printed")
+	c.Flags().BoolVar(&form.open, "open", false, "show that page in a browser")
 	a.withJSON(c)
-	c.MarkFlagsMutuallyExclusive("json", "markdown")
+	c.MarkFlagsMutuallyExclusive("json", "markdown", "html", "open")
 	return c
 }
 
-func (a *app) tellRun(ctx context.Context, id string, markdown bool) error {
+// ledger opens the records of the configured system; Temporal is not needed to read them.
+func (a *app) ledger(ctx context.Context) (*ledger.Ledger, error) {
 	s, opened, err := a.storage()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	records, err := opened.Ledger(ctx, *s, reader)
+	return opened.Ledger(ctx, *s, reader)
+}
+
+func (a *app) tellRun(ctx context.Context, id string, form reportForm) error {
+	records, err := a.ledger(ctx)
 	if err != nil {
 		return err
 	}
 	found, err := records.Find(ctx, kindRun, id)
+	if fault.Has(err, fault.RunUnknown) {
+		return fault.New(fault.RunUnknown, "find report of", id, nil).
+			WithHint("see the last runs with: lifeboat report; one that still runs with: lifeboat watch %s", id)
+	}
 	if err != nil {
 		return err
 	}
@@ -55,9 +81,95 @@ func (a *app) tellRun(ctx context.Context, id string, markdown bool) error {
 	switch {
 	case a.json:
 		return report.JSON(a.Stdout, &run)
-	case markdown:
+	case form.markdown:
 		return report.Markdown(a.Stdout, &run, a.Now())
+	case form.html:
+		return report.HTML(a.Stdout, &run, a.Now())
+	case form.open:
+		return a.openReport(ctx, &run)
 	default:
 		return report.Text(a.Stdout, &run, a.Now())
+	}
+}
+
+// listedRun is one line of the last runs.
+type listedRun struct {
+	ID        string          `json:"id"`
+	RunID     string          `json:"run_id"`
+	Kind      string          `json:"kind"`
+	Target    string          `json:"target,omitempty"`
+	Outcome   report.Outcome  `json:"outcome"`
+	Started   time.Time       `json:"started"`
+	Finished  time.Time       `json:"finished"`
+	RTA       system.Duration `json:"rta"`                 // from the disaster, or the start, to the end
+	Objective system.Duration `json:"objective,omitempty"` // RTO
+	Breached  bool            `json:"breached"`
+}
+
+// listRuns lists the newest runs. A record that can't be read hides no other;
+// it is the command's error when the others have been told.
+func (a *app) listRuns(ctx context.Context, form reportForm) error {
+	if form != (reportForm{}) {
+		return fault.Newf(fault.InputInvalid, "read command line", "", "no run is named").
+			WithHint("name one of the runs that are listed by: lifeboat report")
+	}
+	records, err := a.ledger(ctx)
+	if err != nil {
+		return err
+	}
+	runs := []listedRun{}
+	var unread error
+	seen := 0
+	for entry, err := range records.Newest(ctx, ledger.Filter{Kind: kindRun}) {
+		var run report.Run
+		if err == nil {
+			err = entry.Decode(&run)
+		}
+		if err == nil {
+			runs = append(runs, listedRun{
+				ID: run.ID, RunID: run.RunID, Kind: run.Kind, Target: run.Target, Outcome: run.Outcome, Started: run.Started, Finished: run.Finished,
+				RTA: system.Duration(run.RTA(run.Finished)), Objective: run.Objective, Breached: run.Breached,
+			})
+		} else if unread == nil {
+			unread = err
+		}
+		if seen++; seen == lastRuns {
+			break
+		}
+	}
+	if len(runs) == 0 && unread != nil {
+		return unread
+	}
+	if err := a.showRuns(runs); err != nil {
+		return err
+	}
+	return unread
+}
+
+func (a *app) showRuns(runs []listedRun) error {
+	if a.json {
+		return a.printJSON(runs)
+	}
+	if len(runs) == 0 {
+		fmt.Fprintln(a.Stdout, "no runs")
+		return nil
+	}
+	table := a.table()
+	for _, run := range runs {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n",
+			run.Started.UTC().Format(time.DateTime), run.Kind, run.Outcome, brief(run.RTA.Std()), run.against(), run.ID)
+	}
+	return table.Flush()
+}
+
+// against says what became of the objective.
+func (r listedRun) against() string {
+	switch {
+	case r.Objective == 0 || r.Outcome != report.Succeeded:
+		return ""
+	case r.Breached:
+		return fmt.Sprintf("of %s: MISSED", r.Objective)
+	default:
+		return fmt.Sprintf("of %s: met", r.Objective)
 	}
 }

@@ -2,6 +2,10 @@ package cli
 
 import (
 	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,19 +18,31 @@ import (
 	"github.com/frende/lifeboat/internal/system"
 )
 
-func TestReportIsToldFromTheLedgerWithoutTemporal(t *testing.T) {
-	s := openShop(t)
+// file puts records of runs on the shop's ledger, a minute apart.
+func (s shopStore) file(t *testing.T, runs ...report.Run) {
+	t.Helper()
 	configured, err := system.Load(s.config, s.lookup)
 	require.NoError(t, err)
-	records, err := assembly.New(assembly.Config{Env: s.lookup}).Ledger(t.Context(), *configured, "worker")
+	now := noon
+	records, err := assembly.New(assembly.Config{Env: s.lookup, Now: func() time.Time { return now }}).Ledger(t.Context(), *configured, "worker")
 	require.NoError(t, err)
-	for i, outcome := range []report.Outcome{report.Failed, report.Succeeded} {
-		_, err = records.Append(t.Context(), ledger.Record{Kind: kindRun, Subject: "recover/shop", Body: report.Run{
-			System: "shop", ID: "recover/shop", Kind: "RecoverSystem", Target: "production", Outcome: outcome,
-			Started: noon, Finished: noon.Add(time.Duration(i+1) * time.Minute), Objective: system.Duration(time.Hour),
-		}})
+	for _, run := range runs {
+		now = now.Add(time.Minute)
+		_, err = records.Append(t.Context(), ledger.Record{Kind: kindRun, Subject: run.ID, Body: run})
 		require.NoError(t, err)
 	}
+}
+
+func ended(outcome report.Outcome, took time.Duration) report.Run {
+	return report.Run{
+		System: "shop", ID: "recover/shop", RunID: "7", Kind: "RecoverSystem", Target: "production", Outcome: outcome,
+		Started: noon, Finished: noon.Add(took), Objective: system.Duration(time.Hour), Breached: took > time.Hour,
+	}
+}
+
+func TestReportIsToldFromTheLedgerWithoutTemporal(t *testing.T) {
+	s := openShop(t)
+	s.file(t, ended(report.Failed, time.Minute), ended(report.Succeeded, 2*time.Minute))
 
 	code, stdout, stderr := s.run(t, "report", "recover/shop", "--json")
 	require.Zero(t, code, stderr)
@@ -41,12 +57,125 @@ func TestReportIsToldFromTheLedgerWithoutTemporal(t *testing.T) {
 	require.Zero(t, code, stderr)
 	require.Contains(t, markdown, "#")
 	require.NotEqual(t, text, markdown)
+	code, html, stderr := s.run(t, "report", "recover/shop", "--html")
+	require.Zero(t, code, stderr)
+	require.Contains(t, html, "<h1>shop recovered in 2 min of 1 h</h1>")
 
 	code, stdout, stderr = s.run(t, "report", "recover/nobody")
 	require.Equal(t, fault.ExitNotFound, code)
 	require.Empty(t, stdout)
 	require.Contains(t, stderr, "no such run")
-	code, _, stderr = s.run(t, "report", "recover/shop", "--json", "--markdown")
-	require.Equal(t, fault.ExitUsage, code)
-	require.Contains(t, stderr, "HINT: see: lifeboat report --help")
+	require.Contains(t, stderr, "HINT: see the last runs with: lifeboat report")
+	for _, two := range [][]string{{"--json", "--markdown"}, {"--html", "--json"}, {"--open", "--html"}, {"--open", "--markdown"}} {
+		code, stdout, stderr = s.run(t, append([]string{"report", "recover/shop"}, two...)...)
+		require.Equal(t, fault.ExitUsage, code, two)
+		require.Empty(t, stdout)
+		require.Contains(t, stderr, "HINT: see: lifeboat report --help")
+	}
+}
+
+func TestLastRunsAreListedNewestFirst(t *testing.T) {
+	s := openShop(t)
+	code, stdout, stderr := s.run(t, "report")
+	require.Zero(t, code, stderr)
+	require.Equal(t, "no runs\n", stdout)
+	code, stdout, stderr = s.run(t, "report", "--json")
+	require.Zero(t, code, stderr)
+	require.JSONEq(t, "[]", stdout)
+
+	var runs []report.Run
+	for i := range 25 {
+		run := report.Run{ID: fmt.Sprintf("backup/shop/%02d", i), Kind: "BackupSystem", Outcome: report.Succeeded, Started: noon.Add(time.Duration(i) * time.Minute)}
+		run.Finished = run.Started.Add(12 * time.Second)
+		runs = append(runs, run)
+	}
+	s.file(t, append(runs, ended(report.Failed, time.Minute), ended(report.Succeeded, 61*time.Minute), ended(report.Succeeded, time.Minute))...)
+	code, stdout, stderr = s.run(t, "report")
+	require.Zero(t, code, stderr)
+	lines := strings.Split(strings.TrimSpace(stdout), "\n")
+	require.Len(t, lines, 20)
+	require.Regexp(t, `^2024-01-15 12:00:00  RecoverSystem  succeeded  1m  +of 1h: met  +recover/shop$`, lines[0])
+	require.Regexp(t, `^2024-01-15 12:00:00  RecoverSystem  succeeded  1h1m  +of 1h: MISSED  recover/shop$`, lines[1])
+	require.Regexp(t, `^2024-01-15 12:00:00  RecoverSystem  failed  +1m  +recover/shop$`, lines[2])
+	require.Regexp(t, `^2024-01-15 12:24:00  BackupSystem  +succeeded  12.0s  +backup/shop/24$`, lines[3])
+	code, stdout, stderr = s.run(t, "report", "--json")
+	require.Zero(t, code, stderr)
+	var listed []listedRun
+	require.NoError(t, json.Unmarshal([]byte(stdout), &listed))
+	require.Len(t, listed, 20)
+	require.True(t, listed[1].Breached)
+	require.Equal(t, system.Duration(61*time.Minute), listed[1].RTA)
+
+	for _, form := range []string{"--markdown", "--html", "--open"} {
+		code, stdout, stderr = s.run(t, "report", form)
+		require.Equal(t, fault.ExitUsage, code)
+		require.Empty(t, stdout)
+		require.Contains(t, stderr, "no run is named")
+	}
+	s.env["KEY"] = "another passphrase altogether"
+	code, stdout, stderr = s.run(t, "report")
+	require.Equal(t, fault.ExitIntegrity, code)
+	require.Empty(t, stdout, "that there are none is not known")
+	require.NotContains(t, stderr, "altogether")
+}
+
+func TestReportIsOpenedFromAFileOfThisUserAlone(t *testing.T) {
+	t.Setenv("BACKUP_ENCRYPTION_KEY", "the key itself")
+	s := openShop(t)
+	hostile := ended(report.Succeeded, time.Minute)
+	hostile.ID = "recover/../../shop $(id)"
+	s.file(t, ended(report.Succeeded, time.Minute), hostile)
+	home := t.TempDir()
+	seen := filepath.Join(home, "seen")
+	browser := filepath.Join(home, "browser")
+	require.NoError(t, os.WriteFile(browser, []byte("#!/bin/sh\nprintf '%s\\n' \"$@\" >"+seen+"\nenv >>"+seen+"\n"), 0o700))
+	s.env["HOME"] = home
+
+	read := func(path string) string {
+		path = strings.TrimSuffix(path, "\n")
+		require.Equal(t, filepath.Join(home, ".cache", "lifeboat"), filepath.Dir(filepath.Dir(path)))
+		info, err := os.Stat(path)
+		require.NoError(t, err)
+		require.Equal(t, os.FileMode(0o600), info.Mode())
+		info, err = os.Stat(filepath.Dir(path))
+		require.NoError(t, err)
+		require.Equal(t, os.FileMode(0o700), info.Mode().Perm())
+		page, err := os.ReadFile(path)
+		require.NoError(t, err)
+		return string(page)
+	}
+
+	code, nobody, stderr := s.run(t, "report", "recover/shop", "--open")
+	require.Zero(t, code, stderr)
+	require.Contains(t, read(nobody), "<h1>shop recovered in 1 min of 1 h</h1>")
+	require.Contains(t, stderr, "there is no browser here")
+	require.Contains(t, stderr, "HINT: ")
+
+	s.env["BROWSER"] = "/bin/false:" + browser + " --new-window %s"
+	code, stdout, stderr := s.run(t, "report", "recover/shop", "--open")
+	require.Zero(t, code, stderr)
+	require.Empty(t, stderr)
+	require.NotEqual(t, nobody, stdout, "each has a directory of its own")
+	read(stdout)
+	shown, err := os.ReadFile(seen)
+	require.NoError(t, err)
+	require.True(t, strings.HasPrefix(string(shown), "--new-window\nfile://"+stdout), "%s", shown)
+	require.NotContains(t, string(shown), "the key itself", "a browser gets no secret")
+
+	code, stdout, stderr = s.run(t, "report", hostile.ID, "--open")
+	require.Zero(t, code, stderr)
+	read(stdout)
+	require.Contains(t, stdout, "recover-------shop---id-.html")
+
+	s.env["BROWSER"] = "/nowhere/browser:/bin/false"
+	code, stdout, stderr = s.run(t, "report", "recover/shop", "--open")
+	require.Zero(t, code, stderr)
+	read(stdout)
+	require.Contains(t, stderr, "no browser showed it: run false: ")
+
+	delete(s.env, "HOME")
+	code, stdout, stderr = s.run(t, "report", "recover/shop", "--open")
+	require.Equal(t, fault.ExitFailed, code)
+	require.Empty(t, stdout)
+	require.Contains(t, stderr, "neither XDG_CACHE_HOME nor HOME names one")
 }

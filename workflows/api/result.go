@@ -13,6 +13,7 @@ type BackupResult struct {
 	Started  time.Time        `json:"started"`
 	Finished time.Time        `json:"finished"`
 	Replica  *ReplicateResult `json:"replica,omitempty"`
+	Steps    []Step           `json:"steps,omitempty"` // of a part of a larger run, which tells them
 
 	// Unchanged are the components whose newest backup still equals the source.
 	Unchanged []Unchanged `json:"unchanged,omitempty"`

@@ -1,8 +1,6 @@
 package backup
 
 import (
-	"errors"
-
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
@@ -44,6 +42,9 @@ type backing struct {
 	*run.Run
 	in     api.BackupInput
 	system system.System
+	made   []api.BackupMade
+	failed []error    // why components have no backup; in the order of the components
+	within []api.Step // of the children
 }
 
 func backUp(ctx workflow.Context, in api.Input[api.BackupInput], kinds []system.ComponentKind) (api.BackupResult, error) {
@@ -53,14 +54,22 @@ func backUp(ctx workflow.Context, in api.Input[api.BackupInput], kinds []system.
 	}
 	b := &backing{Run: r}
 	result, err := b.backUp(ctx, in, kinds)
-	if err != nil {
-		disconnected, cancel := workflow.NewDisconnectedContext(ctx)
-		defer cancel()
+	disconnected, cancel := workflow.NewDisconnectedContext(ctx)
+	defer cancel()
+	switch {
+	case temporal.IsCanceledError(err):
+		b.Fail(disconnected, api.PhaseAborted, run.Reason(err))
+	case err != nil:
 		b.Fail(disconnected, api.PhaseFailed, run.Reason(err))
+	default:
+		b.Finish(disconnected, api.PhaseDone)
+	}
+	if b.in.Within != "" {
+		result.Steps = b.Progress.Steps // the larger run tells them
 		return result, run.Failure(err)
 	}
-	b.Finish(ctx, api.PhaseDone)
-	return result, nil
+	b.file(disconnected, err)
+	return result, run.Failure(err)
 }
 
 func (b *backing) backUp(ctx workflow.Context, in api.Input[api.BackupInput], kinds []system.ComponentKind) (api.BackupResult, error) {
@@ -87,37 +96,40 @@ func (b *backing) backUp(ctx workflow.Context, in api.Input[api.BackupInput], ki
 	// One that fails does not take the others with it.
 	made := make([]api.BackupMade, len(components))
 	unchanged := make([]*api.Unchanged, len(components))
-	failed := make([]error, len(components))
+	b.failed = make([]error, len(components))
 	done := workflow.NewWaitGroup(ctx)
 	for i, component := range components {
 		done.Add(1)
 		workflow.GoNamed(ctx, component.ID, func(ctx workflow.Context) {
 			defer done.Done()
 			if b.in.IfChanged {
-				if unchanged[i], failed[i] = b.unchanged(ctx, component); unchanged[i] != nil || failed[i] != nil {
+				if unchanged[i], b.failed[i] = b.unchanged(ctx, component); unchanged[i] != nil || b.failed[i] != nil {
 					return
 				}
 			}
-			made[i], failed[i] = b.component(ctx, component)
+			made[i], b.failed[i] = b.component(ctx, component)
 		})
 	}
 	done.Wait(ctx)
 	for i := range components {
 		switch {
-		case failed[i] != nil:
+		case b.failed[i] != nil:
 		case unchanged[i] != nil:
 			result.Unchanged = append(result.Unchanged, *unchanged[i])
 		default:
-			result.Backups = append(result.Backups, made[i])
+			b.made = append(b.made, made[i])
 		}
 	}
+	result.Backups = b.made
 
 	// Step 3. The second region gets what was made, even when something failed.
+	began := workflow.Now(ctx).UTC()
 	replicated, replicateErr := b.replicate(ctx)
 	result.Replica = replicated
+	b.noteReplica(ctx, began, replicated, replicateErr)
 	result.Finished = workflow.Now(ctx).UTC()
-	if err := errors.Join(failed...); err != nil {
-		return result, firstOf(failed)
+	if err := firstOf(b.failed); err != nil {
+		return result, err
 	}
 	return result, replicateErr
 }
@@ -184,6 +196,7 @@ func (b *backing) component(ctx workflow.Context, component system.Component) (a
 	}
 	shown.Outcome = result.Backups[0].Key
 	b.Note(ctx, shown)
+	b.within = append(b.within, result.Steps...)
 	return result.Backups[0], nil
 }
 

@@ -26,4 +26,6 @@
 //     does the same: the committed backup, the restored and fsynced directory.
 //     What Lifeboat does besides (the proof L1, the check of the restored files,
 //     the replay) is in the # lines.
+//   - report_html_200_steps, report_html_200_steps_size: to tell the record of a
+//     recovery of 200 steps as an HTML page, and how large that is; median of runs.
 package main

@@ -72,6 +72,7 @@ func suites() []suite {
 	return []suite{
 		{"frende", []string{"demo", "recovery_overhead", "resumption", "memory_backup", "memory_verify"}, (*bench).frende},
 		{"peers", []string{"backup_pgbackrest", "restore_pgbackrest"}, (*bench).peers},
+		{"report", []string{"report_html_200_steps", "report_html_200_steps_size"}, (*bench).report},
 	}
 }
 
