@@ -59,7 +59,7 @@ func (a *Activities) RestorePreflight(ctx context.Context, in RestorePreflightIn
 	}
 	free, err := target.Space(live)
 	return RestorePreflightResult{
-		Key: m.Key, Facts: facts, Layout: layout, Free: int64(free),
+		Key: m.Key, Facts: facts, Layout: layout, Free: int64(free), PassedOver: backup.PassedOver,
 		Place: Place{Live: live, Staging: target.Staging(live, in.RunID), Aside: target.Aside(live, in.RunID), Run: in.RunID},
 	}, err
 }
