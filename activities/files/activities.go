@@ -36,19 +36,16 @@ type Activities struct{ deps Deps }
 func New(deps Deps) *Activities { return &Activities{deps: deps} }
 
 // open opens a backup; key "" is the newest complete one of the component.
-func (a *Activities) open(ctx context.Context, s system.System, key string, of vault.Filter, fallbacks *fallbacks) (*vault.Backup, error) {
+func (a *Activities) open(ctx context.Context, s system.System, key string, of vault.Filter, fallbacks *fallbacks) (vault.Opened, error) {
 	opened, err := a.deps.Vault(ctx, s, fallbacks.add)
 	if err != nil {
-		return nil, err
+		return vault.Opened{}, err
 	}
 	if key == "" {
-		latest, err := opened.Latest(ctx, of)
-		if err != nil {
-			return nil, err
-		}
-		key = latest.Key
+		return opened.OpenLatest(ctx, of)
 	}
-	return opened.Open(ctx, key)
+	backup, err := opened.Open(ctx, key)
+	return vault.Opened{Backup: backup}, err
 }
 
 // table reads the table of a backup.

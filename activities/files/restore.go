@@ -41,7 +41,7 @@ func (a *Activities) RestorePreflight(ctx context.Context, in RestorePreflightIn
 		return RestorePreflightResult{}, err
 	}
 	free, err := target.Space(place.Live)
-	return RestorePreflightResult{Key: m.Key, Place: place, Facts: facts, Free: int64(free)}, err
+	return RestorePreflightResult{Key: m.Key, Place: place, Facts: facts, Free: int64(free), PassedOver: backup.PassedOver}, err
 }
 
 // placeOf says where a run recovers a set.
@@ -81,7 +81,7 @@ func (a *Activities) restore(ctx context.Context, in RestoreInput, used *fallbac
 	if err != nil {
 		return RestoreResult{}, err
 	}
-	entries, err := table(ctx, backup)
+	entries, err := table(ctx, backup.Backup)
 	if err != nil {
 		return RestoreResult{}, err
 	}
@@ -130,7 +130,7 @@ func (a *Activities) Verify(ctx context.Context, in VerifyInput) (VerifyResult, 
 	if err != nil {
 		return VerifyResult{}, err
 	}
-	entries, err := table(ctx, backup)
+	entries, err := table(ctx, backup.Backup)
 	if err != nil {
 		return VerifyResult{}, err
 	}

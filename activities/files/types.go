@@ -75,6 +75,8 @@ type RestorePreflightResult struct {
 	Place Place  `json:"place"`
 	Facts Facts  `json:"facts"`
 	Free  int64  `json:"free"` // bytes free where the staging directory lies
+
+	PassedOver []string `json:"passed_over,omitempty"` // newer backups, dated in the future
 }
 
 // RestoreInput restores a backup into the staging directory.

@@ -28,11 +28,11 @@ func (a *Activities) RestorePreflight(ctx context.Context, in RestorePreflightIn
 	if err != nil {
 		return RestorePreflightResult{}, err
 	}
-	manifest, err := j.choose(ctx, opened, in.Key)
+	manifest, passedOver, err := j.choose(ctx, opened, in.Key)
 	if err != nil {
 		return RestorePreflightResult{}, err
 	}
-	result := RestorePreflightResult{Key: manifest.Key}
+	result := RestorePreflightResult{Key: manifest.Key, PassedOver: passedOver}
 	if err := manifest.Fact(FactsName, &result.Facts); err != nil {
 		return RestorePreflightResult{}, err
 	}
@@ -79,24 +79,23 @@ func (a *Activities) RestorePreflight(ctx context.Context, in RestorePreflightIn
 }
 
 // choose opens the backup that is named, or the newest complete one.
-func (j *job) choose(ctx context.Context, opened *vault.Vault, key string) (*vault.Manifest, error) {
+func (j *job) choose(ctx context.Context, opened *vault.Vault, key string) (*vault.Manifest, []string, error) {
+	var chosen vault.Opened
+	var err error
 	if key == "" {
-		latest, err := opened.Latest(ctx, vault.Filter{Folder: Folder, Component: j.database.Name})
-		if err != nil {
-			return nil, err
-		}
-		key = latest.Key
+		chosen, err = opened.OpenLatest(ctx, vault.Filter{Folder: Folder, Component: j.database.Name})
+	} else {
+		chosen.Backup, err = opened.Open(ctx, key)
 	}
-	backup, err := opened.Open(ctx, key)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	manifest := backup.Manifest()
+	manifest := chosen.Manifest()
 	if manifest.Folder != Folder || manifest.Component != j.database.Name || manifest.Kind != kind {
-		return nil, fault.Newf(fault.InputInvalid, "restore", key, "it is no base backup of database %s", j.database.Name).
+		return nil, nil, fault.Newf(fault.InputInvalid, "restore", key, "it is no base backup of database %s", j.database.Name).
 			WithHint("list its backups with: lifeboat backups list")
 	}
-	return manifest, nil
+	return manifest, chosen.PassedOver, nil
 }
 
 // place decides where on this host the recovery happens.

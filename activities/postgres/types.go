@@ -112,6 +112,8 @@ type RestorePreflightResult struct {
 	Free  int64  `json:"free"`  // bytes free where the data directory lies
 	Live  Live   `json:"live"`  // what is at the target now
 	Span  Span   `json:"span"`  // WAL that the archive holds beyond the backup
+
+	PassedOver []string `json:"passed_over,omitempty"` // newer backups, dated in the future
 }
 
 // Live is the state of the server at the target.

@@ -58,19 +58,16 @@ func (a *Activities) connect(ctx context.Context, c system.Cache) (*redis.Server
 }
 
 // open opens a backup; key "" is the newest complete one of the component.
-func (a *Activities) open(ctx context.Context, s system.System, c system.Cache, key string, used *fallbacks) (*vault.Backup, error) {
+func (a *Activities) open(ctx context.Context, s system.System, c system.Cache, key string, used *fallbacks) (vault.Opened, error) {
 	opened, err := a.deps.Vault(ctx, s, used.add)
 	if err != nil {
-		return nil, err
+		return vault.Opened{}, err
 	}
 	if key == "" {
-		latest, err := opened.Latest(ctx, vault.Filter{Folder: Folder, Component: c.Name})
-		if err != nil {
-			return nil, err
-		}
-		key = latest.Key
+		return opened.OpenLatest(ctx, vault.Filter{Folder: Folder, Component: c.Name})
 	}
-	return opened.Open(ctx, key)
+	backup, err := opened.Open(ctx, key)
+	return vault.Opened{Backup: backup}, err
 }
 
 // layout finds how the server that will be started reads its data: its

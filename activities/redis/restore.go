@@ -59,7 +59,7 @@ func (a *Activities) RestorePreflight(ctx context.Context, in RestorePreflightIn
 	}
 	free, err := target.Space(live)
 	return RestorePreflightResult{
-		Key: m.Key, Facts: facts, Layout: layout, Free: int64(free),
+		Key: m.Key, Facts: facts, Layout: layout, Free: int64(free), PassedOver: backup.PassedOver,
 		Place: placeOf(in.Cache, in.RunID),
 	}, err
 }

@@ -104,6 +104,8 @@ type RestorePreflightResult struct {
 	Facts  Facts  `json:"facts"`  // of the backup
 	Layout Layout `json:"layout"` // of the server that will read it
 	Free   int64  `json:"free"`   // bytes free where the staging directory lies
+
+	PassedOver []string `json:"passed_over,omitempty"` // newer backups, dated in the future
 }
 
 // RestoreInput restores a backup into the staging directory.

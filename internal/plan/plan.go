@@ -38,8 +38,9 @@ const Approve = "approve"
 type Plan struct {
 	System     string             `json:"system"`
 	Target     string             `json:"target"`
-	To         string             `json:"to"`
-	Objective  system.Duration    `json:"objective"` // RTO of what is recovered
+	To         string             `json:"to"`                // for a person
+	Backups    map[string]string  `json:"backups,omitempty"` // keys by component; the others go to their newest
+	Objective  system.Duration    `json:"objective"`         // RTO of what is recovered
 	Components []system.Component `json:"components"`
 	Steps      []Step             `json:"steps"`
 }

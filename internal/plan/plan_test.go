@@ -11,6 +11,7 @@ import (
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/plan"
 	"github.com/frende/lifeboat/internal/system"
+	"github.com/frende/lifeboat/internal/vault"
 )
 
 func frende(t *testing.T) system.System {
@@ -141,19 +142,52 @@ func TestSandboxNeedsNoApprovalAndTouchesNothing(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	for name, o := range map[string]plan.Options{
-		"unknown component":    {Components: []string{"database/other"}},
-		"unknown target":       {Target: "moon"},
-		"unknown point":        {To: "yesterday"},
-		"empty key":            {To: "backup:"},
-		"one key for them all": {To: "backup:file-backups/2024/01/15/uploads"},
+		"unknown component":  {Components: []string{"database/other"}},
+		"unknown target":     {Target: "moon"},
+		"unknown point":      {To: "yesterday"},
+		"empty key":          {To: "backup:"},
+		"no backup's key":    {To: "backup:file-backups/2024/01/15/uploads"},
+		"another folder's":   {To: "backup:redis-backups/2024/01/15/uploads_file_backup_20240115_020000.tree"},
+		"not recovered here": {Components: []string{"database/frende"}, To: "backup:" + uploads},
+		"two for one":        {To: "backup:" + uploads, Backups: []string{strings.Replace(uploads, "15", "16", 2)}},
 	} {
 		_, err := plan.Recovery(frende(t), o)
 		require.True(t, fault.Has(err, fault.InputInvalid), name)
 		require.NotEmpty(t, fault.HintOf(err), name)
 	}
-	p, err := plan.Recovery(frende(t), plan.Options{Components: []string{"files/uploads"}, To: "backup:file-backups/k/"})
+}
+
+const uploads = "file-backups/2024/01/15/uploads_file_backup_20240115_020000.tree"
+
+func TestABackupNamesItsComponentAndTheOthersStayLatest(t *testing.T) {
+	const sessions = "redis-backups/2024/01/14/sessions_redis_backup_20240114_020000.rdb"
+	p, err := plan.Recovery(frende(t), plan.Options{To: "backup:" + uploads + "/", Backups: []string{sessions}})
 	require.NoError(t, err)
-	require.Contains(t, step(t, p, "files/uploads/restore").Title, "from file-backups/k")
+	require.Equal(t, map[string]string{"files/uploads": uploads, "cache/sessions": sessions}, p.Backups)
+	require.Equal(t, "backup:"+sessions+", backup:"+uploads+", latest for the others", p.To)
+	require.Contains(t, step(t, p, "files/uploads/restore").Title, "from "+uploads)
+	require.Contains(t, step(t, p, "cache/sessions/restore").Title, "from "+sessions)
+	require.Contains(t, step(t, p, "database/frende/restore").Title, "from its newest backup")
+
+	p, err = plan.Recovery(frende(t), plan.Options{Components: []string{"files/uploads"}, To: "backup:" + uploads})
+	require.NoError(t, err)
+	require.Equal(t, "backup:"+uploads, p.To)
+}
+
+// The vault makes the keys; the plan, which knows no vault, reads them.
+func TestEveryKeyOfTheVaultNamesItsComponent(t *testing.T) {
+	at := time.Date(2024, 1, 15, 2, 0, 0, 0, time.UTC)
+	for id, in := range map[string]vault.Intent{
+		"database/frende":         {Folder: "database-backups", Component: "frende", Kind: "base"},
+		"cache/my_redis_backup":   {Folder: "redis-backups", Component: "my_redis_backup", Kind: "rdb"},
+		"files/user-uploads":      {Folder: "file-backups", Component: "user-uploads", Kind: "tree"},
+		"configuration/nginx_all": {Folder: "config-backups", Component: "nginx_all", Kind: "tree"},
+	} {
+		in.At = at
+		found, err := plan.ComponentOf(in.Key())
+		require.NoError(t, err)
+		require.Equal(t, id, found)
+	}
 }
 
 func TestTextReadsAsAPlan(t *testing.T) {

@@ -14,14 +14,14 @@ import (
 type Options struct {
 	Components []string // IDs: "database/frende"
 	Target     string   // name of a target
-	To         string   // "latest" or "backup:KEY"; a key needs exactly one component
+	To         string   // "latest" or "backup:KEY"
+	Backups    []string // keys of more backups. Each is of one component; the others go to their newest
 }
 
 // Recovery makes the plan. It fails with InputInvalid when a component or the
 // target is not configured, or the point can't be recovered to.
 func Recovery(s system.System, o Options) (Plan, error) {
-	key, err := BackupKey(o.To)
-	if err != nil {
+	if _, err := BackupKey(o.To); err != nil {
 		return Plan{}, err
 	}
 	at, target, err := s.ForTarget(o.Target)
@@ -32,25 +32,34 @@ func Recovery(s system.System, o Options) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	if key != "" && len(components) != 1 {
-		return Plan{}, fault.Newf(fault.InputInvalid, "plan recovery of", s.Name, "one backup can't restore %d components", len(components)).
-			WithHint("name the component: lifeboat recover KIND NAME --to %s", o.To)
+	backups, err := o.backups(components)
+	if err != nil {
+		return Plan{}, err
 	}
-	from := "its newest backup"
-	if key != "" {
-		from = key
-	}
-	g := &graph{system: at, production: target.Kind == system.TargetProduction, from: from, whole: objective(s, components)}
+	g := &graph{system: at, production: target.Kind == system.TargetProduction, from: backups, whole: objective(s, components)}
 	g.build(components)
 	steps, err := order(g.steps)
 	if err != nil {
 		return Plan{}, err
 	}
-	to := o.To
-	if to == "" {
-		to = Latest
+	return Plan{System: s.Name, Target: target.Name, To: point(components, backups), Backups: backups, Objective: g.whole, Components: components, Steps: steps}, nil
+}
+
+// point says for a person what is recovered to.
+func point(components []system.Component, backups map[string]string) string {
+	var named []string
+	for _, c := range components {
+		if key := backups[c.ID]; key != "" {
+			named = append(named, backupPrefix+key)
+		}
 	}
-	return Plan{System: s.Name, Target: target.Name, To: to, Objective: g.whole, Components: components, Steps: steps}, nil
+	switch {
+	case len(named) == 0:
+		return Latest
+	case len(named) < len(components):
+		named = append(named, Latest+" for the others")
+	}
+	return strings.Join(named, ", ")
 }
 
 // choose gives the components of these IDs in the order of the configuration; none means all.
@@ -83,7 +92,7 @@ func objective(s system.System, components []system.Component) system.Duration {
 type graph struct {
 	system     system.System // as it is at the target
 	production bool
-	from       string // what is restored, for titles
+	from       map[string]string // backups by component; none is the newest
 	whole      system.Duration
 	steps      []Step
 }
@@ -180,7 +189,11 @@ func (g *graph) approveAndStop(prepared []string) []string {
 
 // prepare restores a component beside the living one.
 func (g *graph) prepare(c system.Component) string {
-	restore := link{id: "restore", title: fmt.Sprintf("restore %s beside the living data, from %s", c.ID, g.from)}
+	from := "its newest backup"
+	if key := g.from[c.ID]; key != "" {
+		from = key
+	}
+	restore := link{id: "restore", title: fmt.Sprintf("restore %s beside the living data, from %s", c.ID, from)}
 	switch c.Kind {
 	case system.KindDatabase:
 		return g.chain(c, Prepare, nil,

@@ -3,6 +3,7 @@ package vault
 import (
 	"cmp"
 	"context"
+	"errors"
 	"iter"
 	"maps"
 	"slices"
@@ -42,7 +43,7 @@ func (f Filter) folders() []string {
 // that can't be reached is passed over while the other one answers.
 func (v *Vault) Backups(ctx context.Context, f Filter) iter.Seq2[Summary, error] {
 	return func(yield func(Summary, error) bool) {
-		found, err := v.list(ctx, f, false)
+		found, err := v.list(ctx, f, nil)
 		if err != nil {
 			yield(Summary{}, err)
 			return
@@ -55,23 +56,108 @@ func (v *Vault) Backups(ctx context.Context, f Filter) iter.Seq2[Summary, error]
 	}
 }
 
-// Latest gives the newest complete backup. BackupUnknown: there is none.
+// Latest gives the newest complete backup. BackupUnknown: there is none. A name
+// that is dated in the future is passed over: no run of ours gave it.
 func (v *Vault) Latest(ctx context.Context, f Filter) (Summary, error) {
-	found, err := v.list(ctx, f, true)
+	found, _, err := v.complete(ctx, f, v.usable)
 	if err != nil {
 		return Summary{}, err
 	}
-	for _, s := range found {
-		if s.Complete {
-			return s, nil
-		}
-	}
-	return Summary{}, fault.Newf(fault.BackupUnknown, "find newest backup", strings.Trim(f.Folder+"/"+f.Component, "/"), "there is no complete one")
+	return found[0], nil
 }
 
-// list merges what both stores have. With latest, each store is read only as
-// far back as its newest complete backup of each folder.
-func (v *Vault) list(ctx context.Context, f Filter, latest bool) ([]Summary, error) {
+// Opened is a backup that was chosen by its age.
+type Opened struct {
+	*Backup
+	PassedOver []string // keys of complete backups that are dated in the future
+}
+
+// OpenLatest opens what Latest gives. When its manifest is damaged, planted, or
+// sealed with another key, the hint names the newest backup before it that opens:
+// which one is trusted instead is a person's choice.
+func (v *Vault) OpenLatest(ctx context.Context, f Filter) (Opened, error) {
+	found, passed, err := v.complete(ctx, f, v.usable)
+	if err != nil {
+		return Opened{}, err
+	}
+	backup, err := v.Open(ctx, found[0].Key)
+	if err == nil {
+		return Opened{Backup: backup, PassedOver: passed}, nil
+	}
+	failed, ok := errors.AsType[*fault.Error](err)
+	if !ok || unreachable(err) {
+		return Opened{}, err
+	}
+	hint := failed.Hint
+	if failed.Kind == fault.IntegrityError {
+		hint = "find out who can write to the bucket"
+	}
+	if older := v.olderThan(ctx, f, found[0]); older != "" {
+		return Opened{}, failed.WithHint("%s; the newest backup before it that opens is taken with: --to backup:%s", hint, older)
+	}
+	return Opened{}, failed.WithHint("%s; none of the backups before it opens", hint)
+}
+
+// mostOlder bounds how many backups are looked at for one that opens.
+const mostOlder = 10
+
+// olderThan gives the key of the newest backup before one that opens, or "".
+func (v *Vault) olderThan(ctx context.Context, f Filter, newest Summary) string {
+	found, _, err := v.complete(ctx, f, nil)
+	if err != nil {
+		return "" // the hint knows less, and what is wrong is told already
+	}
+	tried := 0
+	for _, one := range found {
+		if one.Key == newest.Key || one.At.After(newest.At) {
+			continue
+		}
+		if _, err := v.Open(ctx, one.Key); err == nil {
+			return one.Key
+		}
+		if tried++; tried == mostOlder {
+			break
+		}
+	}
+	return ""
+}
+
+// aheadOfTime is how far the clock of the host that took a backup may be ahead.
+const aheadOfTime = 24 * time.Hour
+
+// usable says whether a backup may be taken for the newest.
+func (v *Vault) usable(s Summary) bool {
+	return s.Complete && !s.At.After(v.cfg.Now().Add(aheadOfTime))
+}
+
+// complete lists the usable backups, newest first and at least one, and the keys
+// of those that are passed over.
+func (v *Vault) complete(ctx context.Context, f Filter, until func(Summary) bool) (usable []Summary, passed []string, err error) {
+	all, err := v.list(ctx, f, until)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, s := range all {
+		switch {
+		case v.usable(s):
+			usable = append(usable, s)
+		case s.Complete:
+			passed = append(passed, s.Key)
+		}
+	}
+	if len(usable) > 0 {
+		return usable, passed, nil
+	}
+	missing := fault.Newf(fault.BackupUnknown, "find newest backup", strings.Trim(f.Folder+"/"+f.Component, "/"), "there is no complete one")
+	if len(passed) > 0 {
+		return nil, passed, missing.WithHint("%s is dated in the future and was passed over: look at this host's clock, and at who can write to the bucket", passed[0])
+	}
+	return nil, nil, missing
+}
+
+// list merges what both stores have. With until, each store is read only as far
+// back as the newest backup of each folder that it is true of.
+func (v *Vault) list(ctx context.Context, f Filter, until func(Summary) bool) ([]Summary, error) {
 	if err := v.recognize(ctx); err != nil {
 		return nil, err
 	}
@@ -82,7 +168,7 @@ func (v *Vault) list(ctx context.Context, f Filter, latest bool) ([]Summary, err
 	merged := map[string]Summary{}
 	var failed attempts
 	for _, s := range stores {
-		found, err := listStore(ctx, s, f, latest)
+		found, err := listStore(ctx, s, f, until)
 		if err != nil {
 			if ctx.Err() != nil || !elsewhere(err) {
 				return nil, err
@@ -105,10 +191,10 @@ func (v *Vault) list(ctx context.Context, f Filter, latest bool) ([]Summary, err
 	}), nil
 }
 
-func listStore(ctx context.Context, s store.Store, f Filter, latest bool) ([]Summary, error) {
+func listStore(ctx context.Context, s store.Store, f Filter, until func(Summary) bool) ([]Summary, error) {
 	var found []Summary
 	for _, folder := range f.folders() {
-		here, err := listFolder(ctx, s, folder+"/", 3, f, latest)
+		here, err := listFolder(ctx, s, folder+"/", 3, f, until)
 		if err != nil {
 			return nil, err
 		}
@@ -118,7 +204,7 @@ func listStore(ctx context.Context, s store.Store, f Filter, latest bool) ([]Sum
 }
 
 // listFolder walks years, months and days, newest first.
-func listFolder(ctx context.Context, s store.Store, prefix string, depth int, f Filter, latest bool) ([]Summary, error) {
+func listFolder(ctx context.Context, s store.Store, prefix string, depth int, f Filter, until func(Summary) bool) ([]Summary, error) {
 	var below []string
 	for info, err := range s.List(ctx, prefix, store.ListOptions{Delimiter: "/"}) {
 		if err != nil {
@@ -148,12 +234,12 @@ func listFolder(ctx context.Context, s store.Store, prefix string, depth int, f 
 		return found, nil
 	}
 	for _, key := range below {
-		here, err := listFolder(ctx, s, key, depth-1, f, latest)
+		here, err := listFolder(ctx, s, key, depth-1, f, until)
 		if err != nil {
 			return nil, err
 		}
 		found = append(found, here...)
-		if latest && slices.ContainsFunc(here, func(one Summary) bool { return one.Complete }) {
+		if until != nil && slices.ContainsFunc(here, until) {
 			return found, nil
 		}
 	}

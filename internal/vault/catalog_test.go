@@ -85,3 +85,53 @@ func TestWhatIsNoBackupIsNotOpened(t *testing.T) {
 	_, err = open(t, v, m.Key).Open(t.Context(), "no such")
 	requireFault(t, err, fault.InputInvalid, "no such")
 }
+
+func TestAPlantedNewestBackupIsPassedOverOrNamesTheOneBefore(t *testing.T) {
+	primary, replica := mem.New("primary"), mem.New("replica")
+	now := time.Date(2024, 1, 20, 12, 0, 0, 0, time.UTC)
+	v := small(t, func(c *Config) { c.Store, c.Replica, c.Now = primary, replica, func() time.Time { return now } })
+	var keys []string
+	for i := range 3 {
+		in := testIntent("zstd")
+		in.At, in.RunID = now.AddDate(0, 0, i-5), in.RunID+string(rune('a'+i))
+		keys = append(keys, backUp(t, v, in, map[string][]byte{"s": content(1, 100)}).Key)
+	}
+	frende := Filter{Folder: "database-backups", Component: "frende"}
+	opened, err := v.OpenLatest(t.Context(), frende)
+	require.NoError(t, err)
+	require.Equal(t, keys[2], opened.Manifest().Key)
+	require.Empty(t, opened.PassedOver)
+
+	// Nobody takes a backup in the future; a clock may be hours ahead.
+	const future = "database-backups/2099/01/01/frende_db_backup_20990101_000000.base"
+	put(t, replica, future+"/manifest", noise(1, 300))
+	opened, err = v.OpenLatest(t.Context(), frende)
+	require.NoError(t, err)
+	require.Equal(t, keys[2], opened.Manifest().Key)
+	require.Equal(t, []string{future}, opened.PassedOver, "and it is told")
+	latest, err := v.Latest(t.Context(), frende)
+	require.NoError(t, err)
+	require.Equal(t, keys[2], latest.Key)
+
+	// What is planted under a possible date is named, and so is the way out.
+	put(t, replica, "database-backups/2024/01/20/frende_db_backup_20240120_020000.base/manifest", noise(2, 300))
+	put(t, primary, "database-backups/2024/01/21/frende_db_backup_20240121_020000.base/manifest", noise(3, 300))
+	_, err = v.OpenLatest(t.Context(), frende)
+	requireFault(t, err, fault.IntegrityError, "frende_db_backup_20240121_020000.base")
+	require.Contains(t, fault.HintOf(err), "--to backup:"+keys[2], "the damaged one between is not recommended")
+	chosen, err := v.Open(t.Context(), keys[2])
+	require.NoError(t, err)
+	require.Equal(t, keys[2], chosen.Manifest().Key)
+
+	// Where all are damaged nothing is recommended; where all are of the future, none is there.
+	_, err = v.OpenLatest(t.Context(), Filter{Folder: "redis-backups", Component: "frende"})
+	requireFault(t, err, fault.BackupUnknown, "redis-backups/frende")
+	put(t, primary, "redis-backups/2099/01/01/frende_redis_backup_20990101_000000.rdb/manifest", noise(4, 300))
+	_, err = v.OpenLatest(t.Context(), Filter{Folder: "redis-backups", Component: "frende"})
+	requireFault(t, err, fault.BackupUnknown, "redis-backups/frende")
+	require.Contains(t, fault.HintOf(err), "dated in the future")
+	put(t, primary, "redis-backups/2024/01/01/frende_redis_backup_20240101_000000.rdb/manifest", noise(5, 300))
+	_, err = v.OpenLatest(t.Context(), Filter{Folder: "redis-backups", Component: "frende"})
+	requireFault(t, err, fault.IntegrityError, "frende_redis_backup_20240101_000000.rdb")
+	require.Contains(t, fault.HintOf(err), "none of the backups before it opens")
+}

@@ -50,7 +50,7 @@ func (v *Vault) Sweep(ctx context.Context, o SweepOptions) ([]Swept, error) {
 		o.After = DefaultSweepAfter
 	}
 	primary := v.WithStores(v.cfg.Store, nil)
-	found, err := primary.list(ctx, Filter{}, false)
+	found, err := primary.list(ctx, Filter{}, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -16,8 +16,9 @@ import (
 
 // recoverFlags are the flags of "lifeboat recover".
 type recoverFlags struct {
-	to, target, destroy, since string
-	dryRun, detach             bool
+	to                     []string
+	target, destroy, since string
+	dryRun, detach         bool
 }
 
 func (a *app) recover() *cobra.Command {
@@ -34,7 +35,7 @@ func (a *app) recover() *cobra.Command {
 			Args:    args,
 			RunE:    a.run(func(ctx context.Context, args []string) error { return a.makeRecovery(ctx, s, args, f) }),
 		}
-		c.Flags().StringVar(&f.to, "to", plan.Latest, "`POINT` to recover to: latest or backup:KEY")
+		c.Flags().StringArrayVar(&f.to, "to", nil, "`POINT`: latest (default), or backup:KEY, once for each component")
 		c.Flags().StringVar(&f.target, "target", "", "`NAME` of a target (default: production)")
 		c.Flags().BoolVar(&f.dryRun, "dry-run", false, "print the plan and change nothing")
 		c.Flags().StringVar(&f.destroy, "yes-destroy", "", "name of the `SYSTEM` that may be replaced: approves at once")
@@ -62,7 +63,11 @@ func (a *app) makeRecovery(ctx context.Context, s subject, args []string, f reco
 		return fault.Newf(fault.InputInvalid, "recover", configured.Name, "--yes-destroy names another system, %q", f.destroy).
 			WithHint("give the name of the system that may be replaced: --yes-destroy %s", configured.Name)
 	}
-	planned, err := plan.Recovery(*configured, plan.Options{Components: s.ids(configured, name), Target: f.target, To: f.to})
+	to, backups, err := points(f.to)
+	if err != nil {
+		return err
+	}
+	planned, err := plan.Recovery(*configured, plan.Options{Components: s.ids(configured, name), Target: f.target, To: to, Backups: backups})
 	if err != nil {
 		return err
 	}
@@ -80,7 +85,9 @@ func (a *app) makeRecovery(ctx context.Context, s subject, args []string, f reco
 	defer c.Close()
 	// Without the name: that ID belongs to the component's own recovery, which this one starts.
 	id := api.RecoveryID(configured.Name, planned.Target, string(s.kind))
-	input := api.RecoverInput{System: configured.Name, Component: name, To: f.to, Target: f.target, Since: since, YesDestroy: f.destroy, By: a.who(), From: a.from}
+	input := api.RecoverInput{
+		System: configured.Name, Component: name, To: to, Backups: backups, Target: f.target, Since: since, YesDestroy: f.destroy, By: a.who(), From: a.from,
+	}
 	if _, err := a.start(ctx, c, id, s.recover, "recover "+subjectName(configured.Name, s, name)+" to "+planned.Target, input); err != nil {
 		return err
 	}
@@ -96,6 +103,25 @@ func (a *app) makeRecovery(ctx context.Context, s subject, args []string, f reco
 	}
 	fmt.Fprintln(a.Stdout, recovered(result))
 	return nil
+}
+
+// points reads --to, which may be given once for each component: the first
+// backup that is named, and the keys of the others.
+func points(given []string) (to string, backups []string, err error) {
+	to = plan.Latest
+	for _, one := range given {
+		key, err := plan.BackupKey(one)
+		switch {
+		case err != nil:
+			return "", nil, err
+		case key == "":
+		case to == plan.Latest:
+			to = one
+		default:
+			backups = append(backups, key)
+		}
+	}
+	return to, backups, nil
 }
 
 // ids gives the components that are recovered; nil means all.

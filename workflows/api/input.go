@@ -65,7 +65,8 @@ type BackupInput struct {
 type RecoverInput struct {
 	System     string     `json:"system,omitempty"`
 	Component  string     `json:"component,omitempty"`   // name of one component
-	To         string     `json:"to,omitempty"`          // "latest" or "backup:KEY"
+	To         string     `json:"to,omitempty"`          // "latest" or "backup:KEY"; the key says of which component it is
+	Backups    []string   `json:"backups,omitempty"`     // keys of backups of further components; those that none is named for go to their newest
 	Target     string     `json:"target,omitempty"`      // name of a target; default production
 	Since      *time.Time `json:"since,omitempty"`       // when the disaster happened; RTA and RPA count from here; default: the start of the run
 	YesDestroy string     `json:"yes_destroy,omitempty"` // the system's name: approves at once

@@ -9,7 +9,6 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/frende/lifeboat/internal/fault"
-	"github.com/frende/lifeboat/internal/plan"
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/workflows/api"
 	"github.com/frende/lifeboat/workflows/run"
@@ -30,17 +29,13 @@ type child struct {
 // startChildren starts one child per component and follows all of them. It
 // fails with RecoveryRunning when another recovery works on one of the components.
 func (c *coordinator) startChildren(ctx workflow.Context) error {
-	key, err := plan.BackupKey(c.plan.To)
-	if err != nil {
-		return err
-	}
 	workflow.GoNamed(ctx, "reports of the components", c.follow)
 	for _, component := range c.plan.Components {
 		token, err := newToken(ctx)
 		if err != nil {
 			return err
 		}
-		c.startChild(ctx, component, key, token)
+		c.startChild(ctx, component, c.plan.Backups[component.ID], token)
 	}
 	for _, one := range c.children {
 		var execution workflow.Execution

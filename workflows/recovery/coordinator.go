@@ -241,6 +241,6 @@ func (c *coordinator) lay() error {
 			WithHint("see the components with: lifeboat config check")
 	}
 	var err error
-	c.plan, err = plan.Recovery(c.system, plan.Options{Components: ids, Target: c.target.Name, To: c.in.To})
+	c.plan, err = plan.Recovery(c.system, plan.Options{Components: ids, Target: c.target.Name, To: c.in.To, Backups: c.in.Backups})
 	return err
 }

@@ -2,7 +2,6 @@ package recovery
 
 import (
 	"fmt"
-	"path"
 	"strings"
 
 	"go.temporal.io/sdk/workflow"
@@ -53,7 +52,7 @@ func (d *database) prepare(ctx workflow.Context) error {
 	if err := d.Do(ctx, d.step("preflight", "check backup, WAL, version, space and place of "+name, run.Quick), d.activities.RestorePreflight,
 		postgres.RestorePreflightInput{Ref: d.ref, Key: d.in.Backup}, &d.found,
 		func() string {
-			return fmt.Sprintf("%s; WAL to %s; the old server is %s", path.Base(d.found.Key), d.found.Span.End, d.found.Live)
+			return fmt.Sprintf("%s; WAL to %s; the old server is %s", chosen(d.found.Key, d.found.PassedOver), d.found.Span.End, d.found.Live)
 		}); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package recovery
 
 import (
 	"fmt"
+	"path"
 
 	"go.temporal.io/sdk/workflow"
 
@@ -35,6 +36,15 @@ func moved(bytes, resumed int64, fromReplica int) string {
 	}
 	if fromReplica > 0 {
 		told += fmt.Sprintf(", %d objects read from the replica", fromReplica)
+	}
+	return told
+}
+
+// chosen names a backup, and what newer ones were passed over for it.
+func chosen(key string, passedOver []string) string {
+	told := path.Base(key)
+	for _, one := range passedOver {
+		told += "; " + path.Base(one) + " was passed over: it is dated in the future"
 	}
 	return told
 }

@@ -463,15 +463,6 @@ func TestUnknownFieldInTheInputIsRefusedBeforeAnythingRuns(t *testing.T) {
 	require.Empty(t, s.called)
 }
 
-func TestOneBackupCannotRecoverASystem(t *testing.T) {
-	s := newStage(t)
-	in := approved()
-	in.To = "backup:database-backups/2024/01/15/frende_db_backup_20240115_020000.base"
-	_, err := s.recover(in)
-	require.True(t, fault.Has(err, fault.InputInvalid), "%v", err)
-	require.Zero(t, s.calls("postgres.RestorePreflight"))
-}
-
 // answered is what became of an update; it is known once the run has gone on.
 type answered struct{ rejected error }
 

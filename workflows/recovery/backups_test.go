@@ -1,0 +1,55 @@
+package recovery_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/frende/lifeboat/activities/files"
+	"github.com/frende/lifeboat/activities/postgres"
+	"github.com/frende/lifeboat/activities/redis"
+	"github.com/frende/lifeboat/internal/fault"
+)
+
+func TestASystemIsRecoveredFromOlderBackupsOfSomeComponents(t *testing.T) {
+	const (
+		database = "database-backups/2024/01/14/frende_db_backup_20240114_020000.base"
+		uploads  = "file-backups/2024/01/13/uploads_file_backup_20240113_020000.tree"
+	)
+	s := newStage(t)
+	asked := map[string]string{}
+	note := func(component, key string) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		asked[component] = key
+	}
+	replace(s, "postgres.RestorePreflight", func(_ context.Context, in postgres.RestorePreflightInput) (postgres.RestorePreflightResult, error) {
+		note("database/"+in.Component, in.Key)
+		return postgres.RestorePreflightResult{Key: in.Key, PassedOver: []string{"database-backups/2099/01/01/frende_db_backup_20990101_000000.base"}}, nil
+	})
+	replace(s, "redis.RestorePreflight", func(_ context.Context, in redis.RestorePreflightInput) (redis.RestorePreflightResult, error) {
+		note("cache/"+in.Cache.Name, in.Key)
+		return redis.RestorePreflightResult{Key: "redis-backups/x"}, nil
+	})
+	replace(s, "files.RestorePreflight", func(_ context.Context, in files.RestorePreflightInput) (files.RestorePreflightResult, error) {
+		note(in.Folder+"/"+in.Set.Name, in.Key)
+		return files.RestorePreflightResult{Key: "file-backups/x"}, nil
+	})
+	in := approved()
+	in.To, in.Backups = "backup:"+database, []string{uploads}
+	_, err := s.recover(in)
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"database/frende": database, "cache/sessions": "", "file-backups/uploads": uploads, "config-backups/frende": ""}, asked)
+	require.Contains(t, s.filedStep("database/frende/preflight").Detail, "frende_db_backup_20990101_000000.base was passed over: it is dated in the future")
+}
+
+func TestABackupOfWhatIsNotRecoveredIsRefused(t *testing.T) {
+	s := newStage(t)
+	in := approved()
+	in.Backups = []string{"redis-backups/2024/01/14/other_redis_backup_20240114_020000.rdb"}
+	_, err := s.recover(in)
+	require.True(t, fault.Has(err, fault.InputInvalid), "%v", err)
+	require.ErrorContains(t, err, "it is a backup of cache/other")
+	require.Zero(t, s.calls("postgres.RestorePreflight"))
+}
