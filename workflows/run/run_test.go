@@ -13,6 +13,7 @@ import (
 	"github.com/frende/lifeboat/activities/postgres"
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/fault/temporalfault"
+	"github.com/frende/lifeboat/internal/report"
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/workflows/api"
 	"github.com/frende/lifeboat/workflows/run"
@@ -66,4 +67,21 @@ func TestRunsThatStartTogetherHaveDifferentNames(t *testing.T) {
 	two := run.Run{Progress: api.Progress{Started: started, RunID: "01a20929-1f1b-7fd1-8a11-f0b63c203df8"}}
 	require.NotEqual(t, one.Name(), two.Name())
 	require.Equal(t, "20240115T094122Z-ce35e8d2", one.Name())
+}
+
+func TestRecordedStepTellsItsFaultByName(t *testing.T) {
+	for outcome, want := range map[string]report.Failure{
+		"IntegrityError: read chunk x: damaged": {Step: "s", Kind: "IntegrityError", Message: "read chunk x: damaged"},
+		"dial tcp: connection refused":          {Step: "s", Message: "dial tcp: connection refused"},
+		"it broke":                              {Step: "s", Message: "it broke"},
+	} {
+		made := run.Recorded(api.Step{ID: "s", State: api.StepFailed, Outcome: outcome}, "prepare")
+		require.Equal(t, report.Failed, made.Outcome)
+		require.Equal(t, want, *made.Failure)
+		require.Empty(t, made.Detail)
+	}
+	made := run.Recorded(api.Step{ID: "s", State: api.StepFailed, Outcome: run.Reason(temporal.NewCanceledError())}, "prepare")
+	require.Equal(t, report.Aborted, made.Outcome, "what was called off did not fail")
+	require.Nil(t, made.Failure)
+	require.Empty(t, run.Recorded(api.Step{ID: "s", State: api.StepRunning}, "").Outcome)
 }
