@@ -3,7 +3,6 @@ package drill
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 
 	"go.temporal.io/sdk/workflow"
@@ -91,11 +90,11 @@ func (d *drill) look(ctx workflow.Context) error {
 	}
 	var changed []string
 	unseen := 0
-	for _, id := range sortedKeys(d.before) {
+	for _, id := range workflow.DeterministicKeys(d.before) {
 		if d.before[id]["state"] == "not reached" {
 			unseen++
 		}
-		for _, what := range sortedKeys(d.before[id]) {
+		for _, what := range workflow.DeterministicKeys(d.before[id]) {
 			if was, is := d.before[id][what], after[id][what]; was != is {
 				changed = append(changed, fmt.Sprintf("%s: %s was %s and is %s", id, what, was, is))
 			}
@@ -127,13 +126,4 @@ func seenText(f footprint) string {
 
 func (d *drill) check(name string, ok bool, message string) {
 	d.checks = append(d.checks, report.Check{Name: name, OK: ok, Message: message})
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for key := range m { //workflowcheck:ignore sorted below
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys
 }
