@@ -39,3 +39,20 @@ func TestSettingRaisedAfterTheBackupIsFollowed(t *testing.T) {
 	h.exec(t, "COMMIT PREPARED 'left'")
 	require.Equal(t, "a b c", h.users(t))
 }
+
+// A standby takes no serializable transaction.
+func TestClusterOfSerializableTransactionsIsRecovered(t *testing.T) {
+	h := build(t)
+	h.exec(t, "CREATE TABLE users (name text)", "INSERT INTO users VALUES ('a')",
+		"ALTER SYSTEM SET default_transaction_isolation = 'serializable'", "SELECT pg_reload_conf()")
+	h.backup(t, "backup/1", time.Now())
+	h.exec(t, "INSERT INTO users VALUES ('b')")
+	h.switched(t)
+	_, err := h.Kill(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, os.RemoveAll(h.DataDir))
+	p := h.prepare(t, "recover/1")
+	h.fence(t, &p)
+	h.cutOver(t, &p)
+	require.Equal(t, "a b", h.users(t))
+}
