@@ -7,6 +7,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	activities "github.com/frende/lifeboat/activities/postgres"
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/lab"
 )
 
 // What ALTER SYSTEM changed is in no WAL; that a limit was raised is.
@@ -55,4 +59,16 @@ func TestClusterOfSerializableTransactionsIsRecovered(t *testing.T) {
 	h.fence(t, &p)
 	h.cutOver(t, &p)
 	require.Equal(t, "a b", h.users(t))
+}
+
+func TestSegmentsTooLargeToBeArchivedAreToldBeforeTheBackup(t *testing.T) {
+	h := build(t)
+	large, err := h.lab.Postgres(t.Context(), lab.PostgresOptions{Name: "large", SegmentMiB: 64, ArchiveCommand: "false"})
+	require.NoError(t, err)
+	h.DSN = large.DSN
+	_, err = do(t, h.activities.BackupPreflight, activities.BackupPreflightInput{Ref: h.ref("backup/1")})
+	require.True(t, fault.Has(err, fault.Unsupported), "%v", err)
+	require.ErrorContains(t, err, "at most")
+	_, err = do(t, h.activities.BaseBackup, activities.BaseBackupInput{Ref: h.ref("backup/1"), At: time.Now()})
+	require.True(t, fault.Has(err, fault.Unsupported), "%v", err)
 }
