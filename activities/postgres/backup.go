@@ -43,7 +43,15 @@ func (a *Activities) BackupPreflight(ctx context.Context, in BackupPreflightInpu
 	}
 	defer server.Close(ctx)
 	facts := server.Facts()
-	return BackupPreflightResult{Server: facts, Bytes: facts.Bytes}, facts.CheckArchiving(server.String())
+	return BackupPreflightResult{Server: facts, Bytes: facts.Bytes}, archives(server)
+}
+
+// archives says whether what the server commits from now on reaches the archive.
+func archives(server *postgres.Server) error {
+	if err := server.Facts().CheckArchiving(server.String()); err != nil {
+		return err
+	}
+	return wal.CheckSegmentSize(server.String(), server.Facts().SegmentSize)
 }
 
 // BaseBackup streams a base backup into the store, waits until the WAL up to
@@ -75,7 +83,7 @@ func (a *Activities) BaseBackup(ctx context.Context, in BaseBackupInput) (_ Base
 	}
 	defer server.Close(ctx)
 	facts := server.Facts()
-	if err := facts.CheckArchiving(server.String()); err != nil {
+	if err := archives(server); err != nil {
 		return BaseBackupResult{}, err
 	}
 

@@ -7,6 +7,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	activities "github.com/frende/lifeboat/activities/postgres"
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/lab"
 )
 
 // What ALTER SYSTEM changed is in no WAL; that a limit was raised is.
@@ -38,4 +42,33 @@ func TestSettingRaisedAfterTheBackupIsFollowed(t *testing.T) {
 	require.NoError(t, h.Start(t.Context()))
 	h.exec(t, "COMMIT PREPARED 'left'")
 	require.Equal(t, "a b c", h.users(t))
+}
+
+// A standby takes no serializable transaction.
+func TestClusterOfSerializableTransactionsIsRecovered(t *testing.T) {
+	h := build(t)
+	h.exec(t, "CREATE TABLE users (name text)", "INSERT INTO users VALUES ('a')",
+		"ALTER SYSTEM SET default_transaction_isolation = 'serializable'", "SELECT pg_reload_conf()")
+	h.backup(t, "backup/1", time.Now())
+	h.exec(t, "INSERT INTO users VALUES ('b')")
+	h.switched(t)
+	_, err := h.Kill(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, os.RemoveAll(h.DataDir))
+	p := h.prepare(t, "recover/1")
+	h.fence(t, &p)
+	h.cutOver(t, &p)
+	require.Equal(t, "a b", h.users(t))
+}
+
+func TestSegmentsTooLargeToBeArchivedAreToldBeforeTheBackup(t *testing.T) {
+	h := build(t)
+	large, err := h.lab.Postgres(t.Context(), lab.PostgresOptions{Name: "large", SegmentMiB: 64, ArchiveCommand: "false"})
+	require.NoError(t, err)
+	h.DSN = large.DSN
+	_, err = do(t, h.activities.BackupPreflight, activities.BackupPreflightInput{Ref: h.ref("backup/1")})
+	require.True(t, fault.Has(err, fault.Unsupported), "%v", err)
+	require.ErrorContains(t, err, "at most")
+	_, err = do(t, h.activities.BaseBackup, activities.BaseBackupInput{Ref: h.ref("backup/1"), At: time.Now()})
+	require.True(t, fault.Has(err, fault.Unsupported), "%v", err)
 }

@@ -72,8 +72,17 @@ func (a *Activities) open(ctx context.Context, s system.System, c system.Cache, 
 
 // layout finds how the server that will be started reads its data: its
 // configuration file says; without one, the running server; without that, the
-// server that the backup was taken from.
+// server that the backup was taken from. A master, whoever names it, is refused.
 func (a *Activities) layout(ctx context.Context, c system.Cache, backup redis.Layout) (redis.Layout, error) {
+	running, err := a.running(ctx, c)
+	if err != nil {
+		return redis.Layout{}, err
+	}
+	if running != nil {
+		if err := running.CheckDetached(c.Name); err != nil {
+			return redis.Layout{}, err
+		}
+	}
 	if c.Config != "" {
 		layout, dir, err := redis.ReadLayout(c.Config)
 		if err == nil {
@@ -83,18 +92,26 @@ func (a *Activities) layout(ctx context.Context, c system.Cache, backup redis.La
 			return redis.Layout{}, err
 		}
 	}
-	const patience = 3 * time.Second // it is a disaster: usually nobody answers
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	server, err := a.connect(ctx, c)
-	if err != nil {
+	if running == nil {
 		return backup, nil // a server that is gone is why we are here
 	}
-	facts, err := server.Facts(ctx)
-	if err := errors.Join(err, server.Close()); err != nil {
-		return backup, nil
+	return running.Layout, sameDir(c, running.Dir, c.Address)
+}
+
+// running asks the server at the address; nil when none tells.
+func (a *Activities) running(ctx context.Context, c system.Cache) (*redis.Facts, error) {
+	const patience = 3 * time.Second // it is a disaster: usually nobody answers
+	limited, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	server, err := a.connect(limited, c)
+	if err != nil {
+		return nil, ctx.Err()
 	}
-	return facts.Layout, sameDir(c, facts.Dir, c.Address)
+	facts, err := server.Facts(limited)
+	if err := errors.Join(err, server.Close()); err != nil {
+		return nil, ctx.Err()
+	}
+	return &facts, nil
 }
 
 // sameDir refuses when the server keeps its data elsewhere than Lifeboat would

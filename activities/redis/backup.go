@@ -30,6 +30,9 @@ func (a *Activities) BackupPreflight(ctx context.Context, in BackupPreflightInpu
 	if facts.Loading {
 		return BackupPreflightResult{}, fault.Newf(fault.ServerUnavailable, "back up", in.Cache.Name, "the server is still loading its data")
 	}
+	if err := facts.CheckLinked(in.Cache.Name); err != nil {
+		return BackupPreflightResult{}, err
+	}
 	if err := sameDir(in.Cache, facts.Dir, "the server"); err != nil {
 		return BackupPreflightResult{}, err
 	}
@@ -77,6 +80,9 @@ func (a *Activities) capture(ctx context.Context, in BackupInput, w *vault.Write
 		return BackupResult{}, err
 	}
 	if err := stream.Close(); err != nil {
+		return BackupResult{}, err
+	}
+	if err := captured.CheckLinked(in.Cache.Name); err != nil {
 		return BackupResult{}, err
 	}
 	if err := sameDir(in.Cache, captured.Facts.Dir, "the server"); err != nil {

@@ -120,7 +120,7 @@ func (a *Activities) loaded(ctx context.Context, c system.Cache) (redis.Loaded, 
 	for {
 		server, err := a.connect(ctx, c)
 		if err == nil {
-			loaded, err := server.WaitLoaded(ctx)
+			loaded, err := detached(ctx, server)
 			return loaded, errors.Join(err, server.Close())
 		}
 		if !fault.Has(err, fault.ServerUnavailable) {
@@ -132,6 +132,20 @@ func (a *Activities) loaded(ctx context.Context, c system.Cache) (redis.Loaded, 
 		case <-ticker.C:
 		}
 	}
+}
+
+// detached waits until the server has loaded, and sees that it copies no master,
+// which would replace what was recovered; what has come from one is counted.
+func detached(ctx context.Context, server *redis.Server) (redis.Loaded, error) {
+	loaded, err := server.WaitLoaded(ctx)
+	if err != nil {
+		return loaded, err
+	}
+	changed, err := server.Detach(ctx)
+	if err != nil || !changed {
+		return loaded, err
+	}
+	return server.WaitLoaded(ctx)
 }
 
 // Discard removes what was restored and not cut over. It may be repeated, and a

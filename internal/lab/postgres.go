@@ -23,6 +23,7 @@ type PostgresOptions struct {
 	ArchiveCommand string            // sets archive_mode, too
 	Port           int               // default: a free one
 	Password       string            // of the superuser postgres; default: a random one
+	SegmentMiB     int               // of WAL; default: PostgreSQL's own
 }
 
 // Postgres is a PostgreSQL server of a lab.
@@ -62,7 +63,7 @@ func (l *Lab) Postgres(ctx context.Context, o PostgresOptions) (*Postgres, error
 		Scheme: "postgres", User: url.UserPassword("postgres", p.Password), Host: loopback(p.Port), Path: "/postgres",
 		RawQuery: "sslmode=disable",
 	}).String()
-	if err := l.initdb(ctx, p); err != nil {
+	if err := l.initdb(ctx, p, o); err != nil {
 		return nil, err
 	}
 	if err := appendTo(filepath.Join(p.DataDir, "postgresql.conf"), p.settings(o)); err != nil {
@@ -81,13 +82,19 @@ func (l *Lab) Postgres(ctx context.Context, o PostgresOptions) (*Postgres, error
 }
 
 // initdb does not sync what it makes: a lab does not outlive its machine.
-func (l *Lab) initdb(ctx context.Context, p *Postgres) error {
+func (l *Lab) initdb(ctx context.Context, p *Postgres, o PostgresOptions) error {
 	password := filepath.Join(filepath.Dir(p.DataDir), ".password")
 	if err := l.Write(password, []byte(p.Password), 0o600); err != nil {
 		return err
 	}
-	cmd := l.Command(ctx, filepath.Join(p.BinDir, "initdb"), "--pgdata", p.DataDir, "--username", "postgres", "--pwfile", password,
-		"--auth", "scram-sha-256", "--data-checksums", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync")
+	args := []string{
+		"--pgdata", p.DataDir, "--username", "postgres", "--pwfile", password,
+		"--auth", "scram-sha-256", "--data-checksums", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync",
+	}
+	if o.SegmentMiB != 0 {
+		args = append(args, fmt.Sprintf("--wal-segsize=%d", o.SegmentMiB))
+	}
+	cmd := l.Command(ctx, filepath.Join(p.BinDir, "initdb"), args...)
 	output, err := cmd.CombinedOutput()
 	if err != nil {
 		return fault.Newf(fault.ServerFailed, "initdb", p.DataDir, "%w: %s", err, bytes.TrimSpace(output))

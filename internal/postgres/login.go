@@ -62,6 +62,10 @@ func socketLogin(dir string, port uint16, user, database string) (Login, error) 
 
 func newLogin(config *pgx.ConnConfig) Login {
 	config.RuntimeParams["application_name"] = "lifeboat"
+	// What roles, databases or postgresql.conf say of sessions is meant for the
+	// application's: a standby takes no serializable transaction at all.
+	config.RuntimeParams["default_transaction_isolation"] = "read committed"
+	config.RuntimeParams["statement_timeout"] = "0"
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = connectTime
 	}

@@ -60,11 +60,15 @@ const longestConfig = 8
 
 // ReadLayout reads the layout, and the data directory ("" when it is not set),
 // from a configuration file and those it includes. It is what the next start of
-// the server will use, whatever the running one was told since.
+// the server will use, whatever the running one was told since. A file that names
+// a master is ServerSettings: what is put in place would be replaced from there.
 func ReadLayout(file string) (Layout, string, error) {
 	values := make(map[string]string)
 	if err := readConfig(file, values, 0); err != nil {
 		return Layout{}, "", err
+	}
+	if master := values["replicaof"]; master != "" && !strings.EqualFold(master, "no") { // "no one"
+		return Layout{}, "", masterFault(file, master)
 	}
 	layout := DefaultLayout()
 	layout.AppendOnly = strings.EqualFold(values["appendonly"], "yes")
@@ -103,6 +107,9 @@ func readConfig(file string, values map[string]string, depth int) error {
 				return err
 			}
 			continue
+		}
+		if name == "slaveof" { // its name before Redis 5
+			name = "replicaof"
 		}
 		if name != "" {
 			values[name] = value

@@ -70,6 +70,8 @@ type Facts struct {
 	Version  string // "7.0.15"
 	RunID    string // of the server process
 	Role     string // "master" or "slave", as Redis says it
+	Master   string // host of the master that it copies; "" for a master
+	Linked   bool   // a replica that its master feeds
 	Replicas int
 	Dir      string // data directory
 	Layout   Layout
@@ -93,11 +95,56 @@ func (s *Server) Facts(ctx context.Context) (Facts, error) {
 	}
 	keys, byDB, expires := i.keyspace()
 	return Facts{
-		Version: i["redis_version"], RunID: i["run_id"], Role: i["role"], Replicas: int(i.number("connected_slaves")),
+		Version: i["redis_version"], RunID: i["run_id"], Role: i["role"], Master: i["master_host"], Linked: i["master_link_status"] == "up", Replicas: int(i.number("connected_slaves")),
 		Dir: dir, Layout: layout, Keys: keys, KeysByDB: byDB, Expires: expires,
 		Changes: i.number("rdb_changes_since_last_save"), Mark: mark(i, i, i),
 		Loading: i.on("loading"),
 	}, nil
+}
+
+// CheckDetached refuses, with ServerSettings, a server that copies a master.
+func (f Facts) CheckDetached(subject string) error {
+	if f.Role == roleMaster {
+		return nil
+	}
+	return masterFault(subject, f.Master)
+}
+
+// CheckLinked refuses, with ServerUnavailable, a replica that its master does not
+// feed: nobody knows how old its data is.
+func (f Facts) CheckLinked(subject string) error {
+	if f.Role == roleMaster || f.Linked {
+		return nil
+	}
+	return fault.Newf(fault.ServerUnavailable, "back up", subject, "it is a replica, and its link to its master %s is down", f.Master).
+		WithHint("look at the master, or name it in address of the cache")
+}
+
+// roleMaster is how INFO says that a server copies nobody.
+const roleMaster = "master"
+
+func masterFault(subject, master string) error {
+	return fault.Newf(fault.ServerSettings, "check replication of", subject, "it copies the master %s", master).
+		WithHint("what is recovered would be replaced by the master's data: recover the master, or remove replicaof and run REPLICAOF NO ONE")
+}
+
+// Detach makes a server that copies a master a master itself, and says whether it
+// was none. Its data stays as it is.
+func (s *Server) Detach(ctx context.Context) (bool, error) {
+	i, err := s.info(ctx)
+	if err != nil || i["role"] == roleMaster {
+		return false, err
+	}
+	if err := s.client.SlaveOf(ctx, "NO", "ONE").Err(); err != nil {
+		return false, s.failed("detach from its master: redis", err)
+	}
+	if i, err = s.info(ctx); err != nil {
+		return false, err
+	}
+	if i["role"] != roleMaster {
+		return false, masterFault(s.config.Address, i["master_host"])
+	}
+	return true, nil
 }
 
 // settings reads where and how the server keeps its data.

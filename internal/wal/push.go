@@ -72,14 +72,27 @@ func pushable(name string) bool {
 	return postgres.IsSegment(name) || postgres.IsPartial(name) || postgres.IsHistory(name) || postgres.IsBackupLabel(name)
 }
 
+// CheckSegmentSize says, with Unsupported, that a server's segments are too large
+// to be archived.
+func CheckSegmentSize(subject string, size int64) error {
+	return checkSize("check WAL segments of", subject, size)
+}
+
+func checkSize(op, subject string, size int64) error {
+	if size <= maxSegmentSize {
+		return nil
+	}
+	return fault.Newf(fault.Unsupported, op, subject, "one has %d bytes, at most %d can be archived", size, maxSegmentSize).
+		WithHint("make the cluster with initdb --wal-segsize=16 or 32")
+}
+
 func readWAL(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fault.New(fault.PathFailed, "read WAL", path, err)
 	}
-	if info.Size() > maxSegmentSize {
-		return nil, fault.Newf(fault.Unsupported, "push WAL", path, "it has %d bytes, at most %d can be archived", info.Size(), maxSegmentSize).
-			WithHint("make the cluster with initdb --wal-segsize=16 or 32")
+	if err := checkSize("push WAL", path, info.Size()); err != nil {
+		return nil, err
 	}
 	body, err := os.ReadFile(path)
 	if err != nil {
