@@ -99,6 +99,13 @@ func (a *Archive) LastArchived(ctx context.Context, systemID string) (name strin
 	return last.Last, last.At, nil
 }
 
+// Stored is when the last segment of a pin was stored, by the clock of the
+// archive's first store. ObjectMissing when that store does not have it.
+func (a *Archive) Stored(ctx context.Context, pin Pin) (time.Time, error) {
+	info, err := a.cfg.Vault.Store().Head(ctx, a.key(pin.SystemID, pin.End))
+	return info.Modified, err
+}
+
 // Holds says whether the primary store has the file. It asks for its name alone
 // and reads nothing of it.
 func (a *Archive) Holds(ctx context.Context, systemID, name string) (bool, error) {

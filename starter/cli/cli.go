@@ -46,7 +46,7 @@ type app struct {
 	from    string // --from
 	json    bool   // --json
 	reached bool   // the command line was understood, and its command runs
-	told    bool   // the person who interrupted this command knows what goes on
+	told    bool   // the person knows: what goes on after an interruption, or what the check found
 }
 
 // execute parses the command line and runs its command. What the command line
@@ -69,7 +69,7 @@ func (a *app) execute(ctx context.Context) error {
 
 // explain writes an error for a person.
 func (a *app) explain(err error) {
-	if err == nil || a.told && errors.Is(err, context.Canceled) {
+	if err == nil || a.told && (errors.Is(err, context.Canceled) || fault.Has(err, fault.CheckFailed)) {
 		return
 	}
 	findings, many := errors.AsType[system.Findings](err)
@@ -125,7 +125,7 @@ func (a *app) root() *cobra.Command {
 	root.PersistentFlags().StringVar(&a.from, "from", "", "`STORE` that alone is read and written, such as a replica whose primary is lost")
 	root.AddCommand(
 		group("config", "Look at the configuration", a.configCheck(), a.configSchema()),
-		a.doctor(),
+		a.doctor(), a.status(),
 		a.backup(),
 		group("backups", "Look at the backups in the store", a.backupsList(), a.backupsShow()),
 		a.recover(), a.drill(),

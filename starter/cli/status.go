@@ -1,0 +1,193 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/frende/lifeboat/internal/assembly"
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/status"
+	"github.com/frende/lifeboat/internal/system"
+	"github.com/frende/lifeboat/workflows/api"
+)
+
+// screen is the width that a status is made for.
+const screen = 80
+
+func (a *app) status() *cobra.Command {
+	return a.withJSON(&cobra.Command{
+		Use:   "status",
+		Short: "Hold objectives against reality, on one screen",
+		Long: "Say what could be recovered now, from the store and from its replica, each taken alone, against the\n" +
+			"objectives; what is overdue; and what is wrong. It starts nothing, and needs no worker. A \"+\" behind an\n" +
+			"age: at least that. Exit code 0: all is well; 1: something is late or wrong.",
+		Example: "  lifeboat status",
+		Args:    cobra.NoArgs,
+		RunE:    a.run(func(ctx context.Context, _ []string) error { return a.tellStatus(ctx) }),
+	})
+}
+
+func (a *app) tellStatus(ctx context.Context) error {
+	s, err := a.system()
+	if err != nil {
+		return err
+	}
+	parts := assembly.New(assembly.Config{Env: a.Env, Memory: int64(s.Limits.Memory), Now: a.Now, Retry: impatient()})
+	found := status.Look(ctx, status.Deps{Vault: parts.Vault, Ledger: parts.Ledger, Running: a.running, Now: a.Now}, *s)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if a.json {
+		err = a.printJSON(found)
+	} else {
+		err = showStatus(a.Stdout, found)
+	}
+	if err != nil || found.Late+found.Wrong == 0 {
+		return err
+	}
+	a.told = true
+	return fault.Newf(fault.CheckFailed, "hold objectives against", found.System, "%d wrong, %d overdue", found.Wrong, found.Late)
+}
+
+// running asks Temporal what goes on.
+func (a *app) running(ctx context.Context, s system.System) ([]status.Run, error) {
+	c, err := a.temporal(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	return status.Underway(ctx, c, s.Name, api.Queue, api.ReportStatus)
+}
+
+// showStatus writes a status: the answer first, then the reasons for it.
+func showStatus(out io.Writer, s status.Status) error {
+	var b strings.Builder
+	at := s.At.UTC().Format("2006-01-02 15:04 UTC")
+	fmt.Fprintf(&b, "%-*s %s\n\n", screen-1-len(at), s.Answer, at)
+	table := tabwriter.NewWriter(&b, 0, 0, 3, ' ', 0)
+	fmt.Fprint(table, "component\tbackup\tproof\tlost now\treplica\tobjective\n")
+	for _, c := range s.Components {
+		backup, proof, replica := "-", "?", "-"
+		if c.Backup != nil {
+			backup = status.Age(c.Backup.Age)
+		}
+		switch {
+		case c.Backup == nil:
+			proof = "-"
+		case c.Proof != "":
+			proof = c.Proof
+		case c.Asked:
+			proof = "none"
+		}
+		if c.Replica != nil {
+			replica = lost(*c.Replica)
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", c.ID, backup, proof, lost(c.Bucket), replica, c.Objective)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	b.WriteString("\n")
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-8s %s\n", name, clip(fmt.Sprintf(format, args...), screen-9))
+	}
+	line("drill", "%s", drillLine(s.Drill, s.At))
+	line("replica", "%s", replicaLine(s))
+	if !s.Review.IsZero() {
+		line("plan", "next review %s", s.Review.Format(time.DateOnly))
+	}
+	line("running", "%s", underway(s))
+	for _, p := range s.Problems {
+		fmt.Fprintf(&b, "\n%-8s %s\n", strings.ToUpper(string(p.Kind)), folded(p.Text))
+		if p.Mend != "" {
+			fmt.Fprintf(&b, "%9s%s\n", "", p.Mend)
+		}
+	}
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+// lost is how much a loss of everything but this store would cost.
+func lost(p status.Point) string {
+	switch p.State {
+	case status.Known:
+		if p.Least {
+			return status.Age(p.RPO) + "+"
+		}
+		return status.Age(p.RPO)
+	case status.None:
+		return "ALL"
+	case status.Broken:
+		return "BROKEN"
+	default:
+		return "?"
+	}
+}
+
+func drillLine(d status.Drill, now time.Time) string {
+	switch {
+	case !d.Asked:
+		return "not known: the ledger can't be read"
+	case d.ID == "":
+		return "none is on record"
+	}
+	text := fmt.Sprintf("%s, %s ago, %s", d.At.UTC().Format(time.DateOnly), status.Age(system.Duration(now.Sub(d.At))), d.Outcome)
+	if !d.Succeeded.IsZero() && !d.Succeeded.Equal(d.At) {
+		text += ", the last success " + d.Succeeded.UTC().Format(time.DateOnly)
+	}
+	return text + ": " + d.ID
+}
+
+func replicaLine(s status.Status) string {
+	switch {
+	case s.Replica == "":
+		return "none"
+	case len(s.Behind) == 0 && len(s.Away) == 0:
+		return s.Replica + " has every newest backup"
+	case len(s.Behind) == 0:
+		return s.Replica
+	}
+	return fmt.Sprintf("%s: %s not there yet: %s", s.Replica, counted(len(s.Behind), "newest backup"), strings.Join(s.Behind, ", "))
+}
+
+func underway(s status.Status) string {
+	for _, away := range s.Away {
+		if away.Source == status.Temporal {
+			return "not known: Temporal can't be reached"
+		}
+	}
+	var told []string
+	for _, run := range s.Running {
+		told = append(told, fmt.Sprintf("%s (%s)", run.ID, status.Age(system.Duration(s.At.Sub(run.Started)))))
+	}
+	if len(told) == 0 {
+		return "nothing"
+	}
+	return strings.Join(told, ", ")
+}
+
+// folded breaks the text of a problem where the screen ends.
+func folded(text string) string {
+	var b strings.Builder
+	width := 0
+	for word := range strings.FieldsSeq(text) {
+		long := len([]rune(word))
+		if width > 0 && width+1+long > screen-9 {
+			b.WriteString("\n         ")
+			width = 0
+		}
+		if width > 0 {
+			b.WriteString(" ")
+			width++
+		}
+		b.WriteString(word)
+		width += long
+	}
+	return b.String()
+}

@@ -1,0 +1,61 @@
+package cli
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/frende/lifeboat/internal/report"
+	"github.com/frende/lifeboat/internal/status"
+	"github.com/frende/lifeboat/internal/system"
+)
+
+func TestAStatusIsOneScreen(t *testing.T) {
+	now := time.Date(2024, 4, 2, 7, 0, 0, 0, time.UTC)
+	minute, hour := system.Duration(time.Minute), system.Duration(time.Hour)
+	known := func(age system.Duration) status.Point { return status.Point{State: status.Known, RPO: age} }
+	replica := known(2 * minute)
+	replica.Least = true
+	s := status.Status{
+		System: "frende", At: now, Answer: "WRONG frende: 1 wrong, 1 overdue", Late: 1, Wrong: 1, Store: "primary", Replica: "dr",
+		Components: []status.Component{
+			{ID: "database/frende", Objective: hour, Backup: &status.Backup{Age: 5 * hour}, Proof: "L4", Asked: true, Bucket: known(40 * system.Duration(time.Second)), Replica: &replica},
+			{ID: "cache/sessions", Objective: 15 * minute, Backup: &status.Backup{Age: 40 * minute}, Asked: true, Bucket: known(40 * minute), Replica: &status.Point{State: status.Unreachable}},
+			{ID: "files/uploads", Objective: 24 * hour, Asked: true, Bucket: status.Point{State: status.None}, Replica: &status.Point{State: status.Broken}},
+		},
+		Behind:  []string{"cache/sessions"},
+		Drill:   status.Drill{Asked: true, ID: "drill/frende/2024-Q1", At: now.AddDate(0, 0, -10), Succeeded: now.AddDate(0, 0, -10), Outcome: report.Succeeded},
+		Review:  system.Date{Time: time.Date(2024, 6, 1, 0, 0, 0, 0, time.UTC)},
+		Running: []status.Run{{ID: "replicate/frende/primary", Started: now.Add(-90 * time.Second)}},
+		Problems: []status.Problem{
+			{Kind: status.Wrong, Text: "files/uploads: there is no complete backup in primary, and this text goes on behind the end of a line", Mend: "lifeboat backup files uploads"},
+			{Kind: status.Late, Text: "cache/sessions: the newest backup is 40m old (objective 15m)", Mend: "lifeboat backup cache sessions"},
+		},
+	}
+	var told strings.Builder
+	require.NoError(t, showStatus(&told, s))
+	require.Equal(t, `WRONG frende: 1 wrong, 1 overdue                            2024-04-02 07:00 UTC
+
+component         backup   proof   lost now   replica   objective
+database/frende   5h       L4      40s        2m+       1h
+cache/sessions    40m      none    40m        ?         15m
+files/uploads     -        -       ALL        BROKEN    1d
+
+drill    2024-03-23, 10d ago, succeeded: drill/frende/2024-Q1
+replica  dr: 1 newest backup not there yet: cache/sessions
+plan     next review 2024-06-01
+running  replicate/frende/primary (90s)
+
+WRONG    files/uploads: there is no complete backup in primary, and this text
+         goes on behind the end of a line
+         lifeboat backup files uploads
+
+LATE     cache/sessions: the newest backup is 40m old (objective 15m)
+         lifeboat backup cache sessions
+`, told.String())
+	for line := range strings.SplitSeq(told.String(), "\n") {
+		require.LessOrEqual(t, len([]rune(line)), screen, line)
+	}
+}
