@@ -85,6 +85,7 @@ func assemble(connected connection, logger *zap.Logger, configured *system.Syste
 			File:     filer(parts, host),
 			Proof:    prover(parts, host),
 			Attempts: records.AttemptsFrom(connected),
+			Status:   looker(parts, connected, f.queue),
 			Logger:   logger,
 		}),
 	} {

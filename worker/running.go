@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"go.temporal.io/api/enums/v1"
 
+	"github.com/frende/lifeboat/internal/assembly"
 	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/status"
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/internal/temporal"
 	"github.com/frende/lifeboat/workflows/api"
@@ -28,5 +31,21 @@ func recovering(connected connection) func(ctx context.Context, s system.System)
 			return nil, nil
 		}
 		return []string{info.GetParentExecution().GetWorkflowId()}, nil
+	}
+}
+
+// lookTime is what each source of a status gets: a worker that is busy with a
+// backup may make its own look wait.
+const lookTime = 30 * time.Second
+
+// looker says how a system stands.
+func looker(parts *assembly.Assembly, connected connection, queue string) func(ctx context.Context, s system.System) status.Status {
+	return func(ctx context.Context, s system.System) status.Status {
+		return status.Look(ctx, status.Deps{
+			Vault: parts.Vault, Ledger: parts.Ledger, Limit: lookTime,
+			Running: func(ctx context.Context, s system.System) ([]status.Run, error) {
+				return status.Underway(ctx, connected, s.Name, queue, api.ReportStatus)
+			},
+		}, s)
 	}
 }

@@ -40,6 +40,7 @@ func Register(registry Registry) {
 		{api.ReplicateStore, replicate.Store},
 		{api.DrillSystem, drill.System},
 		{api.CleanUp, watch.CleanUp},
+		{api.ReportStatus, watch.ReportStatus},
 	} {
 		registry.RegisterWorkflowWithOptions(w.definition, workflow.RegisterOptions{Name: w.name})
 	}

@@ -9,7 +9,9 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/status"
 	"github.com/frende/lifeboat/internal/system"
+	"github.com/frende/lifeboat/workflows/api"
 )
 
 // Kinds of ledger records.
@@ -47,6 +49,7 @@ type Deps struct {
 	File     func(ctx context.Context, s system.System, r Record) error
 	Proof    func(ctx context.Context, s system.System, key string) (Proof, error)
 	Attempts func(ctx context.Context, workflows []Execution) (map[StepID]Attempts, error)
+	Status   func(ctx context.Context, s system.System) status.Status // how the system stands now
 	Logger   *zap.Logger
 }
 
@@ -167,6 +170,15 @@ func (a *Activities) FileDrill(ctx context.Context, in DrillInput) error {
 		}
 	}
 	return a.FileReport(ctx, ReportInput{System: in.System, Record: in.Record, Children: in.Children})
+}
+
+// ReportStatus looks at how the system stands, and files it.
+func (a *Activities) ReportStatus(ctx context.Context, in StatusInput) (api.StatusResult, error) {
+	found := a.deps.Status(ctx, in.System)
+	if err := ctx.Err(); err != nil {
+		return api.StatusResult{}, err
+	}
+	return api.StatusResult{Answer: found.Answer, Late: found.Late, Wrong: found.Wrong}, a.file(ctx, in.System, status.Kind, in.System.Name, found)
 }
 
 // file appends a record once, however often the activity is tried.

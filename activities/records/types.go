@@ -90,3 +90,8 @@ type CleanUpInput struct {
 	Run    string            `json:"run"`
 	Result api.CleanUpResult `json:"result"`
 }
+
+// StatusInput names the system that is looked at.
+type StatusInput struct {
+	System system.System `json:"system"`
+}

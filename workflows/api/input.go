@@ -100,6 +100,11 @@ type ReplicateInput struct {
 	Follow system.Duration `json:"follow,omitempty"`
 }
 
+// StatusInput says whose status is reported; zero: of the worker's system.
+type StatusInput struct {
+	System string `json:"system,omitempty"`
+}
+
 // DrillInput says where to rehearse a recovery of the whole system. Zero values
 // mean: the only sandbox, from the primary store's replica.
 type DrillInput struct {

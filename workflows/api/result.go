@@ -56,6 +56,13 @@ type ReplicateResult struct {
 	Incomplete []string        `json:"incomplete,omitempty"` // complete backups whose copies are not
 }
 
+// StatusResult is what a status report found.
+type StatusResult struct {
+	Answer string `json:"answer"` // in one line
+	Late   int    `json:"late"`
+	Wrong  int    `json:"wrong"`
+}
+
 // DrillResult is what a drill returns.
 type DrillResult struct {
 	RecoverResult
