@@ -16,7 +16,7 @@ import (
 func (h *house) replicated(master *lab.Redis) {
 	h.t.Helper()
 	require.NoError(h.t, h.client().ConfigSet(h.t.Context(), "masterauth", master.Password).Err())
-	require.NoError(h.t, h.client().SlaveOf(h.t.Context(), "127.0.0.1", fmt.Sprint(master.Port)).Err())
+	require.NoError(h.t, h.client().ReplicaOf(h.t.Context(), "127.0.0.1", fmt.Sprint(master.Port)).Err())
 	require.Eventually(h.t, func() bool {
 		info, err := h.client().InfoMap(h.t.Context(), "replication").Result()
 		return err == nil && info["Replication"]["master_link_status"] == "up"
@@ -34,7 +34,7 @@ func TestACacheThatCopiesAMasterIsNotRecovered(t *testing.T) {
 	_, err = h.preflight("")
 	require.True(t, fault.Has(err, fault.ServerSettings), "%v", err)
 	require.ErrorContains(t, err, "it copies the master 127.0.0.1")
-	require.NoError(t, h.client().SlaveOf(t.Context(), "NO", "ONE").Err())
+	require.NoError(t, h.client().ReplicaOf(t.Context(), "NO", "ONE").Err())
 
 	found := h.prepared()
 	config, err := os.ReadFile(h.redis.Config)

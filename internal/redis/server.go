@@ -135,7 +135,7 @@ func (s *Server) Detach(ctx context.Context) (bool, error) {
 	if err != nil || i["role"] == roleMaster {
 		return false, err
 	}
-	if err := s.client.SlaveOf(ctx, "NO", "ONE").Err(); err != nil {
+	if err := s.client.ReplicaOf(ctx, "NO", "ONE").Err(); err != nil {
 		return false, s.failed("detach from its master: redis", err)
 	}
 	if i, err = s.info(ctx); err != nil {
