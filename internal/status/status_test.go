@@ -143,7 +143,7 @@ func (h *house) backUp(folder, kind, name string, ago time.Duration) string {
 		Folder: folder, Kind: kind, System: "frende", Component: name, RunID: fmt.Sprint("backup/", name, ago), Attempt: 1, At: h.now.Add(-ago),
 	})
 	require.NoError(h.t, err)
-	defer func() { require.NoError(t, w.Close()) }()
+	defer func() { require.NoError(h.t, w.Close()) }()
 	var facts vault.Facts
 	if kind == "base" {
 		facts = vault.Facts{"postgres": json.RawMessage(fmt.Sprintf(
