@@ -28,6 +28,7 @@ import (
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/fault/temporalfault"
 	"github.com/frende/lifeboat/internal/lab"
+	"github.com/frende/lifeboat/internal/temporal"
 	"github.com/frende/lifeboat/workflows/api"
 )
 
@@ -372,6 +373,17 @@ func (h *house) waits(t *testing.T, id string) api.Progress {
 		return p.Phase == api.PhaseWaiting
 	})
 	return p
+}
+
+// unheld returns when no recovery holds the system. Temporal ends the hold of one
+// that was terminated a moment after it.
+func (h *house) unheld(t *testing.T) {
+	t.Helper()
+	await(t, "the hold to be let go", func() bool {
+		running, err := temporal.Running(t.Context(), h.client, api.HoldID("frende"))
+		require.NoError(t, err)
+		return !running
+	})
 }
 
 // await looks again and again until a condition holds.

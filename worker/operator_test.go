@@ -94,6 +94,9 @@ func TestOperatorsDecideWhatARecoveryDoesToALivingSystem(t *testing.T) {
 				_, err := h.kindOf(t, h.client.GetWorkflow(t.Context(), child, ""))
 				require.Error(t, err, "%s has ended", child)
 			}
+			_, err := h.kindOf(t, h.client.GetWorkflow(t.Context(), what, ""))
+			require.Error(t, err, "%s has ended", what)
+			h.unheld(t)
 			require.Equal(t, before, h.look(t))
 		})
 	}

@@ -89,7 +89,8 @@ func TestASystemLooksAfterItselfByItsTimetable(t *testing.T) {
 		require.Contains(t, said, "DRY RUN, nothing was removed: frende: 0 would go")
 
 		require.NoError(t, h.client.TerminateWorkflow(t.Context(), "recover/frende/files/uploads", "", "by a person in the Web UI"))
-		await(t, "the recovery to give up", func() bool { return h.progress(t, "recover/frende/files").Finished != nil })
+		_, err := h.kindOf(t, h.client.GetWorkflow(t.Context(), "recover/frende/files", ""))
+		require.Error(t, err, "the recovery has given up")
 		left, err := target.Leftovers(h.uploads)
 		require.NoError(t, err)
 		require.NotEmpty(t, left, "nobody was there to discard it")

@@ -46,37 +46,36 @@ func RecoveryEnded(ctx context.Context, c client.Client, s system.System, compon
 	if dash < 0 || len(name)-dash-1 != shortRun {
 		return false, "its name is not that of a run", nil
 	}
-	id, running, err := recoveryNamed(ctx, c, name[dash+1:])
+	id, err := recoveryNamed(ctx, c, name[dash+1:])
 	switch {
 	case err != nil:
 		return false, "", err
 	case id == "":
 		return false, fmt.Sprintf("Temporal does not know run %s, or no longer: when it is certain that it has ended, remove it by hand", name), nil
-	case running:
-		return false, id + " runs", nil
 	}
-	if running, err = Running(ctx, c, id); running || err != nil {
-		return false, "another run of " + id + " works", err
+	if running, err := Running(ctx, c, id); running || err != nil {
+		return false, id + " works", err
 	}
 	return true, "", nil
 }
 
 // recoveryNamed finds the recovery whose run ID ends so; "" when there is none.
-func recoveryNamed(ctx context.Context, c client.Client, end string) (id string, running bool, err error) {
+// Whether it runs is not taken from the list, which lags behind what it lists.
+func recoveryNamed(ctx context.Context, c client.Client, end string) (id string, err error) {
 	kinds := []string{api.RecoverSystem, api.RecoverDatabase, api.RecoverCache, api.RecoverFiles, api.RecoverConfiguration}
 	request := &workflowservice.ListWorkflowExecutionsRequest{Query: "WorkflowType IN ('" + strings.Join(kinds, "','") + "')", PageSize: 500}
 	for {
 		page, err := c.ListWorkflow(ctx, request)
 		if err != nil {
-			return "", false, Named("list recoveries", "", err)
+			return "", Named("list recoveries", "", err)
 		}
 		for _, found := range page.GetExecutions() {
 			if strings.HasSuffix(found.GetExecution().GetRunId(), end) {
-				return found.GetExecution().GetWorkflowId(), found.GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_RUNNING, nil
+				return found.GetExecution().GetWorkflowId(), nil
 			}
 		}
 		if request.NextPageToken = page.GetNextPageToken(); len(request.NextPageToken) == 0 {
-			return "", false, nil
+			return "", nil
 		}
 	}
 }

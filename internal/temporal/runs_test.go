@@ -51,7 +51,7 @@ func TestARecoveryHasEndedOnlyWhenTemporalKnowsIt(t *testing.T) {
 			return why == says
 		}, 20*time.Second, 50*time.Millisecond)
 	}
-	waits("recover/frende runs")
+	waits("recover/frende works")
 	running, err := temporal.Running(t.Context(), c, "recover/frende@"+first.GetRunID())
 	require.NoError(t, err)
 	require.True(t, running)
@@ -62,7 +62,7 @@ func TestARecoveryHasEndedOnlyWhenTemporalKnowsIt(t *testing.T) {
 	second := start("recover/frende", api.RecoverSystem)
 	is, why := ended(name)
 	require.False(t, is)
-	require.Equal(t, "another run of recover/frende works", why)
+	require.Equal(t, "recover/frende works", why)
 	running, err = temporal.Running(t.Context(), c, "recover/frende@"+first.GetRunID())
 	require.NoError(t, err)
 	require.True(t, running, "a run that was reset goes on under another run ID")

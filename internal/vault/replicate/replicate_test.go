@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,11 +25,14 @@ func (plenty) Release(int64)                        {}
 // diary is a replica that notes what is put, and may be lost after some puts.
 type diary struct {
 	store.Store
+	mu   sync.Mutex
 	puts []string
 	left int // puts until the region is lost; negative: never
 }
 
 func (d *diary) Put(ctx context.Context, key string, body []byte, o store.PutOptions) (store.Info, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if d.left == 0 {
 		return store.Info{}, fault.Newf(fault.StorageUnavailable, "put object", key, "the region is lost")
 	}
