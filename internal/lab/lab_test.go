@@ -3,6 +3,8 @@ package lab_test
 import (
 	"context"
 	"crypto/x509"
+	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -126,6 +128,26 @@ func TestTemporalSurvivesKillAndKeepsRunsForNinetyDays(t *testing.T) {
 	found, err := c.WorkflowService().DescribeNamespace(t.Context(), &workflowservice.DescribeNamespaceRequest{Namespace: server.Namespace})
 	require.NoError(t, err)
 	require.Equal(t, 90*24*time.Hour, found.GetConfig().GetWorkflowExecutionRetentionTtl().AsDuration())
+}
+
+func TestAServiceWhosePortIsInUseForAMomentIsStartedAgain(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	port, err := lab.FreePort()
+	require.NoError(t, err)
+	held, err := new(net.ListenConfig).Listen(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	require.NoError(t, err)
+	started := make(chan error, 1)
+	go func() {
+		_, err := l.Temporal(t.Context(), lab.TemporalOptions{Port: port})
+		started <- err
+	}()
+	require.Eventually(t, func() bool { // the first attempt finds it in use
+		log, err := os.ReadFile(l.Path("log", "temporal.log"))
+		return err == nil && strings.Contains(string(log), "in use")
+	}, time.Minute, 5*time.Millisecond)
+	require.NoError(t, held.Close())
+	require.NoError(t, <-started)
 }
 
 func TestCreateEndsTheLabThatACrashLeft(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 
@@ -81,19 +82,30 @@ func (s *Service) PID() (int, error) {
 
 // Start starts the service and returns when it is ready. Starting one that
 // runs only waits until it is ready. When its process ends before that, the
-// error quotes the end of its log.
+// error quotes the end of its log. One that finds its port in use is started
+// again: who else looks for a free port holds each of them for a moment.
 func (s *Service) Start(ctx context.Context) error {
-	running, err := s.Running()
-	if err != nil {
-		return err
-	}
-	if !running {
-		if err := s.spawn(ctx); err != nil {
-			return fault.New(fault.ServerFailed, "start", s.Name(), err)
+	var err error
+	for range mostStarts {
+		var running bool
+		if running, err = s.Running(); err != nil {
+			return err
+		}
+		if !running {
+			if err := s.spawn(ctx); err != nil {
+				return fault.New(fault.ServerFailed, "start", s.Name(), err)
+			}
+		}
+		err = s.AwaitReady(ctx)
+		if err == nil || !strings.Contains(strings.ToLower(err.Error()), syscall.EADDRINUSE.Error()) {
+			return err
 		}
 	}
-	return s.AwaitReady(ctx)
+	return err
 }
+
+// mostStarts is how often a service is started whose port is in use.
+const mostStarts = 3
 
 // AwaitReady waits until the service answers.
 func (s *Service) AwaitReady(ctx context.Context) error {
