@@ -24,6 +24,7 @@ import (
 	"github.com/frende/lifeboat/internal/ledger"
 	"github.com/frende/lifeboat/internal/service"
 	"github.com/frende/lifeboat/internal/system"
+	"github.com/frende/lifeboat/internal/telemetry"
 	"github.com/frende/lifeboat/internal/temporal"
 	"github.com/frende/lifeboat/workflows"
 	"github.com/frende/lifeboat/workflows/api"
@@ -36,12 +37,12 @@ const stopTimeout = 20 * time.Second
 type connection = client.Client
 
 // assemble builds the worker: every workflow and every activity with what it needs of this host.
-func assemble(connected connection, logger *zap.Logger, configured *system.System, configPath string, f flags) (worker.Worker, error) {
+func assemble(connected connection, logger *zap.Logger, secrets *telemetry.Secrets, configured *system.System, configPath string, f flags) (worker.Worker, error) {
 	host, err := hostName()
 	if err != nil {
 		return nil, err
 	}
-	parts := assembly.New(assembly.Config{Env: os.LookupEnv, Memory: int64(configured.Limits.Memory)})
+	parts := assembly.New(assembly.Config{Env: os.LookupEnv, Memory: int64(configured.Limits.Memory), OnSecret: secrets.Add})
 	parts.LimitMemory()
 	logs, err := logDir()
 	if err != nil {
@@ -74,7 +75,6 @@ func assemble(connected connection, logger *zap.Logger, configured *system.Syste
 			File:     filer(parts, host),
 			Proof:    prover(parts, host),
 			Attempts: records.AttemptsFrom(connected),
-			Logger:   logger,
 		}),
 	} {
 		w.RegisterActivityWithOptions(activities, activity.RegisterOptions{Name: name})

@@ -18,6 +18,7 @@ import (
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/system"
+	"github.com/frende/lifeboat/internal/telemetry"
 	"github.com/frende/lifeboat/internal/temporal"
 	"github.com/frende/lifeboat/workflows/api"
 )
@@ -39,22 +40,20 @@ func main() {
 	flag.StringVar(&f.queue, "queue", api.Queue, "task `QUEUE` to serve")
 	flag.StringVar(&f.lifeboat, "lifeboat", "", "`PATH` of the lifeboat command, for restore_command (default: beside this program)")
 	flag.Parse()
-	if err := serve(f); err != nil {
-		fmt.Fprintln(os.Stderr, "lifeboat-worker:", err)
+	secrets := telemetry.NewSecrets()
+	secrets.AddEnvironment(os.LookupEnv)
+	if err := serve(f, secrets); err != nil {
+		fmt.Fprintln(os.Stderr, "lifeboat-worker:", secrets.Redact(err.Error()))
 		if hint := fault.HintOf(err); hint != "" {
-			fmt.Fprintln(os.Stderr, "HINT:", hint)
+			fmt.Fprintln(os.Stderr, "HINT:", secrets.Redact(hint))
 		}
 		os.Exit(fault.ExitCode(err))
 	}
 }
 
-func serve(f flags) error {
+func serve(f flags, secrets *telemetry.Secrets) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	logger, err := zap.NewProduction()
-	if err != nil {
-		return fault.New(fault.Unsupported, "open log", "stderr", err)
-	}
 	path, err := system.Find(f.config, os.LookupEnv)
 	if err != nil {
 		return err
@@ -66,6 +65,11 @@ func serve(f flags) error {
 	if err != nil {
 		return err
 	}
+	logger, err := telemetry.NewLogger(telemetry.LogConfig{To: os.Stderr, Level: configured.Telemetry.LogLevel, Format: configured.Telemetry.LogFormat, Secrets: secrets})
+	if err != nil {
+		return err
+	}
+	logger = logger.With(zap.String("system", configured.Name))
 	if f.lifeboat, err = besideThis(f.lifeboat); err != nil {
 		return err
 	}
@@ -75,11 +79,11 @@ func serve(f flags) error {
 		return err
 	}
 	defer connected.Close()
-	w, err := assemble(connected, logger, configured, path, f)
+	w, err := assemble(connected, logger, secrets, configured, path, f)
 	if err != nil {
 		return err
 	}
-	logger.Info("serving", zap.String("system", configured.Name), zap.String("queue", f.queue), zap.String("config", path))
+	logger.Info("serving", zap.String("queue", f.queue), zap.String("config", path))
 	if err := w.Start(); err != nil {
 		return fault.New(fault.TemporalUnavailable, "start worker on queue", f.queue, err)
 	}

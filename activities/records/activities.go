@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"go.temporal.io/sdk/activity"
-	"go.uber.org/zap"
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/system"
@@ -33,7 +32,6 @@ type Deps struct {
 	File     func(ctx context.Context, s system.System, r Record) error
 	Proof    func(ctx context.Context, s system.System, key string) (string, error) // highest level on the ledger; "" for none
 	Attempts func(ctx context.Context, workflows []Execution) (map[StepID]Attempts, error)
-	Logger   *zap.Logger
 }
 
 // Activities read the configuration and keep the records.
@@ -59,7 +57,7 @@ func (a *Activities) LoadSystem(_ context.Context, in LoadInput) (Loaded, error)
 
 // Notice tells people, in the log and on the ledger.
 func (a *Activities) Notice(ctx context.Context, in NoticeInput) error {
-	a.deps.Logger.Warn(in.Text, zap.String("system", in.System.Name), zap.String("run", in.Run))
+	activity.GetLogger(ctx).Warn(in.Text)
 	return a.file(ctx, in.System, KindNotice, in.Run, in.Text)
 }
 

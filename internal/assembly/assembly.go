@@ -33,14 +33,17 @@ type Config struct {
 	Env    system.Env       // looks up environment variables
 	Memory int64            // bytes of buffers for the whole process; 0: 192 MiB
 	Now    func() time.Time // nil: time.Now
+
+	OnSecret func(secret []byte) // told of each secret that is resolved, to keep it out of the log; may be nil
 }
 
 // Assembly opens and keeps what belongs to systems. It is safe for concurrent
 // use; every vault of a process shares its one byte budget.
 type Assembly struct {
-	env    system.Env
-	now    func() time.Time
-	budget *vault.Budget
+	env      system.Env
+	now      func() time.Time
+	budget   *vault.Budget
+	onSecret func(secret []byte)
 
 	mu    sync.Mutex
 	known map[[sha256.Size]byte]parts // kept: a passphrase costs time and memory to stretch
@@ -54,8 +57,11 @@ func New(c Config) *Assembly {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if c.OnSecret == nil {
+		c.OnSecret = func([]byte) {}
+	}
 	return &Assembly{
-		env: c.Env, now: c.Now, budget: vault.NewBudget(c.Memory),
+		env: c.Env, now: c.Now, budget: vault.NewBudget(c.Memory), onSecret: c.OnSecret,
 		known: map[[sha256.Size]byte]parts{},
 	}
 }
@@ -75,7 +81,11 @@ func (a *Assembly) LimitMemory() {
 
 // Secret reads a secret on this host.
 func (a *Assembly) Secret(ref system.SecretRef) ([]byte, error) {
-	return ref.Resolve(a.env, os.ReadFile)
+	secret, err := ref.Resolve(a.env, os.ReadFile)
+	if err == nil {
+		a.onSecret(secret)
+	}
+	return secret, err
 }
 
 // parts are what every vault of a system shares.

@@ -23,6 +23,7 @@ type System struct {
 	Targets        []Target    `json:"targets,omitempty" yaml:"targets"`
 	Contacts       Contacts    `json:"contacts" yaml:"contacts"`
 	Limits         Limits      `json:"limits" yaml:"limits"`
+	Telemetry      Telemetry   `json:"-" yaml:"telemetry"` // of the process that reads the file; no run is pinned to it
 }
 
 // Plan says which disaster recovery plan this file is.

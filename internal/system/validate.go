@@ -22,6 +22,7 @@ func (s System) Validate() Findings {
 	v.schedules()
 	v.targets()
 	v.contacts()
+	v.telemetry()
 	v.paths()
 	return v.found
 }

@@ -6,15 +6,12 @@ package temporal
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"strings"
 
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
-	"go.temporal.io/sdk/log"
 	"go.uber.org/zap"
-	"go.uber.org/zap/exp/zapslog"
 
 	"github.com/frende/lifeboat/internal/fault"
 )
@@ -41,11 +38,6 @@ func address(options client.Options) string {
 		return client.DefaultHostPort
 	}
 	return options.HostPort
-}
-
-// Logger lets the SDK log through zap.
-func Logger(logger *zap.Logger) log.Logger {
-	return log.NewStructuredLogger(slog.New(zapslog.NewHandler(logger.Core())))
 }
 
 // Named turns the SDK's own errors into faults: a workflow that does not exist,

@@ -14,6 +14,7 @@ import (
 	"github.com/frende/lifeboat/internal/assembly"
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/system"
+	"github.com/frende/lifeboat/internal/telemetry"
 )
 
 // Process is what a command has of the world.
@@ -27,7 +28,7 @@ type Process struct {
 
 // Run carries out one command line and gives the exit code.
 func Run(ctx context.Context, p Process) int {
-	a := &app{Process: p}
+	a := &app{Process: p, secrets: telemetry.NewSecrets()}
 	if fetches(p.Args) {
 		return a.runFetch(ctx)
 	}
@@ -39,15 +40,17 @@ func Run(ctx context.Context, p Process) int {
 // app is one run of the command.
 type app struct {
 	Process
-	config  string // --config
-	json    bool   // --json
-	reached bool   // the command line was understood, and its command runs
-	told    bool   // the person who interrupted this command knows what goes on
+	config  string             // --config
+	json    bool               // --json
+	reached bool               // the command line was understood, and its command runs
+	told    bool               // the person who interrupted this command knows what goes on
+	secrets *telemetry.Secrets // what no message may hold
 }
 
 // execute parses the command line and runs its command. What the command line
 // lacks or has too much of is InputInvalid.
 func (a *app) execute(ctx context.Context) error {
+	a.secrets.AddEnvironment(a.Env)
 	root := a.root()
 	root.SetArgs(a.Args)
 	root.SetOut(a.Stdout)
@@ -67,9 +70,9 @@ func (a *app) explain(err error) {
 	}
 	findings, many := errors.AsType[system.Findings](err)
 	if !many {
-		fmt.Fprintf(a.Stderr, "lifeboat: %v\n", err)
+		fmt.Fprintf(a.Stderr, "lifeboat: %s\n", a.secrets.Redact(err.Error()))
 		if hint := fault.HintOf(err); hint != "" {
-			fmt.Fprintf(a.Stderr, "HINT: %s\n", hint)
+			fmt.Fprintf(a.Stderr, "HINT: %s\n", a.secrets.Redact(hint))
 		}
 		return
 	}
@@ -155,7 +158,7 @@ func (a *app) system() (*system.System, error) {
 
 // assembly opens stores, vaults and ledgers of this process.
 func (a *app) assembly(s *system.System) *assembly.Assembly {
-	return assembly.New(assembly.Config{Env: a.Env, Memory: int64(s.Limits.Memory), Now: a.Now})
+	return assembly.New(assembly.Config{Env: a.Env, Memory: int64(s.Limits.Memory), Now: a.Now, OnSecret: a.secrets.Add})
 }
 
 func (a *app) printJSON(value any) error {

@@ -30,7 +30,7 @@ func fetches(args []string) bool { return slices.Contains(args, walFetch) }
 func (a *app) runFetch(ctx context.Context) (code int) {
 	defer func() {
 		if defect := recover(); defect != nil {
-			fmt.Fprintf(a.Stderr, "lifeboat: fetch WAL: internal error: %v\nHINT: report this with the server's log; the recovery was stopped, not shortened\n", defect)
+			fmt.Fprintf(a.Stderr, "lifeboat: fetch WAL: internal error: %s\nHINT: report this with the server's log; the recovery was stopped, not shortened\n", a.secrets.Redact(fmt.Sprint(defect)))
 			code = exitStop
 		}
 	}()

@@ -77,7 +77,7 @@ func serve(ctx context.Context) error {
 				_, err = opened.Append(ctx, ledger.Record{ID: r.ID, Kind: r.Kind, Subject: r.Subject, Body: r.Body})
 				return err
 			},
-			Attempts: records.AttemptsFrom(connected), Logger: logger,
+			Attempts: records.AttemptsFrom(connected),
 		}),
 		"": &streamer{open: parts.Vault, system: withStore(*configured, streamBucket)},
 	} {

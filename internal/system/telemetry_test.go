@@ -1,0 +1,32 @@
+package system_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/frende/lifeboat/internal/system"
+)
+
+func TestMistakesInTelemetryAreNamedWithPlaceAndHint(t *testing.T) {
+	for _, c := range []struct{ name, text, want, hint string }{
+		{"level", "telemetry: {log_level: verbose}", `telemetry.log_level: "verbose" is not allowed: debug, info, warn, error`, "known are"},
+		{"format", "telemetry: {log_format: jsn}", `telemetry.log_format: "jsn" is not allowed: json, console`, "did you mean json?"},
+		{"unknown key", "telemetry: {loglevel: info}", `telemetry.loglevel: unknown key "loglevel"`, "did you mean log_level?"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			found := findings(t, good+c.text+"\n", secrets)
+			require.Len(t, found, 1)
+			require.Equal(t, strings.Count(good, "\n")+1, found[0].Line)
+			require.Contains(t, found[0].String(), c.want)
+			require.Contains(t, found[0].Hint, c.hint)
+		})
+	}
+}
+
+func TestTelemetryIsOffAndQuietWhenTheFileSaysNothing(t *testing.T) {
+	s, err := system.Parse("lifeboat.yaml", []byte(good), secrets)
+	require.NoError(t, err)
+	require.Equal(t, system.Telemetry{}, s.Telemetry)
+}
