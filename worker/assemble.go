@@ -42,6 +42,10 @@ func assemble(connected connection, logger *zap.Logger, secrets *telemetry.Secre
 	if err != nil {
 		return nil, err
 	}
+	namespace, err := temporal.Namespace()
+	if err != nil {
+		return nil, err
+	}
 	parts := assembly.New(assembly.Config{Env: os.LookupEnv, Memory: int64(configured.Limits.Memory), OnSecret: secrets.Add})
 	parts.LimitMemory()
 	logs, err := logDir()
@@ -75,6 +79,9 @@ func assemble(connected connection, logger *zap.Logger, secrets *telemetry.Secre
 			File:     filer(parts, host),
 			Proof:    prover(parts, host),
 			Attempts: records.AttemptsFrom(connected),
+			Searchable: func(ctx context.Context) bool {
+				return temporal.HasSearchAttributes(ctx, connected, namespace, api.SearchAttributes())
+			},
 		}),
 	} {
 		w.RegisterActivityWithOptions(activities, activity.RegisterOptions{Name: name})

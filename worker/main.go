@@ -83,6 +83,9 @@ func serve(f flags, secrets *telemetry.Secrets) error {
 	if err != nil {
 		return err
 	}
+	if err := addSearchAttributes(ctx, connected); err != nil {
+		logger.Warn("runs can't be searched for; all else works", zap.Error(err), zap.String("hint", fault.HintOf(err)))
+	}
 	logger.Info("serving", zap.String("queue", f.queue), zap.String("config", path))
 	if err := w.Start(); err != nil {
 		return fault.New(fault.TemporalUnavailable, "start worker on queue", f.queue, err)
@@ -91,6 +94,15 @@ func serve(f flags, secrets *telemetry.Secrets) error {
 	logger.Info("stopping: running steps are given time to end", zap.Duration("at most", stopTimeout))
 	w.Stop()
 	return nil
+}
+
+// addSearchAttributes makes runs searchable by what they are doing.
+func addSearchAttributes(ctx context.Context, connected connection) error {
+	namespace, err := temporal.Namespace()
+	if err != nil {
+		return err
+	}
+	return temporal.AddSearchAttributes(ctx, connected, namespace, api.SearchAttributes())
 }
 
 // dial connects to Temporal and keeps trying: after a power cut the worker may

@@ -28,10 +28,11 @@ type Record struct {
 
 // Deps are what the activities need of their host.
 type Deps struct {
-	Load     func() (system.System, error) // reads the worker's configuration anew
-	File     func(ctx context.Context, s system.System, r Record) error
-	Proof    func(ctx context.Context, s system.System, key string) (string, error) // highest level on the ledger; "" for none
-	Attempts func(ctx context.Context, workflows []Execution) (map[StepID]Attempts, error)
+	Load       func() (system.System, error)  // reads the worker's configuration anew
+	Searchable func(ctx context.Context) bool // whether runs may set search attributes; nil: they may not
+	File       func(ctx context.Context, s system.System, r Record) error
+	Proof      func(ctx context.Context, s system.System, key string) (string, error) // highest level on the ledger; "" for none
+	Attempts   func(ctx context.Context, workflows []Execution) (map[StepID]Attempts, error)
 }
 
 // Activities read the configuration and keep the records.
@@ -42,7 +43,7 @@ func New(deps Deps) *Activities { return &Activities{deps: deps} }
 
 // LoadSystem reads the configuration. It fails with InputInvalid when the run
 // asks for a system that this worker is not configured for.
-func (a *Activities) LoadSystem(_ context.Context, in LoadInput) (Loaded, error) {
+func (a *Activities) LoadSystem(ctx context.Context, in LoadInput) (Loaded, error) {
 	loaded, err := a.deps.Load()
 	if err != nil {
 		return Loaded{}, err
@@ -52,7 +53,8 @@ func (a *Activities) LoadSystem(_ context.Context, in LoadInput) (Loaded, error)
 			WithHint("name %s, or start the run on the task queue of the worker that protects %s", loaded.Name, in.System)
 	}
 	_, target, err := loaded.ForTarget(in.Target)
-	return Loaded{System: loaded, Target: target}, err
+	searchable := a.deps.Searchable != nil && a.deps.Searchable(ctx)
+	return Loaded{System: loaded, Target: target, SearchAttributes: searchable}, err
 }
 
 // Notice tells people, in the log and on the ledger.

@@ -16,6 +16,8 @@ type LoadInput struct {
 type Loaded struct {
 	System system.System `json:"system"` // not yet mapped into Target: see system.ForTarget
 	Target system.Target `json:"target"`
+
+	SearchAttributes bool `json:"search_attributes,omitempty"` // the namespace has all that a run sets
 }
 
 // NoticeInput is a notice that people should see.

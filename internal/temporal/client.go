@@ -4,6 +4,7 @@
 package temporal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -20,10 +21,9 @@ import (
 // temporal CLI's configuration file name, 127.0.0.1:7233 without them.
 // TemporalUnavailable when it does not answer.
 func Dial(ctx context.Context, logger *zap.Logger) (client.Client, error) {
-	options, err := envconfig.LoadDefaultClientOptions()
+	options, err := settings()
 	if err != nil {
-		return nil, fault.New(fault.ConfigInvalid, "read Temporal settings", "TEMPORAL_*", err).
-			WithHint("see: temporal env, and the TEMPORAL_* variables of the temporal CLI")
+		return nil, err
 	}
 	options.Logger = Logger(logger)
 	connected, err := client.DialContext(ctx, options)
@@ -31,6 +31,24 @@ func Dial(ctx context.Context, logger *zap.Logger) (client.Client, error) {
 		return nil, fault.New(fault.TemporalUnavailable, "connect to Temporal at", address(options), errors.Unwrap(err))
 	}
 	return connected, nil
+}
+
+// Namespace is the namespace that Dial connects to.
+func Namespace() (string, error) {
+	options, err := settings()
+	if err != nil {
+		return "", err
+	}
+	return cmp.Or(options.Namespace, client.DefaultNamespace), nil
+}
+
+func settings() (client.Options, error) {
+	options, err := envconfig.LoadDefaultClientOptions()
+	if err != nil {
+		return options, fault.New(fault.ConfigInvalid, "read Temporal settings", "TEMPORAL_*", err).
+			WithHint("see: temporal env, and the TEMPORAL_* variables of the temporal CLI")
+	}
+	return options, nil
 }
 
 func address(options client.Options) string {

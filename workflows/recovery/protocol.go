@@ -16,6 +16,8 @@ type ComponentInput struct {
 	Run       string           `json:"run"`              // the recovery's name, fit for a directory
 	Since     time.Time        `json:"since"`            // the disaster, or the start
 	By        string           `json:"by,omitempty"`
+
+	SearchAttributes bool `json:"search_attributes,omitempty"` // the namespace has all that a run sets
 }
 
 // Report is what a child signals to its coordinator: steps that changed, or a gate it reached.
