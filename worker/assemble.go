@@ -24,7 +24,6 @@ import (
 	"github.com/frende/lifeboat/internal/ledger"
 	"github.com/frende/lifeboat/internal/service"
 	"github.com/frende/lifeboat/internal/system"
-	"github.com/frende/lifeboat/internal/telemetry"
 	"github.com/frende/lifeboat/internal/temporal"
 	"github.com/frende/lifeboat/workflows"
 	"github.com/frende/lifeboat/workflows/api"
@@ -37,17 +36,11 @@ const stopTimeout = 20 * time.Second
 type connection = client.Client
 
 // assemble builds the worker: every workflow and every activity with what it needs of this host.
-func assemble(connected connection, logger *zap.Logger, secrets *telemetry.Secrets, configured *system.System, configPath string, f flags) (worker.Worker, error) {
-	host, err := hostName()
-	if err != nil {
-		return nil, err
-	}
+func assemble(connected connection, logger *zap.Logger, parts *assembly.Assembly, seen observed, configured *system.System, configPath, host string, f flags) (worker.Worker, error) {
 	namespace, err := temporal.Namespace()
 	if err != nil {
 		return nil, err
 	}
-	parts := assembly.New(assembly.Config{Env: os.LookupEnv, Memory: int64(configured.Limits.Memory), OnSecret: secrets.Add})
-	parts.LimitMemory()
 	logs, err := logDir()
 	if err != nil {
 		return nil, err
@@ -61,7 +54,7 @@ func assemble(connected connection, logger *zap.Logger, secrets *telemetry.Secre
 		// A workflow task that waits for the cache of a worker that was killed goes
 		// to its successor after this time; Temporal's default is five seconds.
 		StickyScheduleToStartTimeout: time.Second,
-		Interceptors:                 []interceptor.WorkerInterceptor{temporal.FaultInterceptor(logger)},
+		Interceptors:                 append([]interceptor.WorkerInterceptor{temporal.FaultInterceptor(logger)}, seen.interceptors()...),
 	})
 	workflows.Register(w)
 	for name, activities := range map[string]any{

@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/frende/lifeboat/internal/assembly"
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/internal/telemetry"
@@ -73,14 +74,27 @@ func serve(f flags, secrets *telemetry.Secrets) error {
 	if f.lifeboat, err = besideThis(f.lifeboat); err != nil {
 		return err
 	}
+	host, err := hostName()
+	if err != nil {
+		return err
+	}
 	debug.SetMemoryLimit(int64(configured.Limits.Memory) + memoryBesideBuffers)
-	connected, err := dial(ctx, logger)
+	seen, err := observe(configured, logger)
+	if err != nil {
+		return err
+	}
+	connected, err := dial(ctx, temporal.Options{Logger: logger, Metrics: seen.sdk()})
 	if err != nil {
 		return err
 	}
 	defer connected.Close()
-	w, err := assemble(connected, logger, secrets, configured, path, f)
+	parts := assembly.New(assembly.Config{Env: os.LookupEnv, Memory: int64(configured.Limits.Memory), OnSecret: secrets.Add})
+	parts.LimitMemory()
+	w, err := assemble(connected, logger, parts, seen, configured, path, host, f)
 	if err != nil {
+		return err
+	}
+	if err := seen.serve(ctx, parts, configured, path, host, logger); err != nil {
 		return err
 	}
 	if err := addSearchAttributes(ctx, connected); err != nil {
@@ -107,13 +121,13 @@ func addSearchAttributes(ctx context.Context, connected connection) error {
 
 // dial connects to Temporal and keeps trying: after a power cut the worker may
 // be up first.
-func dial(ctx context.Context, logger *zap.Logger) (connection, error) {
+func dial(ctx context.Context, o temporal.Options) (connection, error) {
 	for {
-		connected, err := temporal.Dial(ctx, logger)
+		connected, err := temporal.Dial(ctx, o)
 		if !fault.Has(err, fault.TemporalUnavailable) {
 			return connected, err
 		}
-		logger.Warn("waiting for Temporal", zap.Error(err))
+		o.Logger.Warn("waiting for Temporal", zap.Error(err))
 		select {
 		case <-time.After(2 * time.Second):
 		case <-ctx.Done():

@@ -1,6 +1,9 @@
 package records
 
 import (
+	"strings"
+	"time"
+
 	"github.com/frende/lifeboat/internal/report"
 	"github.com/frende/lifeboat/internal/system"
 )
@@ -44,6 +47,28 @@ type ReportInput struct {
 	System   system.System `json:"system"`
 	Record   report.Run    `json:"record"`
 	Children []string      `json:"children,omitempty"` // workflow IDs whose histories hold attempts of the record's steps
+}
+
+// Ended says how a recovery ended; ok is false for other runs.
+func (in ReportInput) Ended() (target, outcome string, rta time.Duration, at time.Time, ok bool) {
+	return ended(in.Record)
+}
+
+// LastRecovery is the record of a recovery as the ledger has it.
+type LastRecovery report.Run
+
+// Ended says how it ended.
+func (r LastRecovery) Ended() (target, outcome string, rta time.Duration, at time.Time, ok bool) {
+	return ended(report.Run(r))
+}
+
+func ended(r report.Run) (target, outcome string, rta time.Duration, at time.Time, ok bool) {
+	began := r.Started
+	if !r.Disaster.IsZero() {
+		began = r.Disaster
+	}
+	recovers := strings.HasPrefix(r.Kind, "Recover") || strings.HasPrefix(r.Kind, "Drill")
+	return r.Target, string(r.Outcome), r.Finished.Sub(began), r.Finished, recovers && !r.Finished.IsZero()
 }
 
 // BackupInput is a backup that was made and read back.

@@ -14,6 +14,9 @@ type VerifyResult struct {
 	Bytes   int64 `json:"bytes"`
 }
 
+// Moved says what the step moved.
+func (r VerifyResult) Moved() (direction string, bytes int64) { return "verify", r.Bytes }
+
 // ReplicateInput names the store whose replica is brought up to date; empty: the primary.
 type ReplicateInput struct {
 	System system.System `json:"system"`
@@ -28,6 +31,9 @@ type ReplicateResult struct {
 	Bytes   int64  `json:"bytes"`
 	Present int64  `json:"present"` // objects that were there already
 }
+
+// Moved says what the step moved.
+func (r ReplicateResult) Moved() (direction string, bytes int64) { return "replicate", r.Bytes }
 
 // Progress is the heartbeat of both, in bytes. Total is 0 while it is not known.
 type Progress struct {

@@ -1,9 +1,17 @@
 package system
 
+import (
+	"net"
+	"strconv"
+)
+
 // Telemetry says what a worker tells of itself, and to whom.
 type Telemetry struct {
 	LogLevel  LogLevel  `yaml:"log_level"`  // least severe line that is written; default info
 	LogFormat LogFormat `yaml:"log_format"` // default: console on a terminal, else json
+
+	Metrics       string `yaml:"metrics"`        // host:port where Prometheus reads; empty: nowhere
+	MetricsRemote bool   `yaml:"metrics_remote"` // whether that may be reached from other hosts
 }
 
 // LogLevel and LogFormat are the allowed values of Telemetry.
@@ -31,4 +39,26 @@ func (v *validation) telemetry() {
 	if t.LogFormat != "" {
 		v.oneOf("telemetry.log_format", string(t.LogFormat), string(LogJSON), string(LogConsole))
 	}
+	if t.Metrics != "" {
+		v.listen("telemetry.metrics", t.Metrics, "metrics_remote: true", t.MetricsRemote)
+	}
+}
+
+// listen reports an address that can't be listened at, or that others reach
+// although nothing says that they may.
+func (v *validation) listen(path, address, permission string, remote bool) {
+	host, port, err := net.SplitHostPort(address)
+	if number, numberErr := strconv.ParseUint(port, 10, 16); err != nil || numberErr != nil || number == 0 {
+		v.add(path, "write host:port, as in 127.0.0.1:9464", "%q is no address to listen at", address)
+		return
+	}
+	if !Loopback(host) && !remote {
+		v.add(path, "listen at 127.0.0.1, or allow it with "+permission, "%s can be reached from other hosts", address)
+	}
+}
+
+// Loopback says whether a host's name or address is this host's own, out of everybody's reach.
+func Loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

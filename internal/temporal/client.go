@@ -17,15 +17,21 @@ import (
 	"github.com/frende/lifeboat/internal/fault"
 )
 
+// Options are what a process wants of its connection.
+type Options struct {
+	Logger  *zap.Logger
+	Metrics client.MetricsHandler // nil: none
+}
+
 // Dial connects to the server that the TEMPORAL_* environment variables or the
 // temporal CLI's configuration file name, 127.0.0.1:7233 without them.
 // TemporalUnavailable when it does not answer.
-func Dial(ctx context.Context, logger *zap.Logger) (client.Client, error) {
+func Dial(ctx context.Context, o Options) (client.Client, error) {
 	options, err := settings()
 	if err != nil {
 		return nil, err
 	}
-	options.Logger = Logger(logger)
+	options.Logger, options.MetricsHandler = Logger(o.Logger), o.Metrics
 	connected, err := client.DialContext(ctx, options)
 	if err != nil {
 		return nil, fault.New(fault.TemporalUnavailable, "connect to Temporal at", address(options), errors.Unwrap(err))

@@ -18,7 +18,7 @@ func TestSearchAttributesThatCanNotBeAddedAreNamedWithTheCommand(t *testing.T) {
 	server := lab.StartTemporal(t)
 	t.Setenv("TEMPORAL_ADDRESS", server.Address)
 	t.Setenv("TEMPORAL_NAMESPACE", server.Namespace)
-	c, err := temporal.Dial(t.Context(), zap.NewNop())
+	c, err := temporal.Dial(t.Context(), temporal.Options{Logger: zap.NewNop()})
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
 	namespace, err := temporal.Namespace()

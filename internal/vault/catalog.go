@@ -142,6 +142,9 @@ func listFolder(ctx context.Context, s store.Store, prefix string, depth int, f 
 			one.Complete = err == nil && info.Size >= tombstoneBelow
 			one.Store = s.Name()
 			found = append(found, one)
+			if latest && f.Component != "" && one.Complete {
+				return found, nil // the day's other backups of the component are older
+			}
 		}
 		return found, nil
 	}

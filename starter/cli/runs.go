@@ -28,7 +28,7 @@ const (
 func (a *app) temporal(ctx context.Context) (client.Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	return temporal.Dial(ctx, zap.NewNop())
+	return temporal.Dial(ctx, temporal.Options{Logger: zap.NewNop()})
 }
 
 // start starts a workflow under an ID that no other run of it may hold.

@@ -47,7 +47,7 @@ func serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	connected, err := temporal.Dial(ctx, logger)
+	connected, err := temporal.Dial(ctx, temporal.Options{Logger: logger})
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/interceptor"
+	"go.uber.org/zap"
+
+	"github.com/frende/lifeboat/activities/records"
+	"github.com/frende/lifeboat/internal/assembly"
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/metrics"
+	"github.com/frende/lifeboat/internal/standing"
+	"github.com/frende/lifeboat/internal/system"
+)
+
+// observed is what a worker shows of itself besides its log. What the
+// configuration does not ask for is nil.
+type observed struct{ metrics *metrics.Metrics }
+
+// observe opens what the configuration asks for.
+func observe(configured *system.System, logger *zap.Logger) (observed, error) {
+	var o observed
+	var err error
+	if configured.Telemetry.Metrics != "" {
+		o.metrics, err = metrics.New(configured.Name, logger)
+	}
+	return o, err
+}
+
+// sdk is where Temporal's SDK counts; nil: nowhere.
+func (o observed) sdk() client.MetricsHandler {
+	if o.metrics == nil {
+		return nil
+	}
+	return o.metrics.SDK()
+}
+
+// interceptors see every attempt of every step, inside of what turns faults into failures.
+func (o observed) interceptors() []interceptor.WorkerInterceptor {
+	if o.metrics == nil {
+		return nil
+	}
+	return []interceptor.WorkerInterceptor{o.metrics.Interceptor()}
+}
+
+// serve shows it until ctx ends.
+func (o observed) serve(ctx context.Context, parts *assembly.Assembly, configured *system.System, configPath, host string, logger *zap.Logger) error {
+	if o.metrics == nil {
+		return nil
+	}
+	looker := standing.New(standing.Config{
+		Load:  func() (system.System, error) { return load(configPath) },
+		Vault: parts.Vault, Proof: prover(parts, host), Now: time.Now,
+	})
+	if err := o.metrics.Stand(looker.Look, time.Now); err != nil {
+		return err
+	}
+	go o.metrics.Serve(ctx, configured.Telemetry.Metrics)
+	go o.remember(ctx, parts, *configured, host, logger)
+	return nil
+}
+
+// rememberTime bounds the search for the last recovery, which may walk the whole ledger.
+const rememberTime = time.Minute
+
+// remember finds the last recovery on the ledger, so that a worker that was
+// started anew still shows it.
+func (o observed) remember(ctx context.Context, parts *assembly.Assembly, s system.System, host string, logger *zap.Logger) {
+	ctx, cancel := context.WithTimeout(ctx, rememberTime)
+	defer cancel()
+	last, err := lastRecovery(ctx, parts, s, host)
+	if err != nil && !fault.Has(err, fault.RunUnknown) {
+		logger.Warn("the last recovery is not known", zap.Error(err))
+		return
+	}
+	o.metrics.Remember(last)
+}
+
+func lastRecovery(ctx context.Context, parts *assembly.Assembly, s system.System, host string) (records.LastRecovery, error) {
+	opened, err := parts.Ledger(ctx, s, host)
+	if err != nil {
+		return records.LastRecovery{}, err
+	}
+	entry, err := opened.Find(ctx, records.KindRun, "")
+	if err != nil {
+		return records.LastRecovery{}, err
+	}
+	var last records.LastRecovery
+	return last, entry.Decode(&last)
+}
