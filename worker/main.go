@@ -79,16 +79,21 @@ func serve(f flags, secrets *telemetry.Secrets) error {
 		return err
 	}
 	debug.SetMemoryLimit(int64(configured.Limits.Memory) + memoryBesideBuffers)
-	seen, err := observe(configured, logger)
+	seen, err := observe(ctx, configured, logger, secrets)
 	if err != nil {
 		return err
 	}
-	connected, err := dial(ctx, temporal.Options{Logger: logger, Metrics: seen.sdk()})
+	defer seen.close(ctx, logger)
+	options, err := seen.options(logger)
+	if err != nil {
+		return err
+	}
+	connected, err := dial(ctx, options)
 	if err != nil {
 		return err
 	}
 	defer connected.Close()
-	parts := assembly.New(assembly.Config{Env: os.LookupEnv, Memory: int64(configured.Limits.Memory), OnSecret: secrets.Add})
+	parts := assembly.New(assembly.Config{Env: os.LookupEnv, Memory: int64(configured.Limits.Memory), OnSecret: secrets.Add, Tracer: seen.tracer()})
 	parts.LimitMemory()
 	w, err := assemble(connected, logger, parts, seen, configured, path, host, f)
 	if err != nil {

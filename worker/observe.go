@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"os"
 	"time"
 
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/trace"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/interceptor"
 	"go.uber.org/zap"
@@ -14,20 +17,59 @@ import (
 	"github.com/frende/lifeboat/internal/metrics"
 	"github.com/frende/lifeboat/internal/standing"
 	"github.com/frende/lifeboat/internal/system"
+	"github.com/frende/lifeboat/internal/telemetry"
+	"github.com/frende/lifeboat/internal/temporal"
 )
 
 // observed is what a worker shows of itself besides its log. What the
 // configuration does not ask for is nil.
-type observed struct{ metrics *metrics.Metrics }
+type observed struct {
+	metrics *metrics.Metrics
+	traces  *telemetry.Traces
+}
 
 // observe opens what the configuration asks for.
-func observe(configured *system.System, logger *zap.Logger) (observed, error) {
+func observe(ctx context.Context, configured *system.System, logger *zap.Logger, secrets *telemetry.Secrets) (observed, error) {
 	var o observed
 	var err error
 	if configured.Telemetry.Metrics != "" {
-		o.metrics, err = metrics.New(configured.Name, logger)
+		if o.metrics, err = metrics.New(configured.Name, logger); err != nil {
+			return o, err
+		}
 	}
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { logger.Warn("traces are not taken", zap.Error(err)) }))
+	o.traces, err = telemetry.OpenTraces(ctx, telemetry.TracesConfig{
+		URL: configured.Telemetry.Traces, Service: "lifeboat-worker", System: configured.Name, Env: os.LookupEnv, Secrets: secrets,
+	})
 	return o, err
+}
+
+// options are those of the worker's connection.
+func (o observed) options(logger *zap.Logger) (temporal.Options, error) {
+	options := temporal.Options{Logger: logger, Metrics: o.sdk()}
+	var err error
+	if o.traces != nil {
+		options.Traces, err = o.traces.Interceptor()
+	}
+	return options, err
+}
+
+// tracer makes the spans of requests to stores; nil: none.
+func (o observed) tracer() trace.Tracer {
+	if o.traces == nil {
+		return nil
+	}
+	return o.traces.Tracer()
+}
+
+// close sends what has not been sent.
+func (o observed) close(ctx context.Context, logger *zap.Logger) {
+	if o.traces == nil {
+		return
+	}
+	if err := o.traces.Close(ctx); err != nil {
+		logger.Warn("the last traces were not taken", zap.Error(err))
+	}
 }
 
 // sdk is where Temporal's SDK counts; nil: nowhere.

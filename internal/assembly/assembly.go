@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/keys"
 	"github.com/frende/lifeboat/internal/ledger"
@@ -34,6 +36,7 @@ type Config struct {
 	Memory int64            // bytes of buffers for the whole process; 0: 192 MiB
 	Now    func() time.Time // nil: time.Now
 
+	Tracer   trace.Tracer        // makes a span of each request to a store; nil: none are made
 	OnSecret func(secret []byte) // told of each secret that is resolved, to keep it out of the log; may be nil
 }
 
@@ -44,6 +47,7 @@ type Assembly struct {
 	now      func() time.Time
 	budget   *vault.Budget
 	onSecret func(secret []byte)
+	tracer   trace.Tracer
 
 	mu    sync.Mutex
 	known map[[sha256.Size]byte]parts // kept: a passphrase costs time and memory to stretch
@@ -61,7 +65,7 @@ func New(c Config) *Assembly {
 		c.OnSecret = func([]byte) {}
 	}
 	return &Assembly{
-		env: c.Env, now: c.Now, budget: vault.NewBudget(c.Memory), onSecret: c.OnSecret,
+		env: c.Env, now: c.Now, budget: vault.NewBudget(c.Memory), onSecret: c.OnSecret, tracer: c.Tracer,
 		known: map[[sha256.Size]byte]parts{},
 	}
 }
@@ -178,7 +182,7 @@ func (a *Assembly) store(ctx context.Context, c system.Store) (store.Store, erro
 	}
 	return s3.New(ctx, s3.Config{
 		Name: c.Name, Bucket: c.Bucket, Region: c.Region, Prefix: c.Prefix, Endpoint: c.Endpoint,
-		PathStyle: c.PathStyle, AccessKey: string(access), SecretKey: string(secret), CACert: c.CACert,
+		PathStyle: c.PathStyle, AccessKey: string(access), SecretKey: string(secret), CACert: c.CACert, Tracer: a.tracer,
 	})
 }
 

@@ -12,6 +12,8 @@ type Telemetry struct {
 
 	Metrics       string `yaml:"metrics"`        // host:port where Prometheus reads; empty: nowhere
 	MetricsRemote bool   `yaml:"metrics_remote"` // whether that may be reached from other hosts
+
+	Traces string `yaml:"traces"` // URL that takes OTLP over HTTP; empty: none, unless OTEL_EXPORTER_OTLP_ENDPOINT is set
 }
 
 // LogLevel and LogFormat are the allowed values of Telemetry.
@@ -41,6 +43,9 @@ func (v *validation) telemetry() {
 	}
 	if t.Metrics != "" {
 		v.listen("telemetry.metrics", t.Metrics, "metrics_remote: true", t.MetricsRemote)
+	}
+	if t.Traces != "" {
+		v.url("telemetry.traces", t.Traces)
 	}
 }
 

@@ -17,6 +17,8 @@ func TestMistakesInTelemetryAreNamedWithPlaceAndHint(t *testing.T) {
 		{"no port", "telemetry: {metrics: 127.0.0.1}", `telemetry.metrics: "127.0.0.1" is no address to listen at`, "127.0.0.1:9464"},
 		{"any port", "telemetry: {metrics: '127.0.0.1:0'}", `"127.0.0.1:0" is no address to listen at`, "127.0.0.1:9464"},
 		{"to everybody", "telemetry: {metrics: ':9464'}", "telemetry.metrics: :9464 can be reached from other hosts", "metrics_remote: true"},
+		{"no URL", "telemetry: {traces: 127.0.0.1:4318}", `telemetry.traces: is no http or https address`, "write it whole"},
+		{"secret in the URL", "telemetry: {traces: 'http://u:hunter2@127.0.0.1:4318'}", "telemetry.traces: holds credentials", "out of the address"},
 		{"unknown key", "telemetry: {loglevel: info}", `telemetry.loglevel: unknown key "loglevel"`, "did you mean log_level?"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

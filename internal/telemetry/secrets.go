@@ -80,6 +80,14 @@ func (s *Secrets) AddEnvironment(env system.Env) {
 			s.Add([]byte(value))
 		}
 	}
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"} {
+		headers, _ := env(name)
+		for header := range strings.SplitSeq(headers, ",") {
+			if _, value, ok := strings.Cut(header, "="); ok {
+				s.Add([]byte(value))
+			}
+		}
+	}
 }
 
 // Redact gives the text without secrets.
@@ -102,6 +110,9 @@ func (s *Secrets) Redact(text string) string {
 // passwordOf finds the password of a libpq connection string.
 var passwordOf = regexp.MustCompile(`(?i)\b(?:password|passwd|sslpassword)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|(\S+))`)
 
+// passwordIn finds the password of an address that url.Parse refuses.
+var passwordIn = regexp.MustCompile(`^[a-z+]+://[^:@/\s]*:(.*)@`)
+
 // passwords are the secrets inside a connection string, as written and as meant.
 func passwords(text string) []string {
 	var found []string
@@ -112,6 +123,8 @@ func passwords(text string) []string {
 		for _, name := range []string{"password", "sslpassword"} {
 			found = append(found, parsed.Query().Get(name))
 		}
+	} else if match := passwordIn.FindStringSubmatch(text); match != nil {
+		found = append(found, match[1])
 	} else {
 		for _, match := range passwordOf.FindAllStringSubmatch(text, -1) {
 			found = append(found, match[1], match[2], strings.NewReplacer(`\'`, `'`, `\\`, `\`).Replace(match[1]))

@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
+	"go.temporal.io/sdk/interceptor"
 	"go.uber.org/zap"
 
 	"github.com/frende/lifeboat/internal/fault"
@@ -20,7 +21,8 @@ import (
 // Options are what a process wants of its connection.
 type Options struct {
 	Logger  *zap.Logger
-	Metrics client.MetricsHandler // nil: none
+	Metrics client.MetricsHandler         // nil: none
+	Traces  interceptor.ClientInterceptor // nil: none; a worker traces through it, too
 }
 
 // Dial connects to the server that the TEMPORAL_* environment variables or the
@@ -32,6 +34,9 @@ func Dial(ctx context.Context, o Options) (client.Client, error) {
 		return nil, err
 	}
 	options.Logger, options.MetricsHandler = Logger(o.Logger), o.Metrics
+	if o.Traces != nil {
+		options.Interceptors = append(options.Interceptors, o.Traces)
+	}
 	connected, err := client.DialContext(ctx, options)
 	if err != nil {
 		return nil, fault.New(fault.TemporalUnavailable, "connect to Temporal at", address(options), errors.Unwrap(err))

@@ -71,6 +71,10 @@ func renamed(name string) string {
 		return "namespace"
 	case "WorkerID":
 		return "worker"
+	case "TraceID":
+		return "trace"
+	case "SpanID":
+		return "span"
 	case "Error":
 		return "error"
 	default:

@@ -33,6 +33,7 @@ func Run(ctx context.Context, p Process) int {
 		return a.runFetch(ctx)
 	}
 	err := a.execute(ctx)
+	a.close(ctx)
 	a.explain(err)
 	return fault.ExitCode(err)
 }
@@ -45,6 +46,7 @@ type app struct {
 	reached bool               // the command line was understood, and its command runs
 	told    bool               // the person who interrupted this command knows what goes on
 	secrets *telemetry.Secrets // what no message may hold
+	traces  *telemetry.Traces  // nil: none
 }
 
 // execute parses the command line and runs its command. What the command line

@@ -8,12 +8,16 @@ import (
 	"os/user"
 	"time"
 
+	"go.opentelemetry.io/otel"
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/interceptor"
 	"go.uber.org/zap"
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/fault/temporalfault"
+	"github.com/frende/lifeboat/internal/system"
+	"github.com/frende/lifeboat/internal/telemetry"
 	"github.com/frende/lifeboat/internal/temporal"
 	"github.com/frende/lifeboat/workflows/api"
 )
@@ -24,11 +28,52 @@ const (
 	answerTimeout = 30 * time.Second
 )
 
-// temporal connects; the caller closes the client.
+// temporal connects as the configuration says; the caller closes the client.
 func (a *app) temporal(ctx context.Context) (client.Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	return temporal.Dial(ctx, temporal.Options{Logger: zap.NewNop()})
+	configured, err := a.connection()
+	if err != nil {
+		return nil, err
+	}
+	options := temporal.Options{Logger: zap.NewNop()}
+	if options.Traces, err = a.trace(ctx, configured); err != nil {
+		fmt.Fprintf(a.Stderr, "lifeboat: this command is not traced: %v\n", err)
+	}
+	return temporal.Dial(ctx, options)
+}
+
+// connection reads what reaching Temporal needs, and no more. Without a
+// configuration, as on an operator's own machine, nothing is needed.
+func (a *app) connection() (*system.System, error) {
+	path, missing := system.Find(a.config, a.Env)
+	if missing != nil {
+		return &system.System{}, nil
+	}
+	return system.LoadConnection(path, a.Env)
+}
+
+// trace makes the first span of what this command starts; nil without a place for it.
+func (a *app) trace(ctx context.Context, configured *system.System) (interceptor.ClientInterceptor, error) {
+	var err error
+	a.traces, err = telemetry.OpenTraces(ctx, telemetry.TracesConfig{
+		URL: configured.Telemetry.Traces, Service: "lifeboat", System: configured.Name, Env: a.Env, Secrets: a.secrets,
+	})
+	if err != nil || a.traces == nil {
+		return nil, err
+	}
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(error) {})) // a collector that is gone is no operator's concern
+	return a.traces.Interceptor()
+}
+
+// close sends what this command traced.
+func (a *app) close(ctx context.Context) {
+	if a.traces == nil {
+		return
+	}
+	if err := a.traces.Close(ctx); err != nil {
+		fmt.Fprintf(a.Stderr, "lifeboat: the trace of this command was not taken: %s\n", a.secrets.Redact(err.Error()))
+	}
 }
 
 // start starts a workflow under an ID that no other run of it may hold.
