@@ -35,8 +35,23 @@ const stopTimeout = 20 * time.Second
 // connection is the client of the Temporal server.
 type connection = client.Client
 
+// builder is what a worker is built from.
+type builder struct {
+	connected  connection
+	payloads   *temporal.Payloads
+	parts      *assembly.Assembly
+	seen       observed
+	logger     *zap.Logger
+	configured *system.System
+	configPath string
+	host       string
+	flags      flags
+}
+
 // assemble builds the worker: every workflow and every activity with what it needs of this host.
-func assemble(connected connection, logger *zap.Logger, parts *assembly.Assembly, seen observed, configured *system.System, configPath, host string, f flags) (worker.Worker, error) {
+func (b builder) assemble() (worker.Worker, error) {
+	connected, parts, logger := b.connected, b.parts, b.logger
+	configured, configPath, host, f := b.configured, b.configPath, b.host, b.flags
 	namespace, err := temporal.Namespace()
 	if err != nil {
 		return nil, err
@@ -54,7 +69,7 @@ func assemble(connected connection, logger *zap.Logger, parts *assembly.Assembly
 		// A workflow task that waits for the cache of a worker that was killed goes
 		// to its successor after this time; Temporal's default is five seconds.
 		StickyScheduleToStartTimeout: time.Second,
-		Interceptors:                 append([]interceptor.WorkerInterceptor{temporal.FaultInterceptor(logger)}, seen.interceptors()...),
+		Interceptors:                 append([]interceptor.WorkerInterceptor{temporal.FaultInterceptor(logger)}, b.seen.interceptors()...),
 	})
 	workflows.Register(w)
 	for name, activities := range map[string]any{
@@ -71,7 +86,7 @@ func assemble(connected connection, logger *zap.Logger, parts *assembly.Assembly
 			Load:     func() (system.System, error) { return load(configPath) },
 			File:     filer(parts, host),
 			Proof:    prover(parts, host),
-			Attempts: records.AttemptsFrom(connected),
+			Attempts: records.AttemptsFrom(connected, b.payloads.Message),
 			Searchable: func(ctx context.Context) bool {
 				return temporal.HasSearchAttributes(ctx, connected, namespace, api.SearchAttributes())
 			},

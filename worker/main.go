@@ -18,6 +18,7 @@ import (
 
 	"github.com/frende/lifeboat/internal/assembly"
 	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/keys"
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/internal/telemetry"
 	"github.com/frende/lifeboat/internal/temporal"
@@ -88,14 +89,20 @@ func serve(f flags, secrets *telemetry.Secrets) error {
 	if err != nil {
 		return err
 	}
+	parts := assembly.New(assembly.Config{Env: os.LookupEnv, Memory: int64(configured.Limits.Memory), OnSecret: secrets.Add, Tracer: seen.tracer()})
+	parts.LimitMemory()
+	if options.Payloads, err = openPayloads(parts, configured); err != nil {
+		return err
+	}
 	connected, err := dial(ctx, options)
 	if err != nil {
 		return err
 	}
 	defer connected.Close()
-	parts := assembly.New(assembly.Config{Env: os.LookupEnv, Memory: int64(configured.Limits.Memory), OnSecret: secrets.Add, Tracer: seen.tracer()})
-	parts.LimitMemory()
-	w, err := assemble(connected, logger, parts, seen, configured, path, host, f)
+	w, err := builder{
+		connected: connected, payloads: options.Payloads, parts: parts, seen: seen, logger: logger,
+		configured: configured, configPath: path, host: host, flags: f,
+	}.assemble()
 	if err != nil {
 		return err
 	}
@@ -113,6 +120,19 @@ func serve(f flags, secrets *telemetry.Secrets) error {
 	logger.Info("stopping: running steps are given time to end", zap.Duration("at most", stopTimeout))
 	w.Stop()
 	return nil
+}
+
+// openPayloads resolves the keys of payloads.
+func openPayloads(parts *assembly.Assembly, configured *system.System) (*temporal.Payloads, error) {
+	var secrets []keys.Secret
+	for _, ref := range configured.Temporal.Keys() {
+		secret, err := parts.Secret(ref)
+		if err != nil {
+			return nil, err
+		}
+		secrets = append(secrets, keys.NewSecret(secret))
+	}
+	return temporal.NewPayloads(secrets)
 }
 
 // addSearchAttributes makes runs searchable by what they are doing.

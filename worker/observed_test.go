@@ -15,7 +15,8 @@ import (
 )
 
 // TestAWorkerIsObserved follows a real system through its first backup and the
-// loss of its store, as Prometheus and a collector of traces see it.
+// loss of its store, as Prometheus and a collector of traces see it, and then as
+// somebody does who reads Temporal's database.
 func TestAWorkerIsObserved(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
@@ -30,6 +31,8 @@ func TestAWorkerIsObserved(t *testing.T) {
 
 	t.Run("the spans of a backup are one tree from the command to the store", func(t *testing.T) { h.oneTree(t, collector) })
 	t.Run("metrics show how the system stands", func(t *testing.T) { h.stands(t, port) })
+	h.keepsSecrets(t)
+	t.Run("with a payload key, histories say nothing of the system", h.sealed)
 	t.Run("what can't be seen is not shown", func(t *testing.T) {
 		require.NoError(t, h.s3.Stop(t.Context()))
 		var text string
@@ -40,7 +43,6 @@ func TestAWorkerIsObserved(t *testing.T) {
 		require.NotContains(t, text, "lifeboat_backup_age_seconds{")
 		require.NotContains(t, text, "lifeboat_rpo_seconds{")
 	})
-	h.keepsSecrets(t)
 }
 
 // oneTree wants every span of the backup to hang on the command that began it,

@@ -2,9 +2,9 @@ package records
 
 import (
 	"context"
-	"strings"
 
 	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/failure/v1"
 	"go.temporal.io/sdk/client"
 
 	"github.com/frende/lifeboat/internal/temporal"
@@ -23,12 +23,12 @@ type Attempts struct {
 }
 
 // AttemptsFrom reads the attempts of activities from the histories of workflows.
-// Temporal writes them down when an activity ends.
-func AttemptsFrom(c client.Client) func(ctx context.Context, workflows []Execution) (map[StepID]Attempts, error) {
+// Temporal writes them down when an activity ends. message reads a failure, which may be sealed.
+func AttemptsFrom(c client.Client, message func(*failure.Failure) string) func(ctx context.Context, workflows []Execution) (map[StepID]Attempts, error) {
 	return func(ctx context.Context, workflows []Execution) (map[StepID]Attempts, error) {
 		found := map[StepID]Attempts{}
 		for _, w := range workflows {
-			if err := attemptsOf(ctx, c, w, found); err != nil {
+			if err := attemptsOf(ctx, c, message, w, found); err != nil {
 				return nil, err
 			}
 		}
@@ -36,7 +36,7 @@ func AttemptsFrom(c client.Client) func(ctx context.Context, workflows []Executi
 	}
 }
 
-func attemptsOf(ctx context.Context, c client.Client, w Execution, found map[StepID]Attempts) error {
+func attemptsOf(ctx context.Context, c client.Client, message func(*failure.Failure) string, w Execution, found map[StepID]Attempts) error {
 	names := map[int64]StepID{}
 	history := c.GetWorkflowHistory(ctx, w.ID, w.RunID, false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	for history.HasNext() {
@@ -48,8 +48,7 @@ func attemptsOf(ctx context.Context, c client.Client, w Execution, found map[Ste
 			names[event.GetEventId()] = StepID(scheduled.GetActivityId())
 		}
 		if started := event.GetActivityTaskStartedEventAttributes(); started != nil {
-			failure, _, _ := strings.Cut(started.GetLastFailure().GetMessage(), "\n")
-			found[names[started.GetScheduledEventId()]] = Attempts{Count: int(started.GetAttempt()), LastFailure: failure}
+			found[names[started.GetScheduledEventId()]] = Attempts{Count: int(started.GetAttempt()), LastFailure: message(started.GetLastFailure())}
 		}
 	}
 	return nil

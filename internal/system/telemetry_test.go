@@ -1,6 +1,8 @@
 package system_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -9,7 +11,7 @@ import (
 	"github.com/frende/lifeboat/internal/system"
 )
 
-func TestMistakesInTelemetryAreNamedWithPlaceAndHint(t *testing.T) {
+func TestMistakesInTelemetryAndConnectionAreNamedWithPlaceAndHint(t *testing.T) {
 	for _, c := range []struct{ name, text, want, hint string }{
 		{"level", "telemetry: {log_level: verbose}", `telemetry.log_level: "verbose" is not allowed: debug, info, warn, error`, "known are"},
 		{"format", "telemetry: {log_format: jsn}", `telemetry.log_format: "jsn" is not allowed: json, console`, "did you mean json?"},
@@ -19,6 +21,11 @@ func TestMistakesInTelemetryAreNamedWithPlaceAndHint(t *testing.T) {
 		{"to everybody", "telemetry: {metrics: ':9464'}", "telemetry.metrics: :9464 can be reached from other hosts", "metrics_remote: true"},
 		{"no URL", "telemetry: {traces: 127.0.0.1:4318}", `telemetry.traces: is no http or https address`, "write it whole"},
 		{"secret in the URL", "telemetry: {traces: 'http://u:hunter2@127.0.0.1:4318'}", "telemetry.traces: holds credentials", "out of the address"},
+		{"one key and many", "temporal: {payload_key: env:KEY, payload_keys: [env:DSN]}", "temporal.payload_key: payload_key and payload_keys exclude each other", "the new one first"},
+		{"a key twice", "temporal: {payload_keys: [env:KEY, env:KEY]}", "temporal.payload_keys[1]: this key stands twice", "keep one"},
+		{"a payload key in the file", "temporal: {payload_key: 5a5a5a5a}", "temporal.payload_key: is not a reference to a secret", "env:NAME"},
+		{"a payload key that is not there", "temporal: {payload_keys: [env:NOWHERE]}", "temporal.payload_keys[0]: environment variable NOWHERE is not set", "set it"},
+		{"an address in the file", "temporal: {address: '127.0.0.1:7233'}", `temporal.address: unknown key "address"`, "known are: payload_key, payload_keys"},
 		{"unknown key", "telemetry: {loglevel: info}", `telemetry.loglevel: unknown key "loglevel"`, "did you mean log_level?"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -41,4 +48,17 @@ func TestTelemetryIsOffAndQuietWhenTheFileSaysNothing(t *testing.T) {
 	s, err := system.Parse("lifeboat.yaml", []byte(good), secrets)
 	require.NoError(t, err)
 	require.Equal(t, system.Telemetry{}, s.Telemetry)
+}
+
+func TestNothingThatIsWrongElsewhereKeepsAnOperatorFromTemporal(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lifeboat.yaml")
+	for _, text := range []string{"", "system: [", "databses: []\ntemporal: {payload_key: env:KEY}\n", "telemetry: {traces: nowhere}\n"} {
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		s, err := system.LoadConnection(path, secrets)
+		require.NoError(t, err, text)
+		require.Equal(t, strings.Contains(text, "payload_key"), len(s.Temporal.Keys()) == 1)
+	}
+	require.NoError(t, os.WriteFile(path, []byte("temporal: {payload_key: env:NOWHERE}\n"), 0o600))
+	_, err := system.LoadConnection(path, secrets)
+	require.ErrorContains(t, err, "temporal.payload_key: environment variable NOWHERE is not set", "without the key it would be said in the clear")
 }

@@ -24,6 +24,7 @@ type System struct {
 	Contacts       Contacts    `json:"contacts" yaml:"contacts"`
 	Limits         Limits      `json:"limits" yaml:"limits"`
 	Telemetry      Telemetry   `json:"-" yaml:"telemetry"` // of the process that reads the file; no run is pinned to it
+	Temporal       Connection  `json:"-" yaml:"temporal"`  // of the process that reads the file
 }
 
 // Plan says which disaster recovery plan this file is.

@@ -23,6 +23,7 @@ func (s System) Validate() Findings {
 	v.targets()
 	v.contacts()
 	v.telemetry()
+	v.connection()
 	v.paths()
 	return v.found
 }
@@ -41,6 +42,10 @@ func (s System) checkSecrets(env Env) Findings {
 	}
 	for i, key := range s.Keys.Encryption {
 		secret(encryptionPath(i), key)
+	}
+	secret("temporal.payload_key", s.Temporal.PayloadKey)
+	for i, key := range s.Temporal.PayloadKeys {
+		secret(payloadKeyPath(i), key)
 	}
 	for i, d := range s.Databases {
 		secret(at("databases", i, "connection"), d.Connection)

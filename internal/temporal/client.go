@@ -23,6 +23,8 @@ type Options struct {
 	Logger  *zap.Logger
 	Metrics client.MetricsHandler         // nil: none
 	Traces  interceptor.ClientInterceptor // nil: none; a worker traces through it, too
+
+	Payloads *Payloads // nil: nothing is sealed, and nothing sealed can be read
 }
 
 // Dial connects to the server that the TEMPORAL_* environment variables or the
@@ -34,6 +36,12 @@ func Dial(ctx context.Context, o Options) (client.Client, error) {
 		return nil, err
 	}
 	options.Logger, options.MetricsHandler = Logger(o.Logger), o.Metrics
+	if o.Payloads == nil {
+		if o.Payloads, err = NewPayloads(nil); err != nil {
+			return nil, err
+		}
+	}
+	o.Payloads.apply(&options)
 	if o.Traces != nil {
 		options.Interceptors = append(options.Interceptors, o.Traces)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/internal/telemetry"
+	"github.com/frende/lifeboat/internal/temporal"
 )
 
 // Process is what a command has of the world.
@@ -47,6 +48,8 @@ type app struct {
 	told    bool               // the person who interrupted this command knows what goes on
 	secrets *telemetry.Secrets // what no message may hold
 	traces  *telemetry.Traces  // nil: none
+
+	payloads *temporal.Payloads // how to read what Temporal stores, once connected
 }
 
 // execute parses the command line and runs its command. What the command line
@@ -115,6 +118,7 @@ func (a *app) root() *cobra.Command {
 		a.recover(),
 		a.approve(), a.abort(), a.watch(), a.report(),
 		a.walPush(), a.walFetch(),
+		group("codec", "Read and serve sealed payloads of Temporal", a.codecServe(), a.codecKeys()),
 	)
 	return root
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/fault/temporalfault"
+	"github.com/frende/lifeboat/internal/keys"
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/internal/telemetry"
 	"github.com/frende/lifeboat/internal/temporal"
@@ -40,17 +41,34 @@ func (a *app) temporal(ctx context.Context) (client.Client, error) {
 	if options.Traces, err = a.trace(ctx, configured); err != nil {
 		fmt.Fprintf(a.Stderr, "lifeboat: this command is not traced: %v\n", err)
 	}
+	if a.payloads, err = a.openPayloads(configured); err != nil {
+		return nil, err
+	}
+	options.Payloads = a.payloads
 	return temporal.Dial(ctx, options)
+}
+
+// openPayloads resolves the keys of payloads.
+func (a *app) openPayloads(configured *system.System) (*temporal.Payloads, error) {
+	var secrets []keys.Secret
+	for _, ref := range configured.Temporal.Keys() {
+		secret, err := ref.Resolve(a.Env, os.ReadFile)
+		if err != nil {
+			return nil, err
+		}
+		a.secrets.Add(secret)
+		secrets = append(secrets, keys.NewSecret(secret))
+	}
+	return temporal.NewPayloads(secrets)
 }
 
 // connection reads what reaching Temporal needs, and no more. Without a
 // configuration, as on an operator's own machine, nothing is needed.
 func (a *app) connection() (*system.System, error) {
-	path, missing := system.Find(a.config, a.Env)
-	if missing != nil {
-		return &system.System{}, nil
+	if path, err := system.Find(a.config, a.Env); err == nil {
+		return system.LoadConnection(path, a.Env)
 	}
-	return system.LoadConnection(path, a.Env)
+	return &system.System{}, nil
 }
 
 // trace makes the first span of what this command starts; nil without a place for it.

@@ -1,0 +1,35 @@
+package system
+
+import "fmt"
+
+// Connection is what is configured of the connection to Temporal. Address,
+// namespace, TLS and API key are those of the TEMPORAL_* variables.
+type Connection struct {
+	PayloadKey  SecretRef   `yaml:"payload_key"`  // 32 bytes in hex or base64; empty: payloads are stored as they are
+	PayloadKeys []SecretRef `yaml:"payload_keys"` // instead, while keys change: the first seals, all of them open
+}
+
+// Keys are the references to the keys of payloads, the one that seals first.
+func (c Connection) Keys() []SecretRef {
+	if c.PayloadKey != "" {
+		return []SecretRef{c.PayloadKey}
+	}
+	return c.PayloadKeys
+}
+
+func (v *validation) connection() {
+	c := v.Temporal
+	if c.PayloadKey != "" && len(c.PayloadKeys) > 0 {
+		v.add("temporal.payload_key", "keep one: payload_keys while keys change, the new one first", "payload_key and payload_keys exclude each other")
+	}
+	seen := map[SecretRef]bool{}
+	for i, ref := range c.PayloadKeys {
+		at := payloadKeyPath(i)
+		if v.required(at, string(ref)) && seen[ref] {
+			v.add(at, "keep one of them", "this key stands twice")
+		}
+		seen[ref] = true
+	}
+}
+
+func payloadKeyPath(i int) string { return fmt.Sprintf("temporal.payload_keys[%d]", i) }

@@ -1,0 +1,6 @@
+package temporal
+
+import "go.temporal.io/sdk/converter"
+
+// FailureConverter is what a connection with these payloads turns errors into failures with.
+func FailureConverter(p *Payloads) converter.FailureConverter { return p.failures }
