@@ -62,3 +62,20 @@ func TestNothingThatIsWrongElsewhereKeepsAnOperatorFromTemporal(t *testing.T) {
 	_, err := system.LoadConnection(path, secrets)
 	require.ErrorContains(t, err, "temporal.payload_key: environment variable NOWHERE is not set", "without the key it would be said in the clear")
 }
+
+func TestWhatTheExampleOffersInCommentsIsValid(t *testing.T) {
+	text, err := os.ReadFile(example)
+	require.NoError(t, err)
+	head, offered, found := strings.Cut(string(text), "# What the worker tells of itself")
+	require.True(t, found)
+	for line := range strings.Lines(offered) {
+		setting, ok := strings.CutPrefix(line, "# ")
+		if ok && (strings.HasPrefix(setting, "  ") || strings.HasPrefix(setting, "telemetry:") || strings.HasPrefix(setting, "temporal:")) && !strings.Contains(setting, "payload_keys") {
+			head += strings.ReplaceAll(setting, "file:/etc/lifeboat/payload.key", "env:KEY")
+		}
+	}
+	s, err := system.Parse(example, []byte(head), environment("BACKUP_ENCRYPTION_KEY", "k", "FRENDE_DATABASE_URL", "d", "KEY", "p"))
+	require.NoError(t, err)
+	require.Equal(t, system.Telemetry{LogLevel: system.LogInfo, LogFormat: system.LogJSON, Metrics: "127.0.0.1:9464", MetricsRemote: true, Traces: "http://127.0.0.1:4318"}, s.Telemetry)
+	require.Equal(t, []system.SecretRef{"env:KEY"}, s.Temporal.Keys())
+}

@@ -62,6 +62,21 @@ func TestACodecEndpointForOthersNeedsAToken(t *testing.T) {
 	}
 }
 
+func TestConfigCheckFindsAPayloadKeyThatIsNone(t *testing.T) {
+	s := openShop(t)
+	text, err := os.ReadFile(s.config)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(s.config, append(text, "temporal: {payload_key: env:WORD}\n"...), 0o600))
+	s.env["WORD"] = "correct horse battery"
+	code, _, stderr := s.run(t, "config", "check")
+	require.Equal(t, fault.ExitUsage, code)
+	require.Contains(t, stderr, "key 1 is not 32 bytes in hex or base64")
+	s.env["WORD"] = strings.Repeat("5a", 32)
+	code, stdout, stderr := s.run(t, "config", "check")
+	require.Zero(t, code, stderr)
+	require.Contains(t, stdout, "is valid")
+}
+
 func TestACodecEndpointServesUntilItIsInterrupted(t *testing.T) {
 	port, err := lab.FreePort()
 	require.NoError(t, err)
