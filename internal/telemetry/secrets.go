@@ -47,6 +47,9 @@ func (s *Secrets) Add(secret []byte) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.known[text] || s.short[text] {
+		return // each step resolves what it needs anew
+	}
 	for _, one := range append(passwords(text), text) {
 		if len(one) < shortestSecret {
 			s.short[one] = true
