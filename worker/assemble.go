@@ -37,14 +37,27 @@ const stopTimeout = 20 * time.Second
 // connection is the client of the Temporal server.
 type connection = client.Client
 
+// builder is what a worker is built from.
+type builder struct {
+	connected  connection
+	payloads   *temporal.Payloads
+	parts      *assembly.Assembly
+	seen       observed
+	logger     *zap.Logger
+	configured *system.System
+	configPath string
+	host       string
+	flags      flags
+}
+
 // assemble builds the worker: every workflow and every activity with what it needs of this host.
-func assemble(connected connection, logger *zap.Logger, configured *system.System, configPath string, f flags) (worker.Worker, error) {
-	host, err := hostName()
+func (b builder) assemble() (worker.Worker, error) {
+	connected, parts, logger := b.connected, b.parts, b.logger
+	configured, configPath, host, f := b.configured, b.configPath, b.host, b.flags
+	namespace, err := temporal.Namespace()
 	if err != nil {
 		return nil, err
 	}
-	parts := assembly.New(assembly.Config{Env: os.LookupEnv, Memory: int64(configured.Limits.Memory)})
-	parts.LimitMemory()
 	logs, err := logDir()
 	if err != nil {
 		return nil, err
@@ -58,7 +71,7 @@ func assemble(connected connection, logger *zap.Logger, configured *system.Syste
 		// A workflow task that waits for the cache of a worker that was killed goes
 		// to its successor after this time; Temporal's default is five seconds.
 		StickyScheduleToStartTimeout: time.Second,
-		Interceptors:                 []interceptor.WorkerInterceptor{temporal.FaultInterceptor(logger)},
+		Interceptors:                 append([]interceptor.WorkerInterceptor{temporal.FaultInterceptor(logger)}, b.seen.interceptors()...),
 	})
 	workflows.Register(w)
 	for name, activities := range map[string]any{
@@ -84,9 +97,11 @@ func assemble(connected connection, logger *zap.Logger, configured *system.Syste
 			Load:     func() (system.System, error) { return load(configPath) },
 			File:     filer(parts, host),
 			Proof:    prover(parts, host),
-			Attempts: records.AttemptsFrom(connected),
-			Status:   looker(parts, connected, f.queue),
-			Logger:   logger,
+			Attempts: records.AttemptsFrom(connected, b.payloads.Message),
+			Searchable: func(ctx context.Context) bool {
+				return temporal.HasSearchAttributes(ctx, connected, namespace, api.SearchAttributes())
+			},
+			Status: looker(parts, connected, f.queue),
 		}),
 	} {
 		w.RegisterActivityWithOptions(activities, activity.RegisterOptions{Name: name})

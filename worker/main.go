@@ -16,8 +16,11 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/frende/lifeboat/internal/assembly"
 	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/keys"
 	"github.com/frende/lifeboat/internal/system"
+	"github.com/frende/lifeboat/internal/telemetry"
 	"github.com/frende/lifeboat/internal/temporal"
 	"github.com/frende/lifeboat/workflows/api"
 )
@@ -39,22 +42,20 @@ func main() {
 	flag.StringVar(&f.queue, "queue", api.Queue, "task `QUEUE` to serve")
 	flag.StringVar(&f.lifeboat, "lifeboat", "", "`PATH` of the lifeboat command, for restore_command (default: beside this program)")
 	flag.Parse()
-	if err := serve(f); err != nil {
-		fmt.Fprintln(os.Stderr, "lifeboat-worker:", err)
+	secrets := telemetry.NewSecrets()
+	secrets.AddEnvironment(os.LookupEnv)
+	if err := serve(f, secrets); err != nil {
+		fmt.Fprintln(os.Stderr, "lifeboat-worker:", secrets.Redact(err.Error()))
 		if hint := fault.HintOf(err); hint != "" {
-			fmt.Fprintln(os.Stderr, "HINT:", hint)
+			fmt.Fprintln(os.Stderr, "HINT:", secrets.Redact(hint))
 		}
 		os.Exit(fault.ExitCode(err))
 	}
 }
 
-func serve(f flags) error {
+func serve(f flags, secrets *telemetry.Secrets) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	logger, err := zap.NewProduction()
-	if err != nil {
-		return fault.New(fault.Unsupported, "open log", "stderr", err)
-	}
 	path, err := system.Find(f.config, os.LookupEnv)
 	if err != nil {
 		return err
@@ -66,20 +67,52 @@ func serve(f flags) error {
 	if err != nil {
 		return err
 	}
+	logger, err := telemetry.NewLogger(telemetry.LogConfig{To: os.Stderr, Level: configured.Telemetry.LogLevel, Format: configured.Telemetry.LogFormat, Secrets: secrets})
+	if err != nil {
+		return err
+	}
+	logger = logger.With(zap.String("system", configured.Name))
 	if f.lifeboat, err = besideThis(f.lifeboat); err != nil {
 		return err
 	}
+	host, err := hostName()
+	if err != nil {
+		return err
+	}
 	debug.SetMemoryLimit(int64(configured.Limits.Memory) + memoryBesideBuffers)
-	connected, err := dial(ctx, logger)
+	seen, err := observe(ctx, configured, logger, secrets)
+	if err != nil {
+		return err
+	}
+	defer seen.close(ctx, logger)
+	options, err := seen.options(logger)
+	if err != nil {
+		return err
+	}
+	parts := assembly.New(assembly.Config{Env: os.LookupEnv, Memory: int64(configured.Limits.Memory), OnSecret: secrets.Add, Tracer: seen.tracer()})
+	parts.LimitMemory()
+	if options.Payloads, err = openPayloads(parts, configured); err != nil {
+		return err
+	}
+	connected, err := dial(ctx, options)
 	if err != nil {
 		return err
 	}
 	defer connected.Close()
-	w, err := assemble(connected, logger, configured, path, f)
+	w, err := builder{
+		connected: connected, payloads: options.Payloads, parts: parts, seen: seen, logger: logger,
+		configured: configured, configPath: path, host: host, flags: f,
+	}.assemble()
 	if err != nil {
 		return err
 	}
-	logger.Info("serving", zap.String("system", configured.Name), zap.String("queue", f.queue), zap.String("config", path))
+	if err := seen.serve(ctx, parts, configured, path, host, logger); err != nil {
+		return err
+	}
+	if err := addSearchAttributes(ctx, connected); err != nil {
+		logger.Warn("runs can't be searched for; all else works", zap.Error(err), zap.String("hint", fault.HintOf(err)))
+	}
+	logger.Info("serving", zap.String("queue", f.queue), zap.String("config", path))
 	if err := w.Start(); err != nil {
 		return fault.New(fault.TemporalUnavailable, "start worker on queue", f.queue, err)
 	}
@@ -89,15 +122,37 @@ func serve(f flags) error {
 	return nil
 }
 
+// openPayloads resolves the keys of payloads.
+func openPayloads(parts *assembly.Assembly, configured *system.System) (*temporal.Payloads, error) {
+	var secrets []keys.Secret
+	for _, ref := range configured.Temporal.Keys() {
+		secret, err := parts.Secret(ref)
+		if err != nil {
+			return nil, err
+		}
+		secrets = append(secrets, keys.NewSecret(secret))
+	}
+	return temporal.NewPayloads(secrets)
+}
+
+// addSearchAttributes makes runs searchable by what they are doing.
+func addSearchAttributes(ctx context.Context, connected connection) error {
+	namespace, err := temporal.Namespace()
+	if err != nil {
+		return err
+	}
+	return temporal.AddSearchAttributes(ctx, connected, namespace, api.SearchAttributes())
+}
+
 // dial connects to Temporal and keeps trying: after a power cut the worker may
 // be up first.
-func dial(ctx context.Context, logger *zap.Logger) (connection, error) {
+func dial(ctx context.Context, o temporal.Options) (connection, error) {
 	for {
-		connected, err := temporal.Dial(ctx, logger)
+		connected, err := temporal.Dial(ctx, o)
 		if !fault.Has(err, fault.TemporalUnavailable) {
-			return connected, err
+			return connected.Client, err
 		}
-		logger.Warn("waiting for Temporal", zap.Error(err))
+		o.Logger.Warn("waiting for Temporal", zap.Error(err))
 		select {
 		case <-time.After(2 * time.Second):
 		case <-ctx.Done():

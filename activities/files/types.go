@@ -41,6 +41,9 @@ type BackupResult struct {
 	Facts  Facts  `json:"facts"`
 }
 
+// Moved says what the step moved.
+func (r BackupResult) Moved() (direction string, bytes int64) { return "backup", r.Bytes }
+
 // FactsName is the name of Facts in the manifest of a backup.
 const FactsName = "tree"
 
@@ -99,6 +102,9 @@ type RestoreResult struct {
 
 	Fallbacks []report.Fallback `json:"fallbacks,omitempty"` // objects that had to be read from the replica
 }
+
+// Moved says what the step moved.
+func (r RestoreResult) Moved() (direction string, bytes int64) { return "restore", r.Bytes - r.Resumed }
 
 // Progress is the heartbeat of Backup, Restore and Verify, in bytes. Total is 0
 // while it is not known.

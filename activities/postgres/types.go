@@ -97,6 +97,9 @@ type BaseBackupResult struct {
 	Facts  Facts  `json:"facts"`
 }
 
+// Moved says what the step moved.
+func (r BaseBackupResult) Moved() (direction string, bytes int64) { return "backup", r.Bytes }
+
 // RestorePreflightInput names the backup and where it is to go.
 type RestorePreflightInput struct {
 	Ref
@@ -150,6 +153,9 @@ type RestoreResult struct {
 	Rate      float64         `json:"rate"` // bytes per second of this attempt
 	Fallbacks []Fallback      `json:"fallbacks,omitempty"`
 }
+
+// Moved says what the step moved.
+func (r RestoreResult) Moved() (direction string, bytes int64) { return "restore", r.Bytes - r.Resumed }
 
 // Fallback is an object that had to be read from the replica.
 type Fallback struct {

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"go.temporal.io/sdk/activity"
-	"go.uber.org/zap"
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/status"
@@ -45,12 +44,12 @@ const mostNotes = 5
 
 // Deps are what the activities need of their host.
 type Deps struct {
-	Load     func() (system.System, error) // reads the worker's configuration anew
-	File     func(ctx context.Context, s system.System, r Record) error
-	Proof    func(ctx context.Context, s system.System, key string) (Proof, error)
-	Attempts func(ctx context.Context, workflows []Execution) (map[StepID]Attempts, error)
-	Status   func(ctx context.Context, s system.System) status.Status // how the system stands now
-	Logger   *zap.Logger
+	Load       func() (system.System, error)  // reads the worker's configuration anew
+	Searchable func(ctx context.Context) bool // whether runs may set search attributes; nil: they may not
+	File       func(ctx context.Context, s system.System, r Record) error
+	Proof      func(ctx context.Context, s system.System, key string) (Proof, error)
+	Attempts   func(ctx context.Context, workflows []Execution) (map[StepID]Attempts, error)
+	Status     func(ctx context.Context, s system.System) status.Status // how the system stands now
 }
 
 // Activities read the configuration and keep the records.
@@ -61,7 +60,7 @@ func New(deps Deps) *Activities { return &Activities{deps: deps} }
 
 // LoadSystem reads the configuration. It fails with InputInvalid when the run
 // asks for a system that this worker is not configured for.
-func (a *Activities) LoadSystem(_ context.Context, in LoadInput) (Loaded, error) {
+func (a *Activities) LoadSystem(ctx context.Context, in LoadInput) (Loaded, error) {
 	loaded, err := a.deps.Load()
 	if err != nil {
 		return Loaded{}, err
@@ -76,12 +75,13 @@ func (a *Activities) LoadSystem(_ context.Context, in LoadInput) (Loaded, error)
 		}
 	}
 	_, target, err := loaded.ForTarget(in.Target)
-	return Loaded{System: loaded, Target: target}, err
+	searchable := a.deps.Searchable != nil && a.deps.Searchable(ctx)
+	return Loaded{System: loaded, Target: target, SearchAttributes: searchable}, err
 }
 
 // Notice tells people, in the log and on the ledger.
 func (a *Activities) Notice(ctx context.Context, in NoticeInput) error {
-	a.deps.Logger.Warn(in.Text, zap.String("system", in.System.Name), zap.String("run", in.Run))
+	activity.GetLogger(ctx).Warn(in.Text)
 	return a.file(ctx, in.System, KindNotice, in.Run, in.Text)
 }
 

@@ -8,7 +8,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/testsuite"
-	"go.uber.org/zap"
 
 	"github.com/frende/lifeboat/activities/records"
 	"github.com/frende/lifeboat/internal/fault"
@@ -54,9 +53,8 @@ func TestOnlyAProvenBackupIsRecordedAsUnchanged(t *testing.T) {
 	proof := records.Proof{}
 	env := (&testsuite.WorkflowTestSuite{}).NewTestActivityEnvironment()
 	env.RegisterActivityWithOptions(records.New(records.Deps{
-		Proof:  func(context.Context, system.System, string) (records.Proof, error) { return proof, nil },
-		File:   func(_ context.Context, _ system.System, r records.Record) error { filed = append(filed, r); return nil },
-		Logger: zap.NewNop(),
+		Proof: func(context.Context, system.System, string) (records.Proof, error) { return proof, nil },
+		File:  func(_ context.Context, _ system.System, r records.Record) error { filed = append(filed, r); return nil },
 	}), activity.RegisterOptions{Name: "records."})
 	same := api.Unchanged{Component: "cache/sessions", Key: "redis-backups/k", At: time.Date(2024, 1, 15, 9, 45, 0, 0, time.UTC)}
 	recorded := func() records.UnchangedResult {

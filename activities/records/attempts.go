@@ -4,9 +4,9 @@ import (
 	"cmp"
 	"context"
 	"maps"
-	"strings"
 
 	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/failure/v1"
 	"go.temporal.io/sdk/client"
 
 	"github.com/frende/lifeboat/internal/temporal"
@@ -26,12 +26,12 @@ type Attempts struct {
 
 // AttemptsFrom reads the attempts of activities from the histories of workflows.
 // Temporal writes them down when an activity ends. When two workflows have a
-// step of the same ID, it is the first one's.
-func AttemptsFrom(c client.Client) func(ctx context.Context, workflows []Execution) (map[StepID]Attempts, error) {
+// step of the same ID, it is the first one's. message reads the first line of a failure, which may be sealed.
+func AttemptsFrom(c client.Client, message func(*failure.Failure) string) func(ctx context.Context, workflows []Execution) (map[StepID]Attempts, error) {
 	return func(ctx context.Context, workflows []Execution) (map[StepID]Attempts, error) {
 		all := map[StepID]Attempts{}
 		for _, w := range workflows {
-			found, err := attemptsOf(ctx, c, w)
+			found, err := attemptsOf(ctx, c, message, w)
 			if err != nil {
 				return nil, err
 			}
@@ -43,7 +43,7 @@ func AttemptsFrom(c client.Client) func(ctx context.Context, workflows []Executi
 }
 
 // attemptsOf adds up the attempts of a step that its workflow began anew.
-func attemptsOf(ctx context.Context, c client.Client, w Execution) (map[StepID]Attempts, error) {
+func attemptsOf(ctx context.Context, c client.Client, message func(*failure.Failure) string, w Execution) (map[StepID]Attempts, error) {
 	found := map[StepID]Attempts{}
 	names, failed := map[int64]StepID{}, map[StepID]string{}
 	history := c.GetWorkflowHistory(ctx, w.ID, w.RunID, false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
@@ -59,17 +59,12 @@ func attemptsOf(ctx context.Context, c client.Client, w Execution) (map[StepID]A
 			step := names[started.GetScheduledEventId()]
 			found[step] = Attempts{
 				Count:       found[step].Count + int(started.GetAttempt()),
-				LastFailure: cmp.Or(firstLine(started.GetLastFailure().GetMessage()), failed[step]),
+				LastFailure: cmp.Or(message(started.GetLastFailure()), failed[step]),
 			}
 		}
 		if ended := event.GetActivityTaskFailedEventAttributes(); ended != nil {
-			failed[names[ended.GetScheduledEventId()]] = firstLine(ended.GetFailure().GetMessage())
+			failed[names[ended.GetScheduledEventId()]] = message(ended.GetFailure())
 		}
 	}
 	return found, nil
-}
-
-func firstLine(text string) string {
-	line, _, _ := strings.Cut(text, "\n")
-	return line
 }

@@ -56,7 +56,7 @@ func TestAttemptsAreThoseOfEveryTimeAStepWasBegun(t *testing.T) {
 	c.On("GetWorkflowHistory", mock.Anything, "child", "", false, all).Return(past(t,
 		scheduled(5, "configuration"), started(5, 4, "later"), scheduled(6, "verify"), started(6, 2, "again"),
 	))
-	found, err := records.AttemptsFrom(c)(t.Context(), []records.Execution{{ID: "recover/frende", RunID: "1"}, {ID: "child"}})
+	found, err := records.AttemptsFrom(c, (*failure.Failure).GetMessage)(t.Context(), []records.Execution{{ID: "recover/frende", RunID: "1"}, {ID: "child"}})
 	require.NoError(t, err)
 	require.Equal(t, map[records.StepID]records.Attempts{
 		"configuration": {Count: 1},

@@ -1,6 +1,7 @@
 package records
 
 import (
+	"strings"
 	"time"
 
 	"github.com/frende/lifeboat/internal/report"
@@ -20,6 +21,8 @@ type LoadInput struct {
 type Loaded struct {
 	System system.System `json:"system"` // not yet mapped into Target: see system.ForTarget
 	Target system.Target `json:"target"`
+
+	SearchAttributes bool `json:"search_attributes,omitempty"` // the namespace has all that a run sets
 }
 
 // NoticeInput is a notice that people should see.
@@ -47,6 +50,28 @@ type ReportInput struct {
 	System   system.System `json:"system"`
 	Record   report.Run    `json:"record"`
 	Children []string      `json:"children,omitempty"` // workflow IDs whose histories hold attempts of the record's steps
+}
+
+// Ended says how a recovery ended; ok is false for other runs.
+func (in ReportInput) Ended() (target, outcome string, rta time.Duration, at time.Time, ok bool) {
+	return ended(in.Record)
+}
+
+// LastRecovery is the record of a recovery as the ledger has it.
+type LastRecovery report.Run
+
+// Ended says how it ended.
+func (r LastRecovery) Ended() (target, outcome string, rta time.Duration, at time.Time, ok bool) {
+	return ended(report.Run(r))
+}
+
+func ended(r report.Run) (target, outcome string, rta time.Duration, at time.Time, ok bool) {
+	began := r.Started
+	if !r.Disaster.IsZero() {
+		began = r.Disaster
+	}
+	recovers := strings.HasPrefix(r.Kind, "Recover") || strings.HasPrefix(r.Kind, "Drill")
+	return r.Target, string(r.Outcome), r.Finished.Sub(began), r.Finished, recovers && !r.Finished.IsZero()
 }
 
 // BackupInput is a backup that was made and read back.

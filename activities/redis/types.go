@@ -88,6 +88,9 @@ type BackupResult struct {
 	Facts  Facts  `json:"facts"`
 }
 
+// Moved says what the step moved.
+func (r BackupResult) Moved() (direction string, bytes int64) { return "backup", r.Bytes }
+
 // RestorePreflightInput names the backup and where it is to go.
 type RestorePreflightInput struct {
 	System system.System `json:"system"`
@@ -124,6 +127,9 @@ type RestoreResult struct {
 
 	Fallbacks []report.Fallback `json:"fallbacks,omitempty"` // objects that had to be read from the replica
 }
+
+// Moved says what the step moved.
+func (r RestoreResult) Moved() (direction string, bytes int64) { return "restore", r.Bytes - r.Resumed }
 
 // Progress is the heartbeat of Backup and Restore, in bytes. Total is 0 while it
 // is not known.

@@ -19,6 +19,9 @@ type VerifyResult struct {
 	Bytes   int64 `json:"bytes"`
 }
 
+// Moved says what the step moved.
+func (r VerifyResult) Moved() (direction string, bytes int64) { return "verify", r.Bytes }
+
 // ReplicateInput names the store whose replica is brought up to date; empty: the primary.
 type ReplicateInput struct {
 	System system.System `json:"system"`
@@ -38,6 +41,9 @@ type ReplicateResult struct {
 	Lag        system.Duration `json:"lag"`                  // the longest that an object was in one region only
 	Incomplete []string        `json:"incomplete,omitempty"` // complete backups whose copies are not
 }
+
+// Moved says what the step moved.
+func (r ReplicateResult) Moved() (direction string, bytes int64) { return "replicate", r.Bytes }
 
 // SweepInput asks for what unfinished backups left to be removed.
 type SweepInput struct {

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/keys"
 	"github.com/frende/lifeboat/internal/ledger"
@@ -34,15 +36,20 @@ type Config struct {
 	Memory int64            // bytes of buffers for the whole process; 0: 192 MiB
 	Retry  s3.Retry         // of one call to a store; zero: the store's own
 	Now    func() time.Time // nil: time.Now
+
+	Tracer   trace.Tracer        // makes a span of each request to a store; nil: none are made
+	OnSecret func(secret []byte) // told of each secret that is resolved, to keep it out of the log; may be nil
 }
 
 // Assembly opens and keeps what belongs to systems. It is safe for concurrent
 // use; every vault of a process shares its one byte budget.
 type Assembly struct {
-	env    system.Env
-	retry  s3.Retry
-	now    func() time.Time
-	budget *vault.Budget
+	env      system.Env
+	retry    s3.Retry
+	now      func() time.Time
+	budget   *vault.Budget
+	onSecret func(secret []byte)
+	tracer   trace.Tracer
 
 	mu    sync.Mutex
 	known map[[sha256.Size]byte]parts // kept: a passphrase costs time and memory to stretch
@@ -56,8 +63,11 @@ func New(c Config) *Assembly {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if c.OnSecret == nil {
+		c.OnSecret = func([]byte) {}
+	}
 	return &Assembly{
-		env: c.Env, retry: c.Retry, now: c.Now, budget: vault.NewBudget(c.Memory),
+		env: c.Env, retry: c.Retry, now: c.Now, budget: vault.NewBudget(c.Memory), onSecret: c.OnSecret, tracer: c.Tracer,
 		known: map[[sha256.Size]byte]parts{},
 	}
 }
@@ -77,7 +87,11 @@ func (a *Assembly) LimitMemory() {
 
 // Secret reads a secret on this host.
 func (a *Assembly) Secret(ref system.SecretRef) ([]byte, error) {
-	return ref.Resolve(a.env, os.ReadFile)
+	secret, err := ref.Resolve(a.env, os.ReadFile)
+	if err == nil {
+		a.onSecret(secret)
+	}
+	return secret, err
 }
 
 // parts are what every vault of a system shares.
@@ -171,7 +185,7 @@ func (a *Assembly) Store(ctx context.Context, c system.Store) (store.Store, erro
 	}
 	return s3.New(ctx, s3.Config{
 		Name: c.Name, Bucket: c.Bucket, Region: c.Region, Prefix: c.Prefix, Endpoint: c.Endpoint,
-		PathStyle: c.PathStyle, AccessKey: string(access), SecretKey: string(secret), CACert: c.CACert, Retry: a.retry,
+		PathStyle: c.PathStyle, AccessKey: string(access), SecretKey: string(secret), CACert: c.CACert, Retry: a.retry, Tracer: a.tracer,
 	})
 }
 

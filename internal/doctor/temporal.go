@@ -129,7 +129,7 @@ func (e *temporalExam) updates(context.Context) answer {
 }
 
 func (e *temporalExam) searchAttributes(ctx context.Context) answer {
-	const why = "runs can't be found by system, phase and objective, and one that sets them fails to start"
+	const why = "runs can't be found by system, phase and objective"
 	found, err := e.client.OperatorService().ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: e.x.Namespace})
 	_, denied := errors.AsType[*serviceerror.PermissionDenied](err)
 	_, lacking := errors.AsType[*serviceerror.Unimplemented](err)

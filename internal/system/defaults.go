@@ -164,6 +164,10 @@ func (s *System) makeAbsolute(dir string) {
 	for i := range s.Keys.Encryption {
 		secret(&s.Keys.Encryption[i])
 	}
+	secret(&s.Temporal.PayloadKey)
+	for i := range s.Temporal.PayloadKeys {
+		secret(&s.Temporal.PayloadKeys[i])
+	}
 	for i := range s.Databases {
 		d := &s.Databases[i]
 		secret(&d.Connection)

@@ -17,6 +17,13 @@ type Finding struct {
 	Hint    string `json:"hint,omitempty"`
 }
 
+// top is the first key of the path: "databases".
+func (f Finding) top() string {
+	top, _, _ := strings.Cut(f.Path, ".")
+	top, _, _ = strings.Cut(top, "[")
+	return top
+}
+
 // String gives "lifeboat.yaml:12:5: databases[0].service: message", in one line and without the hint.
 func (f Finding) String() string {
 	var b strings.Builder

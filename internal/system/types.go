@@ -23,6 +23,8 @@ type System struct {
 	Targets        []Target    `json:"targets,omitempty" yaml:"targets"`
 	Contacts       Contacts    `json:"contacts" yaml:"contacts"`
 	Limits         Limits      `json:"limits" yaml:"limits"`
+	Telemetry      Telemetry   `json:"-" yaml:"telemetry"` // of the process that reads the file; no run is pinned to it
+	Temporal       Connection  `json:"-" yaml:"temporal"`  // of the process that reads the file
 
 	// From is the one store that is used, and nothing else, for as long as this
 	// copy of the system is: set by Alone.
@@ -306,6 +308,30 @@ type Limits struct {
 	Memory      Bytes `json:"memory" yaml:"memory"`                       // of buffers, per worker; default 192MiB
 	Parallel    int   `json:"parallel" yaml:"parallel"`                   // transfers at once; default: cores × 2
 	RestoreRate Bytes `json:"restore_rate,omitempty" yaml:"restore_rate"` // bytes per second per restore; 0: unlimited
+}
+
+// Telemetry says what a worker tells of itself, and to whom.
+type Telemetry struct {
+	LogLevel  LogLevel  `yaml:"log_level"`  // least severe line that is written; default info
+	LogFormat LogFormat `yaml:"log_format"` // default: console on a terminal, else json
+
+	Metrics       string `yaml:"metrics"`        // host:port where Prometheus reads; empty: nowhere
+	MetricsRemote bool   `yaml:"metrics_remote"` // whether that may be reached from other hosts
+
+	Traces string `yaml:"traces"` // URL that takes OTLP over HTTP; empty: none, unless OTEL_EXPORTER_OTLP_ENDPOINT is set
+}
+
+// LogLevel and LogFormat are the allowed values of Telemetry.
+type (
+	LogLevel  string
+	LogFormat string
+)
+
+// Connection is what is configured of the connection to Temporal. Address,
+// namespace, TLS and API key are those of the TEMPORAL_* variables.
+type Connection struct {
+	PayloadKey  SecretRef   `yaml:"payload_key"`  // 32 bytes in hex or base64; empty: payloads are stored as they are
+	PayloadKeys []SecretRef `yaml:"payload_keys"` // instead, while keys change: the first seals, all of them open
 }
 
 // Date is a calendar day in UTC, written 2024-01-31.

@@ -23,6 +23,8 @@ func (s System) Validate() Findings {
 	v.schedules()
 	v.targets()
 	v.contacts()
+	v.telemetry()
+	v.connection()
 	v.paths()
 	return v.found
 }
@@ -40,6 +42,14 @@ func (s System) Secrets() iter.Seq2[string, SecretRef] {
 		}
 		for i, key := range s.Keys.Encryption {
 			if !yield(encryptionPath(i), key) {
+				return
+			}
+		}
+		if !s.Temporal.PayloadKey.Empty() && !yield("temporal.payload_key", s.Temporal.PayloadKey) {
+			return
+		}
+		for i, key := range s.Temporal.PayloadKeys {
+			if !yield(payloadKeyPath(i), key) {
 				return
 			}
 		}

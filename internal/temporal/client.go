@@ -4,48 +4,98 @@
 package temporal
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"log/slog"
 	"strings"
 
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
-	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/interceptor"
 	"go.uber.org/zap"
-	"go.uber.org/zap/exp/zapslog"
 
 	"github.com/frende/lifeboat/internal/fault"
 )
 
+// Options are what a process wants of its connection.
+type Options struct {
+	Logger  *zap.Logger
+	Metrics client.MetricsHandler         // nil: none
+	Traces  interceptor.ClientInterceptor // nil: none; a worker traces through it, too
+
+	Payloads *Payloads // nil: nothing is sealed, and nothing sealed can be read
+}
+
+// Client is a connection, and how to read what was stored through it: a schedule
+// is described with its input and memo as they are stored. A worker is made with
+// the Client inside, since the SDK knows only its own.
+type Client struct {
+	client.Client
+
+	payloads *Payloads
+}
+
+// NewClient makes a Client of a connection whose payloads are those given; nil:
+// nothing is sealed.
+func NewClient(connected client.Client, p *Payloads) Client {
+	if p == nil {
+		p = inTheClear()
+	}
+	return Client{Client: connected, payloads: p}
+}
+
+// Payloads are what seals and opens what goes through the connection.
+func (c Client) Payloads() *Payloads { return c.payloads }
+
 // Dial connects to the server that the TEMPORAL_* environment variables or the
 // temporal CLI's configuration file name, 127.0.0.1:7233 without them.
 // TemporalUnavailable when it does not answer.
-func Dial(ctx context.Context, logger *zap.Logger) (client.Client, error) {
-	options, err := envconfig.LoadDefaultClientOptions()
+func Dial(ctx context.Context, o Options) (Client, error) {
+	options, err := settings()
 	if err != nil {
-		return nil, fault.New(fault.ConfigInvalid, "read Temporal settings", "TEMPORAL_*", err).
-			WithHint("see: temporal env, and the TEMPORAL_* variables of the temporal CLI")
+		return Client{}, err
 	}
-	options.Logger = Logger(logger)
+	options.Logger, options.MetricsHandler = Logger(o.Logger), o.Metrics
+	if o.Payloads == nil {
+		o.Payloads = inTheClear()
+	}
+	o.Payloads.apply(&options)
+	if o.Traces != nil {
+		options.Interceptors = append(options.Interceptors, o.Traces)
+	}
 	connected, err := client.DialContext(ctx, options)
 	if err != nil {
-		return nil, fault.New(fault.TemporalUnavailable, "connect to Temporal at", address(options), errors.Unwrap(err))
+		return Client{}, fault.New(fault.TemporalUnavailable, "connect to Temporal at", address(options), errors.Unwrap(err))
 	}
-	return connected, nil
+	return NewClient(connected, o.Payloads), nil
 }
 
 // Where gives the server and the namespace that Dial connects to.
 func Where() (server, namespace string, err error) {
+	options, err := settings()
+	if err != nil {
+		return "", "", err
+	}
+	return address(options), cmp.Or(options.Namespace, client.DefaultNamespace), nil
+}
+
+// Namespace is the namespace that Dial connects to.
+func Namespace() (string, error) {
+	options, err := settings()
+	if err != nil {
+		return "", err
+	}
+	return cmp.Or(options.Namespace, client.DefaultNamespace), nil
+}
+
+func settings() (client.Options, error) {
 	options, err := envconfig.LoadDefaultClientOptions()
 	if err != nil {
-		return "", "", fault.New(fault.ConfigInvalid, "read Temporal settings", "TEMPORAL_*", err)
+		return options, fault.New(fault.ConfigInvalid, "read Temporal settings", "TEMPORAL_*", err).
+			WithHint("see: temporal env, and the TEMPORAL_* variables of the temporal CLI")
 	}
-	if options.Namespace == "" {
-		options.Namespace = client.DefaultNamespace
-	}
-	return address(options), options.Namespace, nil
+	return options, nil
 }
 
 func address(options client.Options) string {
@@ -53,11 +103,6 @@ func address(options client.Options) string {
 		return client.DefaultHostPort
 	}
 	return options.HostPort
-}
-
-// Logger lets the SDK log through zap.
-func Logger(logger *zap.Logger) log.Logger {
-	return log.NewStructuredLogger(slog.New(zapslog.NewHandler(logger.Core())))
 }
 
 // Named turns the SDK's own errors into faults: a workflow that does not exist,

@@ -47,9 +47,11 @@ func (f *faultInbound) ExecuteActivity(ctx context.Context, in *interceptor.Exec
 	stop()
 	info := activity.GetInfo(ctx)
 	fields := []zap.Field{
-		zap.String("workflow", info.WorkflowExecution.ID),
-		zap.String("step", info.ActivityID),
-		zap.Int32("attempt", info.Attempt),
+		zap.String(fieldWorkflow, info.WorkflowExecution.ID),
+		zap.String(fieldRun, info.WorkflowExecution.RunID),
+		zap.String(fieldActivity, info.ActivityType.Name),
+		zap.String(fieldStep, info.ActivityID),
+		zap.Int32(fieldAttempt, info.Attempt),
 	}
 	if err != nil {
 		f.logger.Warn("step failed", append(fields, zap.Error(err), zap.String("kind", string(fault.KindOf(err))), zap.String("hint", fault.HintOf(err)))...)

@@ -39,10 +39,10 @@ func serve(t *testing.T) client.Client {
 	server := lab.StartTemporal(t)
 	t.Setenv("TEMPORAL_ADDRESS", server.Address)
 	t.Setenv("TEMPORAL_NAMESPACE", server.Namespace)
-	c, err := temporal.Dial(t.Context(), zap.NewNop())
+	c, err := temporal.Dial(t.Context(), temporal.Options{Logger: zap.NewNop()})
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
-	w := worker.New(c, "test", worker.Options{
+	w := worker.New(c.Client, "test", worker.Options{
 		DisableRegistrationAliasing: true,
 		Interceptors:                []interceptor.WorkerInterceptor{temporal.FaultInterceptor(zap.NewNop())},
 	})
@@ -51,7 +51,7 @@ func serve(t *testing.T) client.Client {
 	w.RegisterActivityWithOptions(hang, activity.RegisterOptions{Name: "hang"})
 	require.NoError(t, w.Start())
 	t.Cleanup(w.Stop)
-	return c
+	return c.Client
 }
 
 // fetch asks a server, with more patience than the heartbeat timeout.

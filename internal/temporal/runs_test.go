@@ -16,7 +16,7 @@ import (
 
 func TestARecoveryHasEndedOnlyWhenTemporalKnowsIt(t *testing.T) {
 	c := connect(t)
-	w := worker.New(c, api.Queue, worker.Options{DisableRegistrationAliasing: true})
+	w := worker.New(c.Client, api.Queue, worker.Options{DisableRegistrationAliasing: true})
 	for _, name := range []string{api.RecoverSystem, api.RestoreCache} {
 		w.RegisterWorkflowWithOptions(func(ctx workflow.Context) error {
 			workflow.GetSignalChannel(ctx, "end").Receive(ctx, nil)

@@ -46,7 +46,7 @@ func desire(s system.System, configured system.Schedule) (desired, error) {
 		Policy: &client.SchedulePolicies{Overlap: overlapOf(configured), CatchupWindow: configured.Catchup.Std()},
 		State:  &client.ScheduleState{},
 	}
-	if d.terms, err = termsOf(d.runs); err != nil {
+	if d.terms, err = inTheClear().termsOf(d.runs); err != nil {
 		return desired{}, err
 	}
 	action.Memo = map[string]any{memoKey: applied{Hash: d.terms.hash(), Terms: d.terms}}

@@ -41,7 +41,7 @@ const (
 // configured. Applying again changes nothing. An operator's pause and its note
 // stay. Schedules that Lifeboat did not make are never touched. With dryRun it
 // only says what it would do.
-func Apply(ctx context.Context, c client.Client, s system.System, dryRun bool) ([]Change, error) {
+func Apply(ctx context.Context, c Client, s system.System, dryRun bool) ([]Change, error) {
 	all, err := desireAll(s)
 	if err != nil {
 		return nil, err
@@ -71,7 +71,7 @@ func Apply(ctx context.Context, c client.Client, s system.System, dryRun bool) (
 	return changes, nil
 }
 
-func applyOne(ctx context.Context, c client.Client, s system.System, d desired, dryRun bool) (Change, error) {
+func applyOne(ctx context.Context, c Client, s system.System, d desired, dryRun bool) (Change, error) {
 	change := Change{Name: d.name, ID: d.id, Kind: ScheduleCreated, Applied: !dryRun}
 	handle := c.ScheduleClient().GetHandle(ctx, d.id)
 	if dryRun {
@@ -82,7 +82,7 @@ func applyOne(ctx context.Context, c client.Client, s system.System, d desired, 
 		if err != nil {
 			return change, Named("read schedule", d.id, err)
 		}
-		return change, change.against(d, found.Schedule)
+		return change, change.against(d, found.Schedule, c.payloads)
 	}
 	_, err := c.ScheduleClient().Create(ctx, client.ScheduleOptions{
 		ID: d.id, Spec: *d.runs.Spec, Action: d.runs.Action, Overlap: d.runs.Policy.Overlap, CatchupWindow: d.runs.Policy.CatchupWindow,
@@ -92,7 +92,7 @@ func applyOne(ctx context.Context, c client.Client, s system.System, d desired, 
 		return change, Named("create schedule", d.id, err)
 	}
 	err = handle.Update(ctx, client.ScheduleUpdateOptions{DoUpdate: func(in client.ScheduleUpdateInput) (*client.ScheduleUpdate, error) {
-		if err := change.against(d, in.Description.Schedule); err != nil {
+		if err := change.against(d, in.Description.Schedule, c.payloads); err != nil {
 			return nil, err
 		}
 		if change.Kind == ScheduleUnchanged {
@@ -114,12 +114,12 @@ func stateAfter(d desired, was client.ScheduleState) *client.ScheduleState {
 }
 
 // against fills the change from a schedule that exists.
-func (change *Change) against(d desired, found client.Schedule) error {
-	now, err := termsOf(found)
+func (change *Change) against(d desired, found client.Schedule, p *Payloads) error {
+	now, err := p.termsOf(found)
 	if err != nil {
 		return err
 	}
-	was, known := appliedOf(found)
+	was, known := p.appliedOf(found)
 	change.Paused = found.State.Paused
 	change.What = now.differences(d.terms)
 	change.Drift = driftOf(was, known, now, d.terms)
@@ -146,7 +146,7 @@ type stray struct {
 }
 
 // strays finds them. Temporal's list may lag some seconds behind.
-func strays(ctx context.Context, c client.Client, s system.System) ([]stray, error) {
+func strays(ctx context.Context, c Client, s system.System) ([]stray, error) {
 	prefix := api.ScheduleID(s.Name, "") + "/"
 	list, err := c.ScheduleClient().List(ctx, client.ScheduleListOptions{PageSize: 200})
 	if err != nil {
@@ -169,7 +169,7 @@ func strays(ctx context.Context, c client.Client, s system.System) ([]stray, err
 		if err != nil {
 			return nil, Named("read schedule", entry.ID, err)
 		}
-		if made(found, s.Name) {
+		if c.payloads.made(found, s.Name) {
 			all = append(all, stray{name: name, id: entry.ID, found: found})
 		}
 	}
@@ -178,10 +178,10 @@ func strays(ctx context.Context, c client.Client, s system.System) ([]stray, err
 }
 
 // made says whether Lifeboat made the schedule, for this system.
-func made(found *client.ScheduleDescription, of string) bool {
+func (p *Payloads) made(found *client.ScheduleDescription, of string) bool {
 	var owner string
-	_, known := appliedOf(found.Schedule)
-	return known || memo(found.Memo.GetFields()[memoKey], &owner) && owner == of
+	_, known := p.appliedOf(found.Schedule)
+	return known || p.memo(found.Memo.GetFields()[memoKey], &owner) && owner == of
 }
 
 func isNotFound(err error) bool {

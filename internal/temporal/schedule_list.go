@@ -65,7 +65,7 @@ const (
 // Schedules gives every schedule of a system: those that are configured, in the
 // order of the file, and behind them those that Lifeboat made and nobody
 // configures any more. It changes nothing.
-func Schedules(ctx context.Context, c client.Client, s system.System) ([]Schedule, error) {
+func Schedules(ctx context.Context, c Client, s system.System) ([]Schedule, error) {
 	all := []Schedule{}
 	for _, configured := range s.Schedules {
 		d, err := desire(s, configured)
@@ -100,8 +100,8 @@ func Schedules(ctx context.Context, c client.Client, s system.System) ([]Schedul
 }
 
 // fill adds what Temporal says. configured is nil for a schedule that is not.
-func (one *Schedule) fill(ctx context.Context, c client.Client, found *client.ScheduleDescription, configured terms) error {
-	now, err := termsOf(found.Schedule)
+func (one *Schedule) fill(ctx context.Context, c Client, found *client.ScheduleDescription, configured terms) error {
+	now, err := c.payloads.termsOf(found.Schedule)
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ func (one *Schedule) fill(ctx context.Context, c client.Client, found *client.Sc
 	for _, running := range found.Info.RunningWorkflows {
 		one.Running = append(one.Running, running.WorkflowID)
 	}
-	was, known := appliedOf(found.Schedule)
+	was, known := c.payloads.appliedOf(found.Schedule)
 	if known || configured != nil {
 		one.Drift = driftOf(was, known, now, configured)
 	}
@@ -129,7 +129,7 @@ func (one *Schedule) fill(ctx context.Context, c client.Client, found *client.Sc
 }
 
 // startedOf asks how a run stands.
-func startedOf(ctx context.Context, c client.Client, action client.ScheduleActionResult) (*Started, error) {
+func startedOf(ctx context.Context, c Client, action client.ScheduleActionResult) (*Started, error) {
 	if action.StartWorkflowResult == nil {
 		return nil, nil
 	}
@@ -165,7 +165,7 @@ func startedOf(ctx context.Context, c client.Client, action client.ScheduleActio
 
 // outcomeOf says what a person should know of a backup that was not needed. Of
 // everything else it is enough to know that it completed.
-func outcomeOf(ctx context.Context, c client.Client, workflow, id, runID string) string {
+func outcomeOf(ctx context.Context, c Client, workflow, id, runID string) string {
 	if workflow != api.BackupCache {
 		return ""
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 // find gives a schedule that Temporal has. ScheduleUnknown names those there are.
-func find(ctx context.Context, c client.Client, s system.System, op, name string) (client.ScheduleHandle, *client.ScheduleDescription, error) {
+func find(ctx context.Context, c Client, s system.System, op, name string) (client.ScheduleHandle, *client.ScheduleDescription, error) {
 	id := api.ScheduleID(s.Name, name)
 	handle := c.ScheduleClient().GetHandle(ctx, id)
 	found, err := handle.Describe(ctx)
@@ -40,7 +40,7 @@ func find(ctx context.Context, c client.Client, s system.System, op, name string
 
 // Pause keeps a schedule from starting anything until Resume; what runs goes on.
 // note says who paused it and why. Pausing again replaces the note.
-func Pause(ctx context.Context, c client.Client, s system.System, name, note string) error {
+func Pause(ctx context.Context, c Client, s system.System, name, note string) error {
 	handle, _, err := find(ctx, c, s, "pause schedule", name)
 	if err != nil {
 		return err
@@ -50,7 +50,7 @@ func Pause(ctx context.Context, c client.Client, s system.System, name, note str
 
 // Resume lets a paused schedule start again. What it would have started meanwhile
 // is not made up for. It says whether the schedule was paused.
-func Resume(ctx context.Context, c client.Client, s system.System, name, note string) (was bool, err error) {
+func Resume(ctx context.Context, c Client, s system.System, name, note string) (was bool, err error) {
 	handle, found, err := find(ctx, c, s, "resume schedule", name)
 	if err != nil || !found.Schedule.State.Paused {
 		return false, err
@@ -70,7 +70,7 @@ const triggerPatience = 10 * time.Second
 
 // Trigger starts the schedule's workflow now, paused or not. When a run of the
 // schedule still works, it starts as soon as that has ended.
-func Trigger(ctx context.Context, c client.Client, s system.System, name string) (Triggered, error) {
+func Trigger(ctx context.Context, c Client, s system.System, name string) (Triggered, error) {
 	const op = "trigger schedule"
 	handle, before, err := find(ctx, c, s, op, name)
 	if err != nil {
@@ -116,7 +116,7 @@ const mostBackfilled = 100
 // to, one after the other, paused or not, and says for which. It fails with
 // InputInvalid when there is none, when there are over a hundred, and for times
 // to come.
-func Backfill(ctx context.Context, c client.Client, s system.System, name string, from, to, now time.Time) ([]time.Time, error) {
+func Backfill(ctx context.Context, c Client, s system.System, name string, from, to, now time.Time) ([]time.Time, error) {
 	const op = "backfill schedule"
 	handle, found, err := find(ctx, c, s, op, name)
 	if err != nil {
@@ -135,7 +135,7 @@ func Backfill(ctx context.Context, c client.Client, s system.System, name string
 		if configured.Name != name {
 			continue
 		}
-		if err := same(s, configured, found.Schedule); err != nil {
+		if err := c.payloads.same(s, configured, found.Schedule); err != nil {
 			return nil, err
 		}
 		var due []time.Time
@@ -157,12 +157,12 @@ func Backfill(ctx context.Context, c client.Client, s system.System, name string
 
 // same refuses a schedule that does otherwise than is configured: nobody could say
 // which runs a backfill of it would start.
-func same(s system.System, configured system.Schedule, found client.Schedule) error {
+func (p *Payloads) same(s system.System, configured system.Schedule, found client.Schedule) error {
 	d, err := desire(s, configured)
 	if err != nil {
 		return err
 	}
-	now, err := termsOf(found)
+	now, err := p.termsOf(found)
 	if err != nil {
 		return err
 	}

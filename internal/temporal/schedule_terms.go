@@ -67,8 +67,9 @@ func told(name, term string) string {
 	return term
 }
 
-// termsOf reads them from a schedule, be it configured or as Temporal describes it.
-func termsOf(s client.Schedule) (terms, error) {
+// termsOf reads them from a schedule, be it configured or as Temporal describes it;
+// p opens what is described.
+func (p *Payloads) termsOf(s client.Schedule) (terms, error) {
 	t := terms{}
 	set := func(name, value string) {
 		if value != "" {
@@ -117,7 +118,7 @@ func termsOf(s client.Schedule) (terms, error) {
 		set("retries", fmt.Sprintf("at most %d", action.RetryPolicy.MaximumAttempts))
 	}
 	for i, arg := range action.Args {
-		text, err := plain(arg)
+		text, err := p.plain(arg)
 		if err != nil {
 			return nil, err
 		}
@@ -132,9 +133,15 @@ func termsOf(s client.Schedule) (terms, error) {
 
 // plain is an argument as JSON, in one order of its members whoever wrote it. A
 // description has payloads, a configured action values.
-func plain(arg any) (string, error) {
+func (p *Payloads) plain(arg any) (string, error) {
 	payload, ok := arg.(*commonpb.Payload)
-	if !ok {
+	if ok {
+		opened, err := p.codec.Decode([]*commonpb.Payload{payload})
+		if err != nil {
+			return "", err
+		}
+		payload = opened[0]
+	} else {
 		var err error
 		if payload, err = converter.GetDefaultDataConverter().ToPayload(arg); err != nil {
 			return "", fault.New(fault.InputInvalid, "encode input of", "schedule", err)
@@ -154,20 +161,20 @@ func plain(arg any) (string, error) {
 
 // appliedOf reads the memo of a described action; false when it is not there, or
 // is not what Lifeboat wrote.
-func appliedOf(s client.Schedule) (applied, bool) {
+func (p *Payloads) appliedOf(s client.Schedule) (applied, bool) {
 	action, ok := s.Action.(*client.ScheduleWorkflowAction)
 	if !ok {
 		return applied{}, false
 	}
 	var a applied
-	if !memo(action.Memo[memoKey], &a) {
+	if !p.memo(action.Memo[memoKey], &a) {
 		return applied{}, false
 	}
 	return a, a.Hash != "" && a.Hash == a.Terms.hash()
 }
 
 // memo decodes an entry of a memo as the SDK describes it.
-func memo(entry, into any) bool {
+func (p *Payloads) memo(entry, into any) bool {
 	payload, ok := entry.(*commonpb.Payload)
-	return ok && converter.GetDefaultDataConverter().FromPayload(payload, into) == nil
+	return ok && p.values.FromPayload(payload, into) == nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -22,13 +23,21 @@ import (
 	"github.com/frende/lifeboat/workflows/api"
 )
 
-func connect(t *testing.T) client.Client {
+func connect(t *testing.T) temporal.Client {
 	t.Helper()
-	server := lab.StartTemporal(t)
-	c, err := client.DialContext(t.Context(), client.Options{HostPort: server.Address, Namespace: server.Namespace, Logger: temporal.Logger(zap.NewNop())})
+	return connectTo(t, lab.StartTemporal(t), nil)
+}
+
+func connectTo(t *testing.T, server *lab.Temporal, p *temporal.Payloads) temporal.Client {
+	t.Helper()
+	options := client.Options{HostPort: server.Address, Namespace: server.Namespace, Logger: temporal.Logger(zap.NewNop())}
+	if p != nil {
+		temporal.Through(p, &options)
+	}
+	c, err := client.DialContext(t.Context(), options)
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
-	return c
+	return temporal.NewClient(c, p)
 }
 
 // frende has a timetable; validated and defaulted, as a file is.
@@ -62,7 +71,7 @@ func kinds(changes []temporal.Change) map[string]temporal.Changed {
 	return all
 }
 
-func schedule(t *testing.T, c client.Client, s system.System, name string) temporal.Schedule {
+func schedule(t *testing.T, c temporal.Client, s system.System, name string) temporal.Schedule {
 	t.Helper()
 	all, err := temporal.Schedules(t.Context(), c, s)
 	require.NoError(t, err)
@@ -76,7 +85,7 @@ func schedule(t *testing.T, c client.Client, s system.System, name string) tempo
 }
 
 // edit changes a schedule as somebody does in the Web UI.
-func edit(t *testing.T, c client.Client, id string, change func(*client.Schedule)) {
+func edit(t *testing.T, c temporal.Client, id string, change func(*client.Schedule)) {
 	t.Helper()
 	err := c.ScheduleClient().GetHandle(t.Context(), id).Update(t.Context(), client.ScheduleUpdateOptions{
 		DoUpdate: func(in client.ScheduleUpdateInput) (*client.ScheduleUpdate, error) {
@@ -86,6 +95,32 @@ func edit(t *testing.T, c client.Client, id string, change func(*client.Schedule
 		},
 	})
 	require.NoError(t, err)
+}
+
+func TestASealedScheduleIsReadAndWithoutItsKeySaysSo(t *testing.T) {
+	server := lab.StartTemporal(t)
+	sealing, s := connectTo(t, server, payloadsOf(t, older)), frende(t, timetable)
+	for _, want := range []temporal.Changed{temporal.ScheduleCreated, temporal.ScheduleUnchanged} {
+		changes, err := temporal.Apply(t.Context(), sealing, s, false)
+		require.NoError(t, err)
+		require.Equal(t, want, kinds(changes)["cache"])
+	}
+	found, err := sealing.ScheduleClient().GetHandle(t.Context(), "schedule/frende/cache").Describe(t.Context())
+	require.NoError(t, err)
+	action, ok := found.Schedule.Action.(*client.ScheduleWorkflowAction)
+	require.True(t, ok)
+	require.NotContains(t, fmt.Sprint(action.Args, action.Memo), "frende", "what Temporal keeps is sealed")
+	require.Empty(t, schedule(t, sealing, s, "cache").Drift)
+	edit(t, sealing, "schedule/frende/cache", func(s *client.Schedule) { s.Policy.CatchupWindow = time.Minute })
+	require.Equal(t, []string{"catch-up: 1m instead of 1h"}, schedule(t, sealing, s, "cache").Drift, "an edit is seen, and its input is as it was")
+
+	_, err = temporal.Schedules(t.Context(), connectTo(t, server, payloadsOf(t)), s)
+	require.True(t, fault.Has(err, fault.KeyUnavailable), "%v", err)
+	newKey := connectTo(t, server, payloadsOf(t, newer, older))
+	require.Len(t, schedule(t, newKey, s, "cache").Drift, 1)
+	_, err = temporal.Apply(t.Context(), newKey, s, false)
+	require.NoError(t, err)
+	require.Empty(t, schedule(t, newKey, s, "cache").Drift)
 }
 
 func TestApplyIsIdempotentAndAnOperatorsPauseSurvives(t *testing.T) {
@@ -315,9 +350,9 @@ func TestTemporalStartsOnTheDaysOfTheCalendar(t *testing.T) {
 }
 
 // standIn runs stand-ins for the scheduled workflows: a drill that waits for leave to end, a backup of files that fails.
-func standIn(t *testing.T, c client.Client) {
+func standIn(t *testing.T, c temporal.Client) {
 	t.Helper()
-	w := worker.New(c, api.Queue, worker.Options{DisableRegistrationAliasing: true})
+	w := worker.New(c.Client, api.Queue, worker.Options{DisableRegistrationAliasing: true})
 	w.RegisterWorkflowWithOptions(func(ctx workflow.Context) error {
 		workflow.GetSignalChannel(ctx, "end").Receive(ctx, nil)
 		return nil
@@ -436,11 +471,9 @@ func TestAnUnknownScheduleNamesThoseThereAre(t *testing.T) {
 
 func TestSkippedAndMissedStartsAreCounted(t *testing.T) {
 	server := lab.StartTemporal(t)
-	c, err := client.DialContext(t.Context(), client.Options{HostPort: server.Address, Namespace: server.Namespace, Logger: temporal.Logger(zap.NewNop())})
-	require.NoError(t, err)
-	t.Cleanup(c.Close)
+	c := connectTo(t, server, nil)
 	s := frende(t, "  - {name: drill, workflow: DrillSystem, every: 1m}\n")
-	_, err = temporal.Apply(t.Context(), c, s, false)
+	_, err := temporal.Apply(t.Context(), c, s, false)
 	require.NoError(t, err)
 	// Lifeboat starts nothing more often than each minute: somebody has it start each second, and no worker works.
 	edit(t, c, "schedule/frende/drill", func(s *client.Schedule) {

@@ -230,6 +230,9 @@ func listFolder(ctx context.Context, s store.Store, prefix string, depth int, f 
 			one.GivenUp = err == nil && !one.Complete
 			one.Store = s.Name()
 			found = append(found, one)
+			if until != nil && f.Component != "" && until(one) {
+				return found, nil // the day's other backups of the component are older
+			}
 		}
 		return found, nil
 	}

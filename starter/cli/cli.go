@@ -14,6 +14,8 @@ import (
 	"github.com/frende/lifeboat/internal/assembly"
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/system"
+	"github.com/frende/lifeboat/internal/telemetry"
+	"github.com/frende/lifeboat/internal/temporal"
 )
 
 // Process is what a command has of the world.
@@ -27,11 +29,12 @@ type Process struct {
 
 // Run carries out one command line and gives the exit code.
 func Run(ctx context.Context, p Process) int {
-	a := &app{Process: p}
+	a := &app{Process: p, secrets: telemetry.NewSecrets()}
 	if fetches(p.Args) {
 		return a.runFetch(ctx)
 	}
 	err := a.execute(ctx)
+	a.close(ctx)
 	a.explain(err)
 	if err != nil && pushes(p.Args) {
 		return fault.ExitFailed
@@ -42,16 +45,21 @@ func Run(ctx context.Context, p Process) int {
 // app is one run of the command.
 type app struct {
 	Process
-	config  string // --config
-	from    string // --from
-	json    bool   // --json
-	reached bool   // the command line was understood, and its command runs
-	told    bool   // the person knows: what goes on after an interruption, or what the check found
+	config  string             // --config
+	from    string             // --from
+	json    bool               // --json
+	reached bool               // the command line was understood, and its command runs
+	told    bool               // the person knows: what goes on after an interruption, or what the check found
+	secrets *telemetry.Secrets // what no message may hold
+	traces  *telemetry.Traces  // nil: none
+
+	payloads *temporal.Payloads // how to read what Temporal stores, once connected
 }
 
 // execute parses the command line and runs its command. What the command line
 // lacks or has too much of is InputInvalid.
 func (a *app) execute(ctx context.Context) error {
+	a.secrets.AddEnvironment(a.Env)
 	root := a.root()
 	if err := a.complete(root); err != nil {
 		return fault.New(fault.Unsupported, "complete", root.Name(), err)
@@ -74,9 +82,9 @@ func (a *app) explain(err error) {
 	}
 	findings, many := errors.AsType[system.Findings](err)
 	if !many {
-		fmt.Fprintf(a.Stderr, "lifeboat: %v\n", err)
+		fmt.Fprintf(a.Stderr, "lifeboat: %s\n", a.secrets.Redact(err.Error()))
 		if hint := fault.HintOf(err); hint != "" {
-			fmt.Fprintf(a.Stderr, "HINT: %s\n", hint)
+			fmt.Fprintf(a.Stderr, "HINT: %s\n", a.secrets.Redact(hint))
 		}
 		return
 	}
@@ -133,6 +141,7 @@ func (a *app) root() *cobra.Command {
 		a.schedule(), a.cleanup(),
 		a.walPush(), a.walFetch(),
 		a.completion(), a.man(root),
+		group("codec", "Read and serve sealed payloads of Temporal", a.codecServe(), a.codecKeys()),
 	)
 	return root
 }
@@ -187,7 +196,7 @@ func (a *app) alone(s *system.System, err error) (*system.System, error) {
 
 // assembly opens stores, vaults and ledgers of this process.
 func (a *app) assembly(s *system.System) *assembly.Assembly {
-	return assembly.New(assembly.Config{Env: a.Env, Memory: int64(s.Limits.Memory), Now: a.Now})
+	return assembly.New(assembly.Config{Env: a.Env, Memory: int64(s.Limits.Memory), Now: a.Now, OnSecret: a.secrets.Add})
 }
 
 func (a *app) printJSON(value any) error {

@@ -18,7 +18,7 @@ import (
 func TestRunsAreCompletedThoseOfTheSystemAlone(t *testing.T) {
 	server := lab.StartTemporal(t)
 	t.Setenv("TEMPORAL_ADDRESS", server.Address)
-	c, err := temporal.Dial(t.Context(), zap.NewNop())
+	c, err := temporal.Dial(t.Context(), temporal.Options{Logger: zap.NewNop()})
 	require.NoError(t, err)
 	defer c.Close()
 	for _, id := range []string{"recover/frende", "backup/frende/files/uploads/20240115-020000", "recover/frendelier", "recover/other"} {

@@ -63,6 +63,9 @@ func (a *app) checkConfig(context.Context, []string) error {
 		}
 		return err
 	}
+	if _, err := a.openPayloads(s); err != nil { // a key that is none would stop the worker
+		return err
+	}
 	components := s.Components()
 	if a.json {
 		return a.printJSON(checked{File: path, Valid: true, System: s.Name, Components: components, Schedules: s.Schedules})

@@ -10,6 +10,8 @@ import (
 
 	"github.com/redis/go-redis/v9/logging"
 	"github.com/spf13/cobra"
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/client"
 
 	"github.com/frende/lifeboat/internal/assembly"
 	"github.com/frende/lifeboat/internal/doctor"
@@ -101,10 +103,12 @@ func (a *app) examination(path string, s *system.System, findings system.Finding
 	}
 	return doctor.New(doctor.Config{
 		System: *s, Findings: findings, File: path,
-		Parts:    assembly.New(assembly.Config{Env: a.Env, Memory: int64(s.Limits.Memory), Now: a.Now, Retry: impatient()}),
-		Services: service.New(service.Config{LogDir: service.LogDir()}),
-		Temporal: a.temporal, Namespace: namespace, Queue: api.Queue,
-		Now: a.Now,
+		Parts:     assembly.New(assembly.Config{Env: a.Env, Memory: int64(s.Limits.Memory), Now: a.Now, Retry: impatient()}),
+		Services:  service.New(service.Config{LogDir: service.LogDir()}),
+		Temporal:  func(ctx context.Context) (client.Client, error) { return a.temporal(ctx) },
+		Namespace: namespace, Queue: api.Queue,
+		SearchAttributes: func() map[string]enums.IndexedValueType { return temporal.Keywords(api.SearchAttributes()) },
+		Now:              a.Now,
 	})
 }
 

@@ -8,12 +8,17 @@ import (
 	"os/user"
 	"time"
 
+	"go.opentelemetry.io/otel"
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/interceptor"
 	"go.uber.org/zap"
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/fault/temporalfault"
+	"github.com/frende/lifeboat/internal/keys"
+	"github.com/frende/lifeboat/internal/system"
+	"github.com/frende/lifeboat/internal/telemetry"
 	"github.com/frende/lifeboat/internal/temporal"
 	"github.com/frende/lifeboat/workflows/api"
 )
@@ -24,11 +29,69 @@ const (
 	answerTimeout = 30 * time.Second
 )
 
-// temporal connects; the caller closes the client.
-func (a *app) temporal(ctx context.Context) (client.Client, error) {
+// temporal connects as the configuration says; the caller closes the client.
+func (a *app) temporal(ctx context.Context) (temporal.Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	return temporal.Dial(ctx, zap.NewNop())
+	configured, err := a.connection()
+	if err != nil {
+		return temporal.Client{}, err
+	}
+	options := temporal.Options{Logger: zap.NewNop()}
+	if options.Traces, err = a.trace(ctx, configured); err != nil {
+		fmt.Fprintf(a.Stderr, "lifeboat: this command is not traced: %v\n", err)
+	}
+	if a.payloads, err = a.openPayloads(configured); err != nil {
+		return temporal.Client{}, err
+	}
+	options.Payloads = a.payloads
+	return temporal.Dial(ctx, options)
+}
+
+// openPayloads resolves the keys of payloads.
+func (a *app) openPayloads(configured *system.System) (*temporal.Payloads, error) {
+	var secrets []keys.Secret
+	for _, ref := range configured.Temporal.Keys() {
+		secret, err := ref.Resolve(a.Env, os.ReadFile)
+		if err != nil {
+			return nil, err
+		}
+		a.secrets.Add(secret)
+		secrets = append(secrets, keys.NewSecret(secret))
+	}
+	return temporal.NewPayloads(secrets)
+}
+
+// connection reads what reaching Temporal needs, and no more. Without a
+// configuration, as on an operator's own machine, nothing is needed.
+func (a *app) connection() (*system.System, error) {
+	if path, err := system.Find(a.config, a.Env); err == nil {
+		return system.LoadConnection(path, a.Env)
+	}
+	return &system.System{}, nil
+}
+
+// trace makes the first span of what this command starts; nil without a place for it.
+func (a *app) trace(ctx context.Context, configured *system.System) (interceptor.ClientInterceptor, error) {
+	var err error
+	a.traces, err = telemetry.OpenTraces(ctx, telemetry.TracesConfig{
+		URL: configured.Telemetry.Traces, Service: "lifeboat", System: configured.Name, Env: a.Env, Secrets: a.secrets,
+	})
+	if err != nil || a.traces == nil {
+		return nil, err
+	}
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(error) {})) // a collector that is gone is no operator's concern
+	return a.traces.Interceptor()
+}
+
+// close sends what this command traced.
+func (a *app) close(ctx context.Context) {
+	if a.traces == nil {
+		return
+	}
+	if err := a.traces.Close(ctx); err != nil {
+		fmt.Fprintf(a.Stderr, "lifeboat: the trace of this command was not taken: %s\n", a.secrets.Redact(err.Error()))
+	}
 }
 
 // start starts a workflow under an ID that no other run of it may hold.

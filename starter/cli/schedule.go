@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"go.temporal.io/sdk/client"
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/system"
@@ -20,7 +19,7 @@ func (a *app) schedule() *cobra.Command {
 }
 
 // scheduling runs do with the configured system and a connection to Temporal.
-func (a *app) scheduling(ctx context.Context, do func(c client.Client, s system.System) error) error {
+func (a *app) scheduling(ctx context.Context, do func(c temporal.Client, s system.System) error) error {
 	configured, err := a.system()
 	if err != nil {
 		return err
@@ -43,7 +42,7 @@ func (a *app) scheduleApply() *cobra.Command {
 		Example: "  lifeboat schedule apply --dry-run",
 		Args:    cobra.NoArgs,
 		RunE: a.run(func(ctx context.Context, _ []string) error {
-			return a.scheduling(ctx, func(c client.Client, s system.System) error {
+			return a.scheduling(ctx, func(c temporal.Client, s system.System) error {
 				changes, err := temporal.Apply(ctx, c, s, dryRun)
 				if a.json {
 					if printErr := a.printJSON(changes); err == nil {
@@ -110,7 +109,7 @@ func everyOrNamed(all *bool) cobra.PositionalArgs {
 
 // chosen gives the names that pause and resume work on: with --all those that
 // Temporal has, be they configured still or not.
-func chosen(ctx context.Context, c client.Client, s system.System, args []string) ([]string, error) {
+func chosen(ctx context.Context, c temporal.Client, s system.System, args []string) ([]string, error) {
 	if len(args) > 0 {
 		return args, nil
 	}
@@ -135,8 +134,8 @@ type switched struct {
 }
 
 // switching pauses or resumes; on tells what is said of each.
-func (a *app) switching(ctx context.Context, args []string, note string, paused bool, one func(c client.Client, s system.System, name string) (said string, err error)) error {
-	return a.scheduling(ctx, func(c client.Client, s system.System) error {
+func (a *app) switching(ctx context.Context, args []string, note string, paused bool, one func(c temporal.Client, s system.System, name string) (said string, err error)) error {
+	return a.scheduling(ctx, func(c temporal.Client, s system.System) error {
 		names, err := chosen(ctx, c, s, args)
 		if err != nil {
 			return err
@@ -176,7 +175,7 @@ func (a *app) schedulePause() *cobra.Command {
 			if reason != "" {
 				note += ": " + reason
 			}
-			return a.switching(ctx, args, note, true, func(c client.Client, s system.System, name string) (string, error) {
+			return a.switching(ctx, args, note, true, func(c temporal.Client, s system.System, name string) (string, error) {
 				return note, temporal.Pause(ctx, c, s, name, note)
 			})
 		}),
@@ -196,7 +195,7 @@ func (a *app) scheduleResume() *cobra.Command {
 		Args:    everyOrNamed(&all),
 		RunE: a.run(func(ctx context.Context, args []string) error {
 			note := "resumed by " + a.who()
-			return a.switching(ctx, args, note, false, func(c client.Client, s system.System, name string) (string, error) {
+			return a.switching(ctx, args, note, false, func(c temporal.Client, s system.System, name string) (string, error) {
 				was, err := temporal.Resume(ctx, c, s, name, note)
 				if !was {
 					return "was not paused", err
@@ -217,7 +216,7 @@ func (a *app) scheduleTrigger() *cobra.Command {
 		Example: "  lifeboat schedule trigger drill",
 		Args:    cobra.ExactArgs(1),
 		RunE: a.run(func(ctx context.Context, args []string) error {
-			return a.scheduling(ctx, func(c client.Client, s system.System) error {
+			return a.scheduling(ctx, func(c temporal.Client, s system.System) error {
 				triggered, err := temporal.Trigger(ctx, c, s, args[0])
 				switch {
 				case err != nil:
@@ -253,7 +252,7 @@ func (a *app) scheduleBackfill() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.scheduling(ctx, func(c client.Client, s system.System) error {
+			return a.scheduling(ctx, func(c temporal.Client, s system.System) error {
 				due, err := temporal.Backfill(ctx, c, s, args[0], first, last, a.Now())
 				switch {
 				case err != nil:

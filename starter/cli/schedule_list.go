@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"go.temporal.io/sdk/client"
 
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/internal/temporal"
@@ -22,7 +21,7 @@ func (a *app) scheduleList() *cobra.Command {
 		Example: "  lifeboat schedule list",
 		Args:    cobra.NoArgs,
 		RunE: a.run(func(ctx context.Context, _ []string) error {
-			return a.scheduling(ctx, func(c client.Client, s system.System) error {
+			return a.scheduling(ctx, func(c temporal.Client, s system.System) error {
 				all, err := temporal.Schedules(ctx, c, s)
 				switch {
 				case err != nil:

@@ -125,10 +125,10 @@ func serve(t *testing.T) client.Client {
 	server := lab.StartTemporal(t)
 	t.Setenv("TEMPORAL_ADDRESS", server.Address)
 	t.Setenv("TEMPORAL_NAMESPACE", server.Namespace)
-	c, err := temporal.Dial(t.Context(), zap.NewNop())
+	c, err := temporal.Dial(t.Context(), temporal.Options{Logger: zap.NewNop()})
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
-	return c
+	return c.Client
 }
 
 func TestOperatorsOfARecovery(t *testing.T) {

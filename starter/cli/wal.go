@@ -35,7 +35,7 @@ func pushes(args []string) bool { return slices.Contains(args, walPush) }
 func (a *app) runFetch(ctx context.Context) (code int) {
 	defer func() {
 		if defect := recover(); defect != nil {
-			fmt.Fprintf(a.Stderr, "lifeboat: fetch WAL: internal error: %v\nHINT: report this with the server's log; the recovery was stopped, not shortened\n", defect)
+			fmt.Fprintf(a.Stderr, "lifeboat: fetch WAL: internal error: %s\nHINT: report this with the server's log; the recovery was stopped, not shortened\n", a.secrets.Redact(fmt.Sprint(defect)))
 			code = exitStop
 		}
 	}()

@@ -11,6 +11,7 @@ import (
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/lab"
 	"github.com/frende/lifeboat/internal/postgres"
+	"github.com/frende/lifeboat/internal/telemetry"
 	"github.com/frende/lifeboat/internal/wal"
 )
 
@@ -114,7 +115,7 @@ func TestWALFetchNeverLooksLikeTheEndWhenAnythingIsWrong(t *testing.T) {
 		})
 	}
 	t.Run("a defect", func(t *testing.T) {
-		a := &app{Process: Process{Args: []string{walFetch, segment, dst, "--pin", pinned}, Stdout: os.Stdout, Stderr: &buffer{}, Env: func(string) (string, bool) { panic("defect") }}}
+		a := &app{Process: Process{Args: []string{walFetch, segment, dst, "--pin", pinned}, Stdout: os.Stdout, Stderr: &buffer{}, Env: func(string) (string, bool) { panic("defect") }}, secrets: telemetry.NewSecrets()}
 		require.Equal(t, exitStop, a.runFetch(t.Context()))
 	})
 }

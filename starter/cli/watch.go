@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/converter"
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/temporal"
@@ -68,7 +67,7 @@ func (a *app) watchRun(ctx context.Context, c client.Client, id string, result a
 		select {
 		case err := <-ended:
 			if shown {
-				if seen, pollErr := poll(context.WithoutCancel(ctx), c, id); pollErr == nil {
+				if seen, pollErr := a.poll(context.WithoutCancel(ctx), c, id); pollErr == nil {
 					v.show(seen)
 				}
 				v.leave()
@@ -82,7 +81,7 @@ func (a *app) watchRun(ctx context.Context, c client.Client, id string, result a
 			if !shown {
 				continue
 			}
-			if seen, err := poll(ctx, c, id); err == nil {
+			if seen, err := a.poll(ctx, c, id); err == nil {
 				v.show(seen)
 			} else if ctx.Err() == nil {
 				v.silent(err)
@@ -133,7 +132,7 @@ type activity struct {
 func activityKey(workflowID, activityID string) string { return workflowID + "\x00" + activityID }
 
 // poll asks the run where it stands, and Temporal how its activities and its children's are doing.
-func poll(ctx context.Context, c client.Client, id string) (seen, error) {
+func (a *app) poll(ctx context.Context, c client.Client, id string) (seen, error) {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
 	now := seen{activities: map[string]activity{}}
@@ -153,9 +152,9 @@ func poll(ctx context.Context, c client.Client, id string) (seen, error) {
 			return now, err
 		}
 		for _, pending := range described.GetPendingActivities() {
-			one := activity{attempt: pending.GetAttempt(), failure: pending.GetLastFailure().GetMessage()}
+			one := activity{attempt: pending.GetAttempt(), failure: a.payloads.Message(pending.GetLastFailure())}
 			var told struct{ Done, Total int64 }
-			if heartbeat := pending.GetHeartbeatDetails(); heartbeat != nil && converter.GetDefaultDataConverter().FromPayloads(heartbeat, &told) == nil {
+			if heartbeat := pending.GetHeartbeatDetails(); heartbeat != nil && a.payloads.Value(heartbeat, &told) == nil {
 				one.done, one.total = told.Done, told.Total
 			}
 			now.activities[activityKey(workflowID, pending.GetActivityId())] = one

@@ -56,6 +56,33 @@ const (
 	SignalReport  = "report"  // child → parent: ComponentReport
 )
 
+// Search attributes of every run, all of type Keyword, and the values of the last.
+const (
+	AttributeSystem = "LifeboatSystem"
+	AttributeKind   = "LifeboatKind"  // kind of component: "database", …; "system" for all, "store" for a replication
+	AttributePhase  = "LifeboatPhase" // Phase
+	AttributeRTO    = "LifeboatRTO"   // the worst that a clock of the run has reached; not set without an objective
+
+	RTOOk       = "ok"
+	RTO50       = "50" // at least half of an objective has passed
+	RTO80       = "80"
+	RTOBreached = "breached"
+)
+
+// Fields of every run's memo, which needs nothing of the namespace.
+const (
+	MemoSystem  = "system"
+	MemoKind    = "kind"
+	MemoPhase   = "phase"
+	MemoRTO     = "rto"
+	MemoPercent = "objective_percent" // how much of the whole's objective had passed when this was written
+)
+
+// SearchAttributes are the names of all search attributes.
+func SearchAttributes() []string {
+	return []string{AttributeSystem, AttributeKind, AttributePhase, AttributeRTO}
+}
+
 // RecoveryID is the workflow ID of a recovery that lifeboat starts: of a whole
 // system when kind is "", else of one or all components of a kind. target is ""
 // for production.

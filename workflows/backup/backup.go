@@ -143,6 +143,7 @@ func (b *backing) pin(ctx workflow.Context) error {
 	}
 	b.system = loaded.System
 	b.Progress.System = b.system.Name
+	b.Identify(ctx, "", loaded.SearchAttributes)
 	if !b.system.Backup.Enabled {
 		return fault.Newf(fault.ConfigInvalid, "back up", b.system.Name, "backups are turned off").
 			WithHint("set backup.enabled in lifeboat.yaml, or DB_BACKUP_ENABLED=true")

@@ -54,6 +54,7 @@ func beginComponent(ctx workflow.Context, in ComponentInput) (*component, error)
 	r.Progress.System = in.System.Name
 	r.Progress.Target = in.Target.Name
 	r.Progress.Since = in.Since
+	r.Identify(ctx, string(in.Component.Kind), in.SearchAttributes)
 	c := &component{Run: r, in: in, parent: *parent, outcome: api.ComponentOutcome{Component: in.Component.ID}}
 	r.Changed = c.stepChanged
 	return c, nil

@@ -195,6 +195,7 @@ func (c *coordinator) pin(ctx workflow.Context) error {
 		return err
 	}
 	c.Progress.System, c.Progress.Target = c.system.Name, c.target.Name
+	c.Identify(ctx, "", loaded.SearchAttributes)
 	if c.in.Since != nil {
 		if c.in.Since.After(c.Progress.Started) {
 			return fault.Newf(fault.InputInvalid, "read input of", c.Progress.Workflow, "since %s lies in the future", c.in.Since.Format(time.RFC3339))

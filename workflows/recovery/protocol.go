@@ -21,6 +21,8 @@ type ComponentInput struct {
 	By        string           `json:"by,omitempty"`
 	Token     string           `json:"token,omitempty"`    // that signals to and from the coordinator carry; "": a run of before they did
 	Reference api.Reference    `json:"reference,omitzero"` // what a restored database is held against
+
+	SearchAttributes bool `json:"search_attributes,omitempty"` // the namespace has all that a run sets
 }
 
 // Report is what a child signals to its coordinator: steps that changed, or a gate it reached.

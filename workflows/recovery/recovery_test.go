@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/mock"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 
 	"github.com/frende/lifeboat/activities/checks"
@@ -474,4 +475,46 @@ func update(s *stage, name string, argument any) *answered {
 		OnComplete: func(any, error) {},
 	}, argument)
 	return answer
+}
+
+func TestWhatARecoveryDoesCanBeSearchedForAndReadWithoutAWorker(t *testing.T) {
+	s := newStage(t)
+	s.OnActivity("records.LoadSystem", mock.Anything, mock.Anything).Return(
+		records.Loaded{System: frende(), Target: system.Target{Name: "production", Kind: system.TargetProduction}, SearchAttributes: true}, nil)
+	late := 0
+	replace(s, "redis.Restore", func(context.Context, redis.RestoreInput) (redis.RestoreResult, error) {
+		if late++; late < 20 {
+			return redis.RestoreResult{}, temporalfault.ToTemporal(fault.New(fault.StorageUnavailable, "get object", "chunk", nil))
+		}
+		return redis.RestoreResult{}, nil
+	})
+	var searched []string
+	s.OnUpsertTypedSearchAttributes(mock.Anything).Run(func(args mock.Arguments) {
+		set := map[string]string{}
+		for key, value := range args.Get(0).(temporal.SearchAttributes).GetUntypedValues() {
+			set[key.GetName()] = fmt.Sprint(value)
+		}
+		if set[api.AttributeKind] == "system" {
+			searched = append(searched, set[api.AttributeSystem]+": "+set[api.AttributePhase]+" "+set[api.AttributeRTO])
+		}
+	}).Return(nil)
+	var last map[string]any
+	s.OnUpsertMemo(mock.Anything).Run(func(args mock.Arguments) {
+		if memo := args.Get(0).(map[string]any); memo[api.MemoKind] == "system" {
+			last = memo
+		}
+	}).Return(nil)
+	in := approved()
+	since := disaster.Add(-20 * time.Minute)
+	in.Since = &since
+	_, err := s.recover(in)
+	require.NoError(t, err)
+	require.Equal(t, []string{
+		"frende: preparing ", "frende: preparing ok", "frende: preparing 50", "frende: preparing 80", "frende: preparing breached",
+		"frende: stopping services breached", "frende: fencing breached", "frende: cutting over breached", "frende: migrating breached",
+		"frende: starting services breached", "frende: checking health breached", "frende: recovered breached",
+	}, searched)
+	require.Equal(t, api.RTOBreached, last[api.MemoRTO])
+	require.Greater(t, last[api.MemoPercent], 30)
+	require.Less(t, last[api.MemoPercent], 100, "the whole has an hour")
 }

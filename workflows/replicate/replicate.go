@@ -42,6 +42,7 @@ func replicate(ctx workflow.Context, r *run.Run, in api.Input[api.ReplicateInput
 		return api.ReplicateResult{}, err
 	}
 	r.Progress.System = loaded.System.Name
+	r.Identify(ctx, "", loaded.SearchAttributes)
 	var activities *vault.Activities
 	var copied vault.ReplicateResult
 	what := vault.ReplicateInput{System: loaded.System, Store: given.Store}

@@ -30,6 +30,7 @@ func (c *Clocks) Start(ctx workflow.Context, clock api.Clock) {
 	c.run.Progress.Clocks = append(c.run.Progress.Clocks, clock)
 	i := len(c.run.Progress.Clocks) - 1
 	c.run.Show(ctx)
+	c.run.mirror(ctx)
 	if clock.Objective <= 0 {
 		return
 	}
@@ -55,6 +56,7 @@ func (c *Clocks) tick(ctx workflow.Context, i int) {
 		}
 		c.run.Progress.Clocks[i].Reached = mark
 		c.run.Show(ctx)
+		c.run.mirror(ctx)
 		c.notify(ctx, notice(name, mark, objective))
 	}
 }

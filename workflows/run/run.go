@@ -15,6 +15,11 @@ type Run struct {
 	// Changed, when set, is called with each step that starts or ends, so that
 	// a child can tell its parent.
 	Changed func(ctx workflow.Context, step api.Step)
+
+	mirrors    bool // the run keeps its memo up to date
+	searchable bool // … and its search attributes
+	kind       string
+	mirrored   mirrored
 }
 
 // Begin starts the bookkeeping of a workflow and registers the query "progress".
@@ -30,6 +35,7 @@ func Begin(ctx workflow.Context, phase api.Phase) (*Run, error) {
 		Since:    now,
 		Steps:    []api.Step{},
 	}}
+	r.mirrors = workflow.GetVersion(ctx, changeMirror, workflow.DefaultVersion, 1) >= 1
 	err := workflow.SetQueryHandlerWithOptions(ctx, api.QueryProgress, func() (api.Progress, error) { return r.Progress, nil },
 		workflow.QueryHandlerOptions{Description: "where this run stands: phase, clocks, steps"})
 	return r, err
@@ -52,6 +58,7 @@ func (r *Run) Enter(ctx workflow.Context, phase api.Phase) {
 		r.Progress.Waiting = ""
 	}
 	r.Show(ctx)
+	r.mirror(ctx)
 }
 
 // Finish enters the last phase and stops the run's time.

@@ -74,6 +74,9 @@ func FromTemporal(err error) error {
 	var carried details
 	if application.HasDetails() {
 		if decodeErr := application.Details(&carried); decodeErr != nil {
+			if sealed, ok := errors.AsType[*fault.Error](decodeErr); ok {
+				return sealed // the key that opens it is not at hand, and that is the first thing to mend
+			}
 			return err
 		}
 	}

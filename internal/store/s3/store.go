@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/logging"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/store"
@@ -35,6 +36,7 @@ type Config struct {
 	CACert    string // PEM file of a private authority; empty: the system's
 	Retry     Retry
 	Stall     time.Duration // how long a connection may be silent; default 30 s
+	Tracer    trace.Tracer  // makes a span of each request; nil: none are made
 }
 
 // Retry bounds how one call is tried again.
@@ -99,11 +101,14 @@ func New(ctx context.Context, c Config) (*Store, error) {
 	if c.Endpoint != "" {
 		options.BaseEndpoint = aws.String(c.Endpoint)
 	}
-	s := &Store{name: c.String(), bucket: c.Bucket, tries: retry.MaxAttempts(), retry: retry, client: awss3.New(options), http: transport}
-	if prefix := strings.Trim(c.Prefix, "/"); prefix != "" {
-		s.prefix = prefix + "/"
+	prefix := strings.Trim(c.Prefix, "/")
+	if prefix != "" {
+		prefix += "/"
 	}
-	return s, nil
+	if c.Tracer != nil {
+		options.APIOptions = append(options.APIOptions, (&tracing{tracer: c.Tracer, prefix: prefix}).addTo)
+	}
+	return &Store{name: c.String(), prefix: prefix, bucket: c.Bucket, tries: retry.MaxAttempts(), retry: retry, client: awss3.New(options), http: transport}, nil
 }
 
 // Name identifies the store: "primary (s3://frende-db-backups in us-east-1)".

@@ -47,7 +47,11 @@ func serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	connected, err := temporal.Dial(ctx, logger)
+	payloads, err := temporal.NewPayloads(nil)
+	if err != nil {
+		return err
+	}
+	connected, err := temporal.Dial(ctx, temporal.Options{Logger: logger, Payloads: payloads})
 	if err != nil {
 		return err
 	}
@@ -77,7 +81,7 @@ func serve(ctx context.Context) error {
 				_, err = opened.Append(ctx, ledger.Record{ID: r.ID, Kind: r.Kind, Subject: r.Subject, Body: r.Body})
 				return err
 			},
-			Attempts: records.AttemptsFrom(connected), Logger: logger,
+			Attempts: records.AttemptsFrom(connected, payloads.Message),
 		}),
 		"": &streamer{open: parts.Vault, system: withStore(*configured, streamBucket)},
 	} {

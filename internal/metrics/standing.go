@@ -1,0 +1,162 @@
+package metrics
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/standing"
+	"github.com/frende/lifeboat/internal/system"
+)
+
+// How often the stores are looked at, however often somebody asks, and how long
+// one look may take: Prometheus waits ten seconds.
+const (
+	lookEvery = 30 * time.Second
+	lookTime  = 8 * time.Second
+)
+
+// Stand adds how the system stands. look is asked at most every 30 seconds and
+// given eight; what it could not see is not shown, rather than what was seen before.
+func (m *Metrics) Stand(look func(context.Context) (standing.Standing, error), now func() time.Time) error {
+	describe := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help, labels, nil)
+	}
+	s := &stand{
+		look: look, now: now, log: m.log,
+		valid:     describe("lifeboat_config_valid", "1 when the configuration can be read and is valid; nothing else of this list is known when it is 0."),
+		up:        describe("lifeboat_store_up", "1 when the store answered every question of the last look; what it holds is not shown when it is 0.", "store"),
+		present:   describe("lifeboat_backup_present", "1 when a complete backup of the component is in a store that answers.", "component"),
+		age:       describe("lifeboat_backup_age_seconds", "Time since the newest complete backup of the component was begun, in any store that answers.", "component"),
+		proof:     describe("lifeboat_proof_level", "Highest proof level that the ledger has of the newest complete backup: 0 listed, 1 every byte read back, and so on.", "component"),
+		rpo:       describe("lifeboat_rpo_seconds", "Age of what would come back if this store alone were left: the newest WAL segment of a database, the newest backup of all else.", "component", "store"),
+		objective: describe("lifeboat_objective_seconds", "Objectives as configured: rto and rpo of each component, rto of whole and critical.", "component", "objective"),
+		took:      describe("lifeboat_look_duration_seconds", "How long the last look at the stores took."),
+	}
+	if err := m.own.Register(s); err != nil {
+		return fault.New(fault.Unsupported, "register metrics of", "the stores", err)
+	}
+	return nil
+}
+
+type stand struct {
+	look func(context.Context) (standing.Standing, error)
+	now  func() time.Time
+	log  *zap.Logger
+
+	valid, up, present, age, proof, rpo, objective, took *prometheus.Desc
+
+	mu     sync.Mutex // held while looking: others wait for the same look
+	seen   standing.Standing
+	err    error
+	lasted time.Duration
+	at     time.Time // of the last look
+}
+
+func (s *stand) Describe(to chan<- *prometheus.Desc) {
+	for _, one := range []*prometheus.Desc{s.valid, s.up, s.present, s.age, s.proof, s.rpo, s.objective, s.took} {
+		to <- one
+	}
+}
+
+func (s *stand) Collect(to chan<- prometheus.Metric) {
+	seen, lasted, err := s.newest()
+	gauge := func(of *prometheus.Desc, value float64, labels ...string) {
+		to <- prometheus.MustNewConstMetric(of, prometheus.GaugeValue, value, labels...)
+	}
+	if err != nil {
+		gauge(s.valid, 0)
+		return
+	}
+	gauge(s.valid, 1)
+	gauge(s.took, lasted.Seconds())
+	s.objectives(gauge, seen.System)
+	newest := map[string]standing.Held{}
+	answered := false
+	for _, store := range seen.Stores {
+		if store.Err != nil {
+			gauge(s.up, 0, store.Name)
+			continue
+		}
+		answered = true
+		gauge(s.up, 1, store.Name)
+		for _, held := range store.Held {
+			id := held.Component.ID
+			if best, ok := newest[id]; !ok || held.At.After(best.At) {
+				newest[id] = held
+			}
+			if !held.Point.IsZero() {
+				gauge(s.rpo, since(s.now(), held.Point), id, store.Name)
+			}
+		}
+	}
+	if !answered {
+		return
+	}
+	for id, held := range newest {
+		if held.Key == "" {
+			gauge(s.present, 0, id)
+			continue
+		}
+		gauge(s.present, 1, id)
+		gauge(s.age, since(s.now(), held.At), id)
+		if held.Proved {
+			gauge(s.proof, level(held.Proof), id)
+		}
+	}
+}
+
+func (s *stand) objectives(gauge func(*prometheus.Desc, float64, ...string), of system.System) {
+	set := func(id, objective string, value system.Duration) {
+		if value > 0 {
+			gauge(s.objective, time.Duration(value).Seconds(), id, objective)
+		}
+	}
+	set("whole", "rto", of.Objectives.RTO.System)
+	set("critical", "rto", of.Objectives.RTO.Critical)
+	for _, c := range of.Components() {
+		set(c.ID, "rto", c.RTO)
+		set(c.ID, "rpo", c.RPO)
+	}
+}
+
+// newest looks, or gives the last look when it is recent enough.
+func (s *stand) newest() (standing.Standing, time.Duration, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.at.IsZero() && s.now().Sub(s.at) < lookEvery {
+		return s.seen, s.lasted, s.err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lookTime)
+	defer cancel()
+	s.at = s.now()
+	s.seen, s.err = s.look(ctx)
+	s.lasted = s.now().Sub(s.at)
+	if s.err != nil {
+		s.log.Warn("the configuration can't be read", zap.Error(s.err))
+	}
+	for _, store := range s.seen.Stores {
+		if store.Err != nil {
+			s.log.Warn("a store could not be looked at", zap.String("store", store.Name), zap.Error(store.Err))
+		}
+	}
+	return s.seen, s.lasted, s.err
+}
+
+// since is never negative: clocks of stores differ from ours.
+func since(now, then time.Time) float64 { return max(0, now.Sub(then).Seconds()) }
+
+// level is the number of a proof level; 0, listed, without one.
+func level(proof string) float64 {
+	number, err := strconv.Atoi(strings.TrimPrefix(proof, "L"))
+	if err != nil {
+		return 0
+	}
+	return float64(number)
+}
