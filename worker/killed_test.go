@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 
+	"github.com/frende/lifeboat/internal/lab"
 	"github.com/frende/lifeboat/internal/target"
 	"github.com/frende/lifeboat/internal/torture"
 	"github.com/frende/lifeboat/workflows/api"
@@ -148,7 +150,7 @@ func TestKilledWorkerIsSucceededByOneThatFinishesItsRun(t *testing.T) {
 			require.NoError(t, h.lab.Write(h.hold(), nil, 0o644))
 		}
 		run := h.start(t, fmt.Sprintf("killed/%d", n), p.run, api.Queue, input(p.run))
-		h.killAt(t, p, s, random, n >= len(all))
+		h.killAt(t, h.worker, p, s, random, n >= len(all))
 		if p.held {
 			require.NoError(t, os.Remove(h.hold()))
 		}
@@ -162,6 +164,49 @@ func TestKilledWorkerIsSucceededByOneThatFinishesItsRun(t *testing.T) {
 	h.keepsSecrets(t)
 }
 
+// TestARecoveryOutlivesTheTemporalServer is row 22 of the reliability table:
+// `kill -9` of the Temporal server at named points of a recovery. Every step is
+// completed once, also one whose result had to wait for the server.
+func TestARecoveryOutlivesTheTemporalServer(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.lifeboat(t, "backup", "system").done(t)
+	all := slices.DeleteFunc(points(), func(p point) bool { return p.run != api.RecoverSystem })
+	torture.Row(t, 22, 2, 50, func(t *testing.T, n int, random *rand.Rand) {
+		s := &scene{production: h.look(t), backups: h.baseBackups()}
+		run := h.start(t, fmt.Sprintf("survived/%d", n), api.RecoverSystem, api.Queue, input(api.RecoverSystem))
+		h.killAt(t, h.temporal.Service, all[n%len(all)], s, random, n >= len(all))
+		require.NoError(t, h.temporal.Start(t.Context()))
+		h.isRecoveredOnce(t, run, s)
+		h.completedOnce(t, run)
+	})
+}
+
+// completedOnce wants each step of a run and of its children to have one result.
+func (h *house) completedOnce(t *testing.T, run client.WorkflowRun) {
+	t.Helper()
+	results := map[string]int{}
+	scheduled := map[int64]string{}
+	events := h.client.GetWorkflowHistory(t.Context(), run.GetID(), run.GetRunID(), false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for events.HasNext() {
+		event, err := events.Next()
+		require.NoError(t, err)
+		if child := event.GetChildWorkflowExecutionStartedEventAttributes().GetWorkflowExecution(); child != nil {
+			h.completedOnce(t, h.client.GetWorkflow(t.Context(), child.GetWorkflowId(), child.GetRunId()))
+		}
+		if step := event.GetActivityTaskScheduledEventAttributes(); step != nil {
+			scheduled[event.GetEventId()] = step.GetActivityId()
+			results[step.GetActivityId()] += 0
+		}
+		if done := event.GetActivityTaskCompletedEventAttributes(); done != nil {
+			results[scheduled[done.GetScheduledEventId()]]++
+		}
+	}
+	for step, count := range results {
+		require.Equal(t, 1, count, "%s of %s", step, run.GetID())
+	}
+}
+
 func input(run string) map[string]string {
 	if run == api.BackupDatabase {
 		return map[string]string{}
@@ -169,11 +214,11 @@ func input(run string) map[string]string {
 	return map[string]string{"yes_destroy": "frende"}
 }
 
-// killAt waits for the point and kills the worker: alone, as the kernel does, or
+// killAt waits for the point and kills the server: alone, as the kernel does, or
 // with everything that it has started; later, by up to half a second, if it may.
-func (h *house) killAt(t *testing.T, p point, s *scene, random *rand.Rand, later bool) {
+func (h *house) killAt(t *testing.T, server *lab.Service, p point, s *scene, random *rand.Rand, later bool) {
 	t.Helper()
-	pid, err := h.worker.PID()
+	pid, err := server.PID()
 	require.NoError(t, err)
 	require.NotZero(t, pid)
 	alone, delay := random.IntN(2) == 0, time.Duration(0)
@@ -195,9 +240,9 @@ func (h *house) killAt(t *testing.T, p point, s *scene, random *rand.Rand, later
 	}
 	inPlace := exists(h.postgres.DataDir)
 	require.NoError(t, err)
-	_, err = h.worker.Kill(t.Context())
+	_, err = server.Kill(t.Context())
 	require.NoError(t, err)
-	t.Logf("killed: %s (%v later, alone: %v); the data directory is in place: %v", p.name, delay, alone, inPlace)
+	t.Logf("killed "+server.Name()+": %s (%v later, alone: %v); the data directory is in place: %v", p.name, delay, alone, inPlace)
 }
 
 // ends wants the run to succeed.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/frende/lifeboat/internal/lab"
+	"github.com/frende/lifeboat/internal/torture"
 )
 
 // screen is written to by several programs at once, as a terminal is.
@@ -37,57 +39,69 @@ func (s *screen) String() string {
 // TestDemoEndsAsWritten is the whole road at small size, calm and with each chaos.
 func TestDemoEndsAsWritten(t *testing.T) {
 	for _, told := range []struct {
-		chaos     chaos
-		disaster  disaster
-		recovered bool
-		says      []string
+		chaos    chaos
+		disaster disaster
+		ends     string
+		says     []string
 	}{
-		{noChaos, disasterSystem, true, []string{"; 0 of ", " writes before the recovery point lost; report "}},
-		{noChaos, disasterRegion, true, []string{"the primary region is gone", "lifeboat --from dr recover system"}},
-		{noChaos, disasterDrill, true, []string{"tables and sequences equal production's", "production untouched, nothing left behind", "production holds all "}},
-		{chaosWorker, disasterSystem, true, []string{"kill -9 of worker", "attempt 2"}},
-		{chaosTemporal, disasterSystem, true, []string{"kill -9 of temporal"}},
-		{chaosChunk, disasterSystem, true, []string{"what came from the other region", "/chunk/"}},
-		{chaosChunks, disasterSystem, false, []string{"/chunk/", "nothing of the old system was destroyed"}},
+		{noChaos, disasterSystem, endsRecovered, []string{"; 0 of ", " writes before the recovery point lost; report "}},
+		{noChaos, disasterDrill, endsRehearsed, []string{"tables and sequences equal production's", "production untouched, nothing left behind", "production holds all "}},
+		{chaosWorker, disasterSystem, endsRecovered, []string{"kill -9 of worker", "attempt 2"}},
+		{chaosTemporal, disasterSystem, endsRecovered, []string{"kill -9 of temporal"}},
+		{chaosChunk, disasterSystem, endsRecovered, []string{"what came from the other region", "/chunk/"}},
+		{chaosChunks, disasterSystem, endsNotRecovered, []string{"/chunk/", "nothing of the old system was destroyed"}},
 	} {
 		name := string(told.chaos) + string(told.disaster)
 		if name == "" {
 			name = "calm"
 		}
 		t.Run(name, func(t *testing.T) {
-			dir := filepath.Join(lab.Dir(t), "lab")
-			t.Cleanup(func() { require.NoError(t, lab.Remove(context.WithoutCancel(t.Context()), dir)) })
-			var out screen
-			recovered := tell(t.Context(), options{
-				dir: dir, seed: 7, megabytes: 20, photoCount: 100, keys: 500, settle: 2 * time.Second, spread: time.Second, chaos: told.chaos, disaster: told.disaster,
-			}, &out)
-			lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-			t.Log(out.String())
-			require.Equal(t, told.recovered, recovered)
-			prefix := "NOT RECOVERED frende: "
-			if told.recovered {
-				prefix = "RECOVERED frende in "
-			}
-			if told.disaster == disasterDrill {
-				prefix = "REHEARSED frende in "
-			}
-			require.True(t, strings.HasPrefix(lines[len(lines)-1], prefix), lines[len(lines)-1])
-			for _, text := range told.says {
-				require.Contains(t, out.String(), text)
-			}
-			if told.recovered && told.disaster != disasterDrill {
-				require.FileExists(t, filepath.Join(dir, "report.md"))
-			}
-			left, err := lab.Open(dir)
-			require.NoError(t, err)
-			services, err := left.Services()
-			require.NoError(t, err)
-			for _, service := range services {
-				running, err := service.Running()
-				require.NoError(t, err)
-				require.False(t, running, service.Name())
-			}
+			demonstrated(t, options{seed: 7, chaos: told.chaos, disaster: told.disaster}, told.ends, told.says...)
 		})
+	}
+}
+
+// TestTheRegionIsLostTogetherWithTheHost is row 21 of the reliability table: what
+// is left is the second region, and a host on which nothing is known of any backup.
+func TestTheRegionIsLostTogetherWithTheHost(t *testing.T) {
+	torture.Row(t, 21, 1, 20, func(t *testing.T, _ int, random *rand.Rand) {
+		demonstrated(t, options{seed: random.Uint64(), disaster: disasterRegion}, endsRecovered, "the primary region is gone", "lifeboat --from dr recover system")
+	})
+}
+
+// How the last line begins.
+const (
+	endsRecovered    = "RECOVERED frende in "
+	endsRehearsed    = "REHEARSED frende in "
+	endsNotRecovered = "NOT RECOVERED frende: "
+)
+
+// demonstrated has the demo end so at small size, say all of says, and leave nothing running.
+func demonstrated(t *testing.T, o options, ends string, says ...string) {
+	t.Helper()
+	dir := filepath.Join(lab.Dir(t), "lab")
+	t.Cleanup(func() { require.NoError(t, lab.Remove(context.WithoutCancel(t.Context()), dir)) })
+	o.dir, o.megabytes, o.photoCount, o.keys, o.settle, o.spread = dir, 20, 100, 500, 2*time.Second, time.Second
+	var out screen
+	well := tell(t.Context(), o, &out)
+	t.Log(out.String())
+	require.Equal(t, ends != endsNotRecovered, well)
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	require.True(t, strings.HasPrefix(lines[len(lines)-1], ends), lines[len(lines)-1])
+	for _, text := range says {
+		require.Contains(t, out.String(), text)
+	}
+	if ends == endsRecovered {
+		require.FileExists(t, filepath.Join(dir, "report.md"))
+	}
+	left, err := lab.Open(dir)
+	require.NoError(t, err)
+	services, err := left.Services()
+	require.NoError(t, err)
+	for _, service := range services {
+		running, err := service.Running()
+		require.NoError(t, err)
+		require.False(t, running, service.Name())
 	}
 }
 
