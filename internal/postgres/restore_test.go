@@ -99,7 +99,7 @@ func TestReplayGoesOnAfterRepinAndSalvageAndPromotes(t *testing.T) {
 	_, err = c.Kill(t.Context())
 	require.NoError(t, err)
 	saved, err := postgres.Salvage(t.Context(), postgres.SalvageConfig{
-		From: second.Next(), SegmentSize: postgres.DefaultSegmentSize, SystemID: result.SystemID,
+		From: second.Number + 1, At: on(result.Timeline), SegmentSize: postgres.DefaultSegmentSize, SystemID: result.SystemID,
 		DataDir: c.DataDir, Staged: r.dir, Owner: c.owner,
 	})
 	require.NoError(t, err)
