@@ -60,6 +60,9 @@ func (j *job) cutOver(ctx context.Context, archive *wal.Archive, in CutOverInput
 	if result.Replayed != nil {
 		in.LSN = max(in.LSN, result.Replayed.LSN)
 	}
+	if err := archiveSalvaged(ctx, archive, in.Place, in.Facts, in.LSN); err != nil {
+		return CutOverResult{}, err
+	}
 
 	// ---- Below this line production changes. ----
 	for _, space := range in.Place.Tablespaces {

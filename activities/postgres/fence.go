@@ -226,22 +226,14 @@ func (j *job) salvage(ctx context.Context, archive *wal.Archive, in SalvageWALIn
 		// The copies below serve this recovery; that the archive lacks them is told.
 		unsaid = fmt.Sprintf("; not all could be archived: %s", fault.KindOf(err))
 	}
-	pinned, err := pin(ctx, archive, in.Facts, "")
+	w, err := j.way(ctx, archive, in.Place, in.Facts)
 	if err != nil {
 		return SalvageWALResult{}, err
 	}
-	last, err := pinned.Last()
-	if err != nil {
-		return SalvageWALResult{}, err
+	saved, err := w.bring(ctx, in.Place, in.Facts)
+	if w.until > 0 {
+		unsaid += fmt.Sprintf("; it is on timeline %d, which was never archived", w.Timeline)
 	}
-	owner, err := in.Place.owner()
-	if err != nil {
-		return SalvageWALResult{}, err
-	}
-	saved, err := postgres.Salvage(ctx, postgres.SalvageConfig{
-		From: last.Next(), SegmentSize: in.Facts.SegmentSize, SystemID: in.Facts.SystemID,
-		DataDir: in.Place.Live, Staged: in.Place.Staging, Owner: owner,
-	})
 	return SalvageWALResult{Segments: saved, Note: fmt.Sprintf("%d segments archived, %d copied%s", len(archived), len(saved), unsaid)}, err
 }
 

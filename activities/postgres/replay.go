@@ -43,19 +43,29 @@ func (a *Activities) replay(ctx context.Context, in ReplayInput) (result ReplayR
 }
 
 func (j *job) replayTo(ctx context.Context, archive *wal.Archive, in ReplayInput) (ReplayResult, error) {
-	pinned, err := pin(ctx, archive, in.Facts, j.ref.Until)
+	w, err := j.way(ctx, archive, in.Place, in.Facts)
 	if err != nil {
 		return ReplayResult{}, err
 	}
+	pinned := w.Pin
 	// What the pin holds of a tablespace's creation can be seen at the server by now.
 	if err := in.Place.checkNewTablespaces(); err != nil {
 		return ReplayResult{}, err
 	}
-	if err := pinned.Write(in.Place.pin()); err != nil {
-		return ReplayResult{}, err
+	goal := in.Facts.StopLSN
+	if w.until > 0 {
+		if err := w.checkStaged(ctx, in.Place); err != nil {
+			return ReplayResult{}, err
+		}
+		// The server needs that timeline's history to start, and may need its WAL to be consistent.
+		if _, err := w.bring(ctx, in.Place, in.Facts); err != nil {
+			return ReplayResult{}, err
+		}
+		if !postgres.Running(in.Place.Live) {
+			goal = max(goal, w.until)
+		}
 	}
-	last, err := pinned.Last()
-	if err != nil {
+	if err := pinned.Write(in.Place.pin()); err != nil {
 		return ReplayResult{}, err
 	}
 	to, err := span(pinned)
@@ -68,12 +78,11 @@ func (j *job) replayTo(ctx context.Context, archive *wal.Archive, in ReplayInput
 	}
 	defer instance.Close(ctx)
 
-	goal := max(in.Facts.StopLSN, last.Start(in.Facts.SegmentSize))
 	var at atomic.Uint64
 	from := in.Facts.StartLSN
 	stop := temporal.Heartbeats(ctx, func() any {
 		lsn := postgres.LSN(at.Load())
-		return Progress{Done: int64(max(lsn, from) - from), Total: int64(to.End - from), LSN: lsn}
+		return Progress{Done: int64(max(lsn, from) - from), Total: int64(max(to.End, from) - from), LSN: lsn}
 	})
 	defer stop()
 	replayed, err := instance.WaitReplayed(ctx, goal, func(lsn postgres.LSN) { at.Store(uint64(lsn)) })

@@ -30,6 +30,8 @@ type Control struct {
 	Checkpoint  LSN    // latest checkpoint
 	Redo        LSN    // where replay begins
 	Timeline    uint32
+	EndTimeline uint32 // of End
+	End         LSN    // that a recovery had to reach; 0 when none was under way
 	SegmentSize int64
 	Checksums   bool
 
@@ -94,6 +96,8 @@ func parseControl(output []byte) (Control, error) {
 		Checkpoint:      position("Latest checkpoint location"),
 		Redo:            position("Latest checkpoint's REDO location"),
 		Timeline:        uint32(number("Latest checkpoint's TimeLineID")),
+		EndTimeline:     uint32(number("Min recovery ending loc's timeline")),
+		End:             position("Minimum recovery ending location"),
 		SegmentSize:     number("Bytes per WAL segment"),
 		Checksums:       number("Data page checksum version") != 0,
 		MaxConnections:  int(number("max_connections setting")),
@@ -106,6 +110,24 @@ func parseControl(output []byte) (Control, error) {
 		failure = errors.New("pg_controldata names no system identifier")
 	}
 	return c, failure
+}
+
+// Reached is the timeline that the directory is on, and a position on it that it
+// has reached. A server that was just promoted has no checkpoint there yet.
+func (c Control) Reached() (timeline uint32, at LSN) {
+	switch {
+	case c.EndTimeline > c.Timeline:
+		return c.EndTimeline, c.End
+	case c.EndTimeline == c.Timeline:
+		return c.Timeline, max(c.Checkpoint, c.End)
+	}
+	return c.Timeline, c.Checkpoint
+}
+
+// Standby says whether the directory was last used in recovery: it has written
+// nothing of its own on its timeline.
+func (c Control) Standby() bool {
+	return c.State == "in archive recovery" || c.State == "shut down in recovery"
 }
 
 // DirMajor reads the major version that made a data directory, from PG_VERSION.

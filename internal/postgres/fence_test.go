@@ -263,11 +263,12 @@ func TestSalvageTakesNothingThatIsNotOfThisCluster(t *testing.T) {
 	staged := filepath.Join(filepath.Dir(c.DataDir), "staged")
 	require.NoError(t, os.MkdirAll(filepath.Join(staged, "pg_wal"), 0o700))
 	config := postgres.SalvageConfig{
-		From: segment.Next(), SegmentSize: postgres.DefaultSegmentSize, SystemID: facts.SystemID, DataDir: c.DataDir, Staged: staged, Owner: c.owner,
+		From: segment.Number + 1, At: on(1), SegmentSize: postgres.DefaultSegmentSize, SystemID: facts.SystemID,
+		DataDir: c.DataDir, Staged: staged, Owner: c.owner,
 	}
 	outside := filepath.Join(staged, "outside")
 	require.NoError(t, os.WriteFile(outside, []byte("kept"), 0o600))
-	planted := filepath.Join(staged, "pg_wal", config.From.Name(config.SegmentSize)+".lifeboat")
+	planted := filepath.Join(staged, "pg_wal", segment.Next().Name(config.SegmentSize)+".lifeboat")
 	require.NoError(t, os.Symlink(outside, planted))
 	saved, err := postgres.Salvage(t.Context(), config)
 	require.NoError(t, err)
@@ -280,8 +281,8 @@ func TestSalvageTakesNothingThatIsNotOfThisCluster(t *testing.T) {
 	}
 	foreign, other, recycled := config, config, config
 	foreign.SystemID = "1"
-	other.From.Timeline = 2
-	recycled.From = segment.Next().Next()
+	other.At = on(2)
+	recycled.From = segment.Number + 2
 	for _, config := range []postgres.SalvageConfig{foreign, other, recycled} {
 		saved, err := postgres.Salvage(t.Context(), config)
 		require.NoError(t, err)
@@ -292,6 +293,11 @@ func TestSalvageTakesNothingThatIsNotOfThisCluster(t *testing.T) {
 	saved, err = postgres.Salvage(t.Context(), gone)
 	require.NoError(t, err)
 	require.Empty(t, saved)
+}
+
+// on is a way that keeps to one timeline.
+func on(timeline uint32) func(uint64) postgres.Segment {
+	return func(number uint64) postgres.Segment { return postgres.Segment{Timeline: timeline, Number: number} }
 }
 
 func factsOf(t *testing.T, c cluster) postgres.Facts {

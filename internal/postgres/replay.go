@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -20,14 +19,19 @@ type Replayed struct {
 	Committed *time.Time `json:"committed,omitempty"` // of the newest transaction since the server started; nil: none
 }
 
-// unreadyWakes is how often a server that is not yet consistent is asked to
-// look again at the end of its WAL before it is given up.
-const unreadyWakes = 3
+// How often a server is told to look again before it is given up: one that finds
+// the end of its WAL before it is consistent, and one that takes no more of what
+// is pinned.
+const (
+	unreadyWakes = 3
+	stuckWakes   = 3
+)
 
 // watch is what is remembered between two looks at a replaying server.
 type watch struct {
 	poked   time.Time // when the server was last told to look for WAL again
 	unready int       // times it looked past the end without being consistent
+	stuck   int       // times it waited without having taken what is pinned
 	best    LSN
 }
 
@@ -41,8 +45,9 @@ func (i *Instance) WaitConsistent(ctx context.Context) error {
 
 // WaitReplayed waits until all WAL that can be had is replayed: what is pinned,
 // and what lies in the staged pg_wal beyond it. That the server has asked for a
-// segment past the pinned end, and waits, proves it. It fails with WALShort when
-// target was not reached by then, and never promotes. A server that
+// segment past the pinned end, and waits, proves it, wherever its last record
+// began. It fails with WALShort when target was not reached by then, or when the
+// server does not accept a pinned segment, and never promotes. A server that
 // restore_command stopped (exit 126) is started again, a few times without
 // progress; then it fails with ServerFailed. progress may be nil.
 func (i *Instance) WaitReplayed(ctx context.Context, target LSN, progress func(LSN)) (Replayed, error) {
@@ -106,7 +111,8 @@ func (i *Instance) look(ctx context.Context, w *watch) (*Replayed, bool, error) 
 		return nil, false, nil
 	}
 	// Asked for first: a wait that is seen afterwards came after the question.
-	asked := i.askedPast(w)
+	segment, asked := i.asked(w)
+	asked = asked && segment.Number > i.config.Last.Number
 	conn, err := i.connected(ctx)
 	if err != nil {
 		return nil, false, err
@@ -125,9 +131,28 @@ func (i *Instance) look(ctx context.Context, w *watch) (*Replayed, bool, error) 
 		return nil, false, nil
 	}
 	if r.LSN > w.best {
-		w.best, i.restarts = r.LSN, 0
+		w.best, w.stuck, i.restarts = r.LSN, 0, 0
+	}
+	if waiting && !asked {
+		return r, false, i.stuck(w, r.LSN)
 	}
 	return r, asked && waiting, nil
+}
+
+// stuck gives a server up that waits, again and again, and has last asked for a
+// segment that it was given: a record in it is not valid.
+func (i *Instance) stuck(w *watch, at LSN) error {
+	segment, asked := i.asked(w)
+	if !asked || segment.Number > i.config.Last.Number {
+		return nil
+	}
+	if w.stuck++; w.stuck > stuckWakes {
+		size := i.config.SegmentSize
+		return fault.Newf(fault.WALShort, "replay in", i.String(), "the server takes no WAL after %s: what the archive holds in %s is not valid, and it goes on to %s",
+			at, segment.Name(size), i.config.Last.Name(size)).
+			WithHint("it was archived like this, so the source had written it like this; the server was not promoted: read %s, and look for a replica that holds better WAL", i.LogFile())
+	}
+	return i.wake(w)
 }
 
 // grow starts a paused server again with the settings that the WAL has raised,
@@ -170,20 +195,15 @@ func (i *Instance) wake(w *watch) error {
 	return nil
 }
 
-// askedPast says whether the server has asked for a segment past the pinned
-// end since it was last woken.
-func (i *Instance) askedPast(w *watch) bool {
-	path := filepath.Join(i.config.RunDir, askedName)
-	info, err := os.Stat(path)
+// asked gives the segment that the server has asked for last, if it has asked
+// since it was last woken.
+func (i *Instance) asked(w *watch) (Segment, bool) {
+	info, err := os.Stat(filepath.Join(i.config.RunDir, askedName))
 	if err != nil || info.ModTime().Before(w.poked.Add(-clockGrain)) {
-		return false
+		return Segment{}, false
 	}
-	body, err := os.ReadFile(path)
-	if err != nil {
-		return false
-	}
-	segment, err := ParseSegment(strings.TrimSpace(string(body)), i.config.SegmentSize)
-	return err == nil && segment.Number > i.config.Last.Number
+	segment, err := ParseSegment(i.Asked(), i.config.SegmentSize)
+	return segment, err == nil
 }
 
 // clockGrain is how much older than the clock a file's time may be that was

@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -99,7 +100,7 @@ func TestReplayGoesOnAfterRepinAndSalvageAndPromotes(t *testing.T) {
 	_, err = c.Kill(t.Context())
 	require.NoError(t, err)
 	saved, err := postgres.Salvage(t.Context(), postgres.SalvageConfig{
-		From: second.Next(), SegmentSize: postgres.DefaultSegmentSize, SystemID: result.SystemID,
+		From: second.Number + 1, At: on(result.Timeline), SegmentSize: postgres.DefaultSegmentSize, SystemID: result.SystemID,
 		DataDir: c.DataDir, Staged: r.dir, Owner: c.owner,
 	})
 	require.NoError(t, err)
@@ -171,6 +172,38 @@ func TestReplayNeverPromotesWhateverRestoreCommandSays(t *testing.T) {
 	replayed, err := i.LastReplay(t.Context())
 	require.NoError(t, err, "it still answers, in recovery")
 	require.GreaterOrEqual(t, replayed.LSN, lsn)
+}
+
+// The archive gives the segment, and the server does not take it: it was
+// damaged before it was archived.
+func TestReplayNamesASegmentInTheMiddleThatIsNotValid(t *testing.T) {
+	c := startCluster(t)
+	c.exec(t, "CREATE TABLE t (t text)")
+	result, dir := c.backup(t)
+	c.exec(t, "INSERT INTO t VALUES ('first')")
+	c.archived(t)
+	c.exec(t, "INSERT INTO t VALUES (repeat('lifeboat', 100))")
+	middle, _ := c.archived(t)
+	c.exec(t, "INSERT INTO t VALUES ('last')")
+	last, _ := c.archived(t)
+	path := filepath.Join(c.archive, middle.Name(postgres.DefaultSegmentSize))
+	body, err := os.ReadFile(path)
+	require.NoError(t, err)
+	at := bytes.Index(body, []byte("lifeboatlifeboat"))
+	require.Positive(t, at)
+	body[at] ^= 1
+	require.NoError(t, os.WriteFile(path, body, 0o600))
+
+	r := c.restore(t, result, dir)
+	require.NoError(t, postgres.Stage(postgres.StageConfig{DataDir: r.dir, Owner: c.owner}))
+	config, _ := c.instance(t, r, result, last)
+	i, err := postgres.StartInstance(t.Context(), config)
+	require.NoError(t, err)
+	defer i.Close(t.Context())
+	_, err = i.WaitReplayed(t.Context(), result.StopLSN, nil)
+	require.True(t, fault.Has(err, fault.WALShort), "%v", err)
+	require.ErrorContains(t, err, middle.Name(postgres.DefaultSegmentSize)+" is not valid")
+	require.FileExists(t, filepath.Join(r.dir, "standby.signal"))
 }
 
 func TestReplayNamesWALThatEndsBeforeTheBackupDoes(t *testing.T) {

@@ -15,7 +15,9 @@ import (
 
 // SalvageConfig says whose WAL is saved, and for whom.
 type SalvageConfig struct {
-	From        Segment // the first that the archive lacks
+	From        uint64               // number of the first segment that the archive lacks
+	At          func(uint64) Segment // the segment of a number on the recovery's way
+	Histories   []uint32             // timelines on it whose history goes along, where there is one
 	SegmentSize int64
 	SystemID    string
 	DataDir     string // of the old server, which must not run; may be missing
@@ -29,18 +31,31 @@ type SalvageConfig struct {
 // they belong to this cluster, timeline and place: the file names of recycled
 // segments lie. It gives their names; it may be called again.
 func Salvage(ctx context.Context, c SalvageConfig) ([]string, error) {
+	for _, timeline := range c.Histories {
+		name := HistoryName(timeline)
+		info, err := os.Stat(filepath.Join(c.DataDir, "pg_wal", name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, pathFault("salvage", name, err)
+		}
+		if err := c.copy(name, info.Size()); err != nil {
+			return nil, err
+		}
+	}
 	var saved []string
-	for segment := c.From; ; segment = segment.Next() {
+	for number := c.From; ; number++ {
 		if err := ctx.Err(); err != nil {
 			return saved, err
 		}
+		segment := c.At(number)
 		name := segment.Name(c.SegmentSize)
-		source := filepath.Join(c.DataDir, "pg_wal", name)
-		ours, err := c.belongs(source, segment)
+		ours, err := c.belongs(filepath.Join(c.DataDir, "pg_wal", name), segment)
 		if err != nil || !ours {
 			return saved, err
 		}
-		if err := c.copy(source, filepath.Join(c.Staged, "pg_wal", name)); err != nil {
+		if err := c.copy(name, c.SegmentSize); err != nil {
 			return saved, err
 		}
 		saved = append(saved, name)
@@ -57,7 +72,8 @@ const (
 	headerLength   = 40
 )
 
-// belongs reads the header of a segment's first page.
+// belongs reads the header of a segment's first page. It may name an older
+// timeline: a timeline's first segment begins as a copy of the one before the fork.
 func (c SalvageConfig) belongs(path string, segment Segment) (bool, error) {
 	file, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -78,16 +94,17 @@ func (c SalvageConfig) belongs(path string, segment Segment) (bool, error) {
 		return false, pathFault("salvage", path, err)
 	}
 	order := binary.NativeEndian
-	return info.Size() == c.SegmentSize &&
-		order.Uint32(header[headerTimeline:]) == segment.Timeline &&
+	timeline := order.Uint32(header[headerTimeline:])
+	return info.Size() == c.SegmentSize && timeline > 0 && timeline <= segment.Timeline &&
 		LSN(order.Uint64(header[headerAddress:])) == segment.Start(c.SegmentSize) &&
 		strconv.FormatUint(order.Uint64(header[headerSystemID:]), 10) == c.SystemID &&
 		int64(order.Uint32(header[headerSize:])) == c.SegmentSize, nil
 }
 
-// copy puts a segment in the staged pg_wal, whole or not at all.
-func (c SalvageConfig) copy(source, target string) (err error) {
+// copy puts a file in the staged pg_wal, whole or not at all.
+func (c SalvageConfig) copy(name string, size int64) (err error) {
 	const op = "salvage"
+	source, target := filepath.Join(c.DataDir, "pg_wal", name), filepath.Join(c.Staged, "pg_wal", name)
 	from, err := os.Open(source)
 	if err != nil {
 		return pathFault(op, source, err)
@@ -104,7 +121,7 @@ func (c SalvageConfig) copy(source, target string) (err error) {
 		return pathFault(op, target, err)
 	}
 	n, err := io.Copy(into, from)
-	if err == nil && n != c.SegmentSize {
+	if err == nil && n != size {
 		err = io.ErrUnexpectedEOF
 	}
 	err = errors.Join(err, c.Owner.ownFile(into), into.Sync(), into.Close())

@@ -3,6 +3,7 @@ package wal_test
 import (
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -488,6 +489,31 @@ func TestClaimThatCrashedHalfWayGoesOn(t *testing.T) {
 	after, err := os.ReadFile(filepath.Join(dir, wal.MarkerName))
 	require.NoError(t, err)
 	require.Equal(t, before, after)
+}
+
+func TestMarkerOfAnEarlierVersionIsReadWhateverDeviceItNames(t *testing.T) {
+	a, dir := newArchive(t, mem.New("memory"), nil), dataDir(t, system)
+	push(t, a, dir, 1, 3)
+	path := filepath.Join(dir, wal.MarkerName)
+	body, err := os.ReadFile(path)
+	require.NoError(t, err)
+	var written map[string]any
+	require.NoError(t, json.Unmarshal(body, &written))
+	require.NotContains(t, written, "device")
+	delete(written, "born")
+	delete(written, "machine")
+	written["device"] = 1 // the disk has another one since the host was started again
+	earlier, err := json.Marshal(written)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, earlier, 0o600))
+	push(t, a, dir, 1, 4)
+
+	written["inode"] = 1
+	copied, err := json.Marshal(written)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, copied, 0o600))
+	file := write(t, dir, name(1, 5), segment(name(1, 5), system, 5))
+	kindIs(t, fault.WALHeld, a.Push(t.Context(), file, wal.PushOptions{DataDir: dir}))
 }
 
 func TestOneOfTwoDirectoriesThatPushFirstIsHeld(t *testing.T) {

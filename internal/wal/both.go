@@ -60,7 +60,7 @@ func (b *both) tell(pin Pin, first, last uint64) {
 	}
 	key, count := "", 0
 	for number := first; number <= last; number++ {
-		one := b.archive.key(pin.SystemID, pin.at(number).Name(pin.SegmentSize))
+		one := b.archive.key(pin.SystemID, pin.At(number).Name(pin.SegmentSize))
 		if b.primary[one] {
 			continue
 		}

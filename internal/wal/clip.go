@@ -28,7 +28,7 @@ func (p Pin) Upto(name string) (Pin, error) {
 	case last.Number < wanted.Number:
 		return Pin{}, fault.Newf(fault.WALShort, op, name, "the archive ends at %s", p.End).
 			WithHint("it was not archived, or not replicated, yet: see lifeboat status")
-	case wanted.Number < first.Number || p.at(wanted.Number) != wanted:
+	case wanted.Number < first.Number || p.At(wanted.Number) != wanted:
 		return Pin{}, fault.Newf(fault.InputInvalid, op, name, "the recovery goes from %s to %s", p.Start, p.End)
 	}
 	p.End, p.Timeline = name, wanted.Timeline

@@ -3,6 +3,7 @@ package wal
 import (
 	"context"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -58,7 +59,7 @@ func (a *Archive) fetchSegment(ctx context.Context, pin Pin, name, dst string) e
 	if err != nil {
 		return err
 	}
-	switch planned := pin.at(segment.Number); {
+	switch planned := pin.At(segment.Number); {
 	case segment.Number > last.Number:
 		return fault.Newf(fault.WALEnd, "fetch WAL", name, "the pin ends with %s", pin.End)
 	case segment.Timeline > planned.Timeline: // the server goes on to the one that is planned
@@ -98,10 +99,10 @@ func (a *Archive) fetchHistory(ctx context.Context, pin Pin, name, dst string) e
 	key := a.key(pin.SystemID, name)
 	body, err := a.patiently(ctx, key)
 	if fault.Has(err, fault.ObjectMissing) {
-		if timeline > 1 && timeline == pin.Timeline {
+		if timeline > 1 && timeline == pin.Timeline && !slices.Contains(pin.Salvaged, timeline) {
 			return fault.Newf(fault.WALGap, "fetch WAL", key, "it was there when the recovery was planned")
 		}
-		return fault.Newf(fault.WALEnd, "fetch WAL", name, "the archive has none, and the pinned timeline does not need it")
+		return fault.Newf(fault.WALEnd, "fetch WAL", name, "the archive has none, and the recovery needs none from it")
 	}
 	if err != nil {
 		return err

@@ -20,7 +20,7 @@ import (
 
 // MarkerName is the file in a data directory that says which incarnation of the
 // cluster it is. It is bound to the directory, not to its content: a copy has
-// the same file and another inode.
+// the same file and another identity.
 const MarkerName = "lifeboat.incarnation"
 
 // marker is the content of the file.
@@ -29,8 +29,7 @@ type marker struct {
 	SystemID    string `json:"system_id"`
 	Incarnation int    `json:"incarnation"`
 	Token       string `json:"token"` // the same in the archive
-	Device      uint64 `json:"device"`
-	Inode       uint64 `json:"inode"`
+	identity           // of the directory
 	Home        string `json:"home,omitempty"` // name of the store that it archives to; "" is the configured primary
 }
 
@@ -67,13 +66,13 @@ func (a *Archive) holds(newest incarnation, systemID, dataDir string) error {
 	if err != nil {
 		return fault.New(fault.PathFailed, "read", filepath.Join(dataDir, MarkerName), err)
 	}
-	device, inode, err := identity(dataDir)
+	here, err := identify(dataDir)
 	if err != nil {
 		return err
 	}
 	switch {
-	case mine.Device != device || mine.Inode != inode:
-		return held("it is a copy of the directory that archives here")
+	case !mine.same(here):
+		return held("it is a copy of the directory that archives here, or has come from another machine")
 	case mine.Cluster != a.cfg.Cluster || mine.SystemID != systemID:
 		return held("its marker is for cluster %s, system %s", mine.Cluster, mine.SystemID)
 	case mine.Incarnation != newest.Number || mine.Token != newest.Token:
@@ -102,12 +101,12 @@ func (a *Archive) Claim(ctx context.Context, systemID, dataDir string) error {
 // become writes the marker, then the object that it speaks of: a crash between
 // the two is repaired by the next try, which finds its own marker and goes on.
 func (a *Archive) become(ctx context.Context, systemID, dataDir string, number int) error {
-	device, inode, err := identity(dataDir)
+	here, err := identify(dataDir)
 	if err != nil {
 		return err
 	}
 	mine := marker{
-		Cluster: a.cfg.Cluster, SystemID: systemID, Incarnation: number, Token: rand.Text(), Device: device, Inode: inode, Home: a.cfg.Home,
+		Cluster: a.cfg.Cluster, SystemID: systemID, Incarnation: number, Token: rand.Text(), identity: here, Home: a.cfg.Home,
 	}
 	if old, err := readMarker(dataDir); err == nil {
 		mine.Token = old.Token
@@ -215,17 +214,4 @@ func (a *Archive) writeMarker(dataDir string, m marker) error {
 		}
 	}
 	return nil
-}
-
-// identity is what a copy of a directory can't have: its device and inode.
-func identity(dataDir string) (device, inode uint64, err error) {
-	info, err := os.Stat(dataDir)
-	if err != nil {
-		return 0, 0, fault.New(fault.PathFailed, "look at", dataDir, err)
-	}
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || !info.IsDir() {
-		return 0, 0, fault.Newf(fault.PathFailed, "look at", dataDir, "not a directory of a local file system")
-	}
-	return uint64(stat.Dev), stat.Ino, nil //nolint:unconvert // Dev is signed on some systems
 }

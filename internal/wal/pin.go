@@ -24,8 +24,9 @@ type Pin struct {
 	Timeline    uint32   `json:"timeline"` // recovery_target_timeline
 	Newest      uint32   `json:"newest"`   // newest timeline in the archive; a promotion makes one after it
 	SegmentSize int64    `json:"segment_size"`
-	History     []Branch `json:"history"` // the way to Timeline, oldest first
-	Start       string   `json:"start"`   // names of segments
+	History     []Branch `json:"history"`            // the way to Timeline, oldest first
+	Salvaged    []uint32 `json:"salvaged,omitempty"` // timelines on the way that Follow added: their histories lie in pg_wal
+	Start       string   `json:"start"`              // names of segments
 	End         string   `json:"end"`
 }
 
@@ -70,14 +71,14 @@ func (p Pin) Names(from postgres.LSN) ([]string, error) {
 	}
 	var names []string
 	for number := uint64(from) / uint64(p.SegmentSize); number <= last.Number; number++ {
-		names = append(names, p.at(number).Name(p.SegmentSize))
+		names = append(names, p.At(number).Name(p.SegmentSize))
 	}
 	return names, nil
 }
 
-// at is the segment with this number on the pin's way: of the newest timeline
+// At is the segment with this number on the pin's way: of the newest timeline
 // that begins in or before it, as PostgreSQL looks (XLogFileReadAnyTLI).
-func (p Pin) at(number uint64) postgres.Segment {
+func (p Pin) At(number uint64) postgres.Segment {
 	for _, branch := range slices.Backward(p.History) {
 		if uint64(branch.Begin)/uint64(p.SegmentSize) <= number {
 			return postgres.Segment{Timeline: branch.Timeline, Number: number}
@@ -196,13 +197,13 @@ func (a *Archive) Pin(ctx context.Context, from Point) (Pin, error) {
 		next++
 	}
 	if count := next - start.Number; count == 0 || int(count) < len(numbers) {
-		missing := a.key(from.SystemID, pin.at(next).Name(from.SegmentSize))
+		missing := a.key(from.SystemID, pin.At(next).Name(from.SegmentSize))
 		if len(numbers) == 0 {
 			return Pin{}, fault.Newf(fault.WALGap, "pin WAL", missing, "nothing from here on was archived")
 		}
 		return Pin{}, fault.Newf(fault.WALGap, "pin WAL", missing, "%d later segments are there", len(numbers)-int(count))
 	}
-	last := pin.at(next - 1)
+	last := pin.At(next - 1)
 	pin.End, pin.Timeline = last.Name(from.SegmentSize), last.Timeline
 	pin.History = slices.DeleteFunc(way, func(b Branch) bool { return b.Timeline > last.Timeline })
 	both.tell(pin, start.Number, last.Number)
@@ -250,7 +251,7 @@ func (a *Archive) lostHistory(ctx context.Context, list listing, systemID string
 func (a *Archive) numbers(ctx context.Context, list listing, pin Pin, start postgres.Segment) ([]uint64, error) {
 	var found []uint64
 	for _, branch := range pin.History {
-		if branch.Timeline < pin.at(start.Number).Timeline {
+		if branch.Timeline < pin.At(start.Number).Timeline {
 			continue
 		}
 		options := store.ListOptions{}
@@ -269,7 +270,7 @@ func (a *Archive) numbers(ctx context.Context, list listing, pin Pin, start post
 			if err != nil {
 				return nil, fault.New(fault.IntegrityError, "list WAL archive", a.folder(pin.SystemID, branch.Timeline)+info.Key, fmt.Errorf("not a segment of %d bytes", pin.SegmentSize))
 			}
-			if segment.Number >= start.Number && pin.at(segment.Number) == segment {
+			if segment.Number >= start.Number && pin.At(segment.Number) == segment {
 				found = append(found, segment.Number)
 			}
 		}
