@@ -32,7 +32,12 @@ func TestIdentityStaysWithADirectoryThatIsRenamedAndIsNoCopys(t *testing.T) {
 }
 
 func TestIdentitiesAreComparedByWhatBothSay(t *testing.T) {
-	whole := identity{Inode: 7, Born: "1.000000002", Machine: "aa"}
+	whole := identity{Inode: 7, Born: "1.000000002", Machine: "aa", Boot: "first", Mount: 2049}
+	seen := func(boot string, mount uint64) identity {
+		other := whole
+		other.Boot, other.Mount = boot, mount
+		return other
+	}
 	for what, c := range map[string]struct {
 		other identity
 		same  bool
@@ -42,7 +47,9 @@ func TestIdentitiesAreComparedByWhatBothSay(t *testing.T) {
 		"no birth time, the same machine": {identity{Inode: 7, Machine: "aa"}, true},
 		"another inode":                   {identity{Inode: 8, Born: whole.Born, Machine: "aa"}, false},
 		"an inode that was used again":    {identity{Inode: 7, Born: "2.000000000", Machine: "aa"}, false},
-		"a clone of the disk elsewhere":   {identity{Inode: 7, Born: whole.Born, Machine: "bb"}, false},
+		"after a start of the host, which gave out the numbers of its devices anew": {seen("second", 2065), true},
+		"a snapshot that is mounted beside it":                                      {seen("first", 2065), false},
+		"a clone of the disk elsewhere":                                             {identity{Inode: 7, Born: whole.Born, Machine: "bb"}, false},
 	} {
 		require.Equal(t, c.same, whole.same(c.other), what)
 		require.Equal(t, c.same, c.other.same(whole), what)
