@@ -147,6 +147,8 @@ func (p Place) fence() string     { return filepath.Join(p.Run, "fence.json") }
 func (p Place) stopped() string   { return filepath.Join(p.Run, "stopped") }
 func (p Place) ended() string     { return filepath.Join(p.Run, "ended.json") }
 func (p Place) caughtUp() string  { return filepath.Join(p.Run, "caught-up.json") }
+func (p Place) goal() string      { return filepath.Join(p.Run, "goal.json") }
+func (p Place) postponed() string { return filepath.Join(p.Run, "verify-postponed") }
 func (p Place) verified() string  { return filepath.Join(p.Run, "verified.json") }
 func (p Place) manifest() string  { return filepath.Join(p.Run, postgres.StreamManifest) }
 func (p Place) verifyLog() string { return filepath.Join(p.Run, "pg_verifybackup.log") }

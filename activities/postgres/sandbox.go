@@ -119,7 +119,9 @@ func (j *job) cutOverSandbox(ctx context.Context, archive *wal.Archive, in CutOv
 		return CutOverResult{}, err
 	}
 	restored := postgres.Restored{SystemID: in.Facts.SystemID, DataDir: in.Place.Live, Timeline: in.Timeline}
-	return CutOverResult{Live: in.Place.Live}, postgres.AwaitReplayed(ctx, login, restored, in.LSN, startTime)
+	return CutOverResult{Live: in.Place.Live}, j.answering(ctx, in.Place, login, in.LSN, in.Facts.SegmentSize, func() error {
+		return postgres.AwaitReplayed(ctx, login, restored, in.LSN, startTime)
+	})
 }
 
 // EndSandbox ends the server that a drill has left in its sandbox, staged or in

@@ -257,6 +257,10 @@ type VerifyResult struct {
 	// Collations are the databases whose text sorts by another version of the
 	// library here: their indexes on text have to be rebuilt.
 	Collations []string `json:"collations,omitempty"`
+
+	// Postponed: the server can answer nobody before its promotion, because a
+	// transaction with more than 64 subtransactions was open at the end. Promote verifies.
+	Postponed bool `json:"postponed,omitempty"`
 }
 
 // TableCount is how many rows a table has; -1 when counting took too long.
@@ -301,6 +305,8 @@ type PromoteInput struct {
 type PromoteResult struct {
 	Timeline uint32       `json:"timeline"`
 	LSN      postgres.LSN `json:"lsn"` // where the new timeline began to be written
+
+	Verified *VerifyResult `json:"verified,omitempty"` // when Verify had to be postponed
 }
 
 // UnfenceInput undoes Fence and TerminateConnections: the old server runs again.

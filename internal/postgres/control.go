@@ -29,6 +29,7 @@ type Control struct {
 	State       string // "in production", "shut down", "shut down in recovery", …
 	Checkpoint  LSN    // latest checkpoint
 	Redo        LSN    // where replay begins
+	Minimum     LSN    // a recovery has to reach it; 0: none goes on
 	Timeline    uint32
 	SegmentSize int64
 	Checksums   bool
@@ -93,6 +94,7 @@ func parseControl(output []byte) (Control, error) {
 		State:           values["Database cluster state"],
 		Checkpoint:      position("Latest checkpoint location"),
 		Redo:            position("Latest checkpoint's REDO location"),
+		Minimum:         position("Minimum recovery ending location"),
 		Timeline:        uint32(number("Latest checkpoint's TimeLineID")),
 		SegmentSize:     number("Bytes per WAL segment"),
 		Checksums:       number("Data page checksum version") != 0,

@@ -46,6 +46,7 @@ type Instance struct {
 	started  time.Time // of the server, as this process knows it
 	restarts int       // without progress
 	total    int       // all
+	muteAt   *Replayed // where it stands, mute, and was stopped; nil: it is not
 }
 
 // Names in the run directory, and the port in the private socket's name.
@@ -208,6 +209,7 @@ func (i *Instance) start(ctx context.Context, argv []string) error {
 		return err
 	}
 	i.disconnect(ctx)
+	i.muteAt = nil
 	i.started = time.Now()
 	process, err := program.Start(context.WithoutCancel(ctx))
 	if err != nil {

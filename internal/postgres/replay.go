@@ -33,7 +33,8 @@ type watch struct {
 
 // WaitConsistent waits until the server answers queries: it has replayed to the
 // end of its base backup. A server that stops on the way is started again, a
-// few times. It fails with ServerFailed, or with WALShort when the WAL ends first.
+// few times. One that can answer nobody (Mute says so) is left stopped. It fails
+// with ServerFailed, or with WALShort when the WAL ends first.
 func (i *Instance) WaitConsistent(ctx context.Context) error {
 	_, err := i.follow(ctx, func(r *Replayed, _ bool) (bool, error) { return r != nil, nil })
 	return err
@@ -44,7 +45,8 @@ func (i *Instance) WaitConsistent(ctx context.Context) error {
 // segment past the pinned end, and waits, proves it. It fails with WALShort when
 // target was not reached by then, and never promotes. A server that
 // restore_command stopped (exit 126) is started again, a few times without
-// progress; then it fails with ServerFailed. progress may be nil.
+// progress; then it fails with ServerFailed. A mute server is left stopped where
+// it has come to, with the time of its last commit not known. progress may be nil.
 func (i *Instance) WaitReplayed(ctx context.Context, target LSN, progress func(LSN)) (Replayed, error) {
 	return i.follow(ctx, func(r *Replayed, ended bool) (bool, error) {
 		if r == nil {
@@ -112,7 +114,7 @@ func (i *Instance) look(ctx context.Context, w *watch) (*Replayed, bool, error) 
 		return nil, false, err
 	}
 	if conn == nil {
-		return nil, false, i.unready(w, asked)
+		return i.unready(ctx, w, asked)
 	}
 	r, waiting, err := i.observe(ctx, conn)
 	if fault.Has(err, fault.ServerSettings) {
@@ -147,18 +149,32 @@ func (i *Instance) grow(ctx context.Context, w *watch, paused error) error {
 	return nil
 }
 
-// unready gives a server up that has looked past the end of its WAL again and
-// again, and still has not reached the end of its base backup.
-func (i *Instance) unready(w *watch, asked bool) error {
+// unready decides on a server that has looked past the end of its WAL again and
+// again, and still does not answer. It is mute, or it is given up: it has not
+// reached the end of its base backup.
+func (i *Instance) unready(ctx context.Context, w *watch, asked bool) (*Replayed, bool, error) {
 	if !asked {
-		return nil
+		return nil, false, nil
 	}
 	if w.unready++; w.unready > unreadyWakes {
-		return fault.Newf(fault.WALShort, "replay in", i.String(), "WAL ends before the end of the base backup").
+		mute, err := i.mute()
+		if err != nil {
+			return nil, false, err
+		}
+		if mute {
+			i.muteAt, err = i.standstill(ctx)
+			w.poked, w.unready = i.started, 0
+			return i.muteAt, i.muteAt != nil, err
+		}
+		return nil, false, fault.Newf(fault.WALShort, "replay in", i.String(), "WAL ends before the end of the base backup").
 			WithHint("the backup can't be used without that WAL; choose another, and read %s", i.LogFile())
 	}
-	return i.wake(w)
+	return nil, false, i.wake(w)
 }
+
+// Mute says whether the server has replayed all its WAL and can answer nobody
+// before its promotion. It is stopped then.
+func (i *Instance) Mute() bool { return i.muteAt != nil }
 
 // wake tells the server to look for WAL now: a signal to reload interrupts the
 // wait between two attempts.
