@@ -10,6 +10,7 @@ import (
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/postgres"
+	"github.com/frende/lifeboat/internal/service"
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/internal/target"
 	"github.com/frende/lifeboat/internal/vault"
@@ -41,6 +42,7 @@ type Deps struct {
 // Services is internal/service.Control as it is used here.
 type Services interface {
 	Check(s system.Service) error // that this host has the programs for it
+	Status(ctx context.Context, s system.Service) (service.State, error)
 	Start(ctx context.Context, s system.Service) (changed bool, err error)
 	Stop(ctx context.Context, s system.Service) (changed bool, err error)
 }
@@ -122,6 +124,39 @@ func (j *job) service() (system.Service, error) {
 			WithHint("set service of the database in lifeboat.yaml, or recover to production")
 	}
 	return j.ref.System.Service(j.database.Service)
+}
+
+// reach connects to the server that runs at the target. Whether one does is asked
+// at its address first: its process can be hidden from this worker, and what can't
+// be seen is neither ended nor known to have ended. It fails with TargetRefused
+// then, with ForeignCluster, or with ConfigInvalid when it runs in another
+// directory. An empty identifier expects nothing.
+func (j *job) reach(ctx context.Context, place Place, systemID string) (*postgres.Server, error) {
+	server, err := postgres.Connect(ctx, j.login)
+	if err != nil {
+		return nil, err
+	}
+	if err := j.recognize(server, place, systemID); err != nil {
+		server.Close(ctx)
+		return nil, err
+	}
+	return server, nil
+}
+
+func (j *job) recognize(server *postgres.Server, place Place, systemID string) error {
+	facts := server.Facts()
+	if err := facts.CheckSystem(systemID, server.String()); err != nil {
+		return err
+	}
+	if !postgres.SameDir(facts.DataDir, place.Live) {
+		return fault.Newf(fault.ConfigInvalid, "look at", server.String(), "its data directory is %s, data_dir says %s", facts.DataDir, place.Live).
+			WithHint("correct connection or data_dir of database %s in lifeboat.yaml", j.database.Name)
+	}
+	if !postgres.Running(place.Live) {
+		return fault.Newf(fault.TargetRefused, "look at", server.String(), "the server answers, and no process of it in %s can be seen", place.Live).
+			WithHint("run the worker on the server's host, in its PID namespace, as root or as the owner of the directory; docker-compose.yml has an example")
+	}
+	return nil
 }
 
 // locked runs a step under the target's lock, which stays the run's afterwards.

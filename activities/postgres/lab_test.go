@@ -21,6 +21,7 @@ import (
 	activities "github.com/frende/lifeboat/activities/postgres"
 	"github.com/frende/lifeboat/internal/keys"
 	"github.com/frende/lifeboat/internal/lab"
+	state "github.com/frende/lifeboat/internal/service"
 	"github.com/frende/lifeboat/internal/store/s3"
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/internal/vault"
@@ -106,9 +107,21 @@ type house struct {
 type service struct {
 	server *lab.Postgres
 	stops  int
+	says   state.State // when not empty: what its status says
 }
 
 func (s *service) Check(system.Service) error { return nil }
+
+func (s *service) Status(context.Context, system.Service) (state.State, error) {
+	running, err := s.server.Running()
+	switch {
+	case s.says != "":
+		return s.says, err
+	case running:
+		return state.Running, err
+	}
+	return state.Stopped, err
+}
 
 func (s *service) Start(ctx context.Context, _ system.Service) (bool, error) {
 	running, err := s.server.Running()

@@ -136,17 +136,10 @@ func (j *job) look(ctx context.Context, place Place, systemID string) (Live, err
 		}
 		return "", err
 	}
-	server, err := postgres.Connect(ctx, j.login)
+	server, err := j.reach(ctx, place, systemID)
 	switch {
 	case err == nil:
-		defer server.Close(ctx)
-		if err := server.Facts().CheckSystem(systemID, server.String()); err != nil {
-			return "", err
-		}
-		if !postgres.SameDir(server.Facts().DataDir, place.Live) {
-			return "", fault.Newf(fault.ConfigInvalid, "look at", server.String(), "its data directory is %s, data_dir says %s", server.Facts().DataDir, place.Live).
-				WithHint("correct connection or data_dir of database %s in lifeboat.yaml", j.database.Name)
-		}
+		server.Close(ctx)
 		return LiveRunning, nil
 	case !fault.Has(err, fault.ServerUnavailable):
 		return "", err // whoever answers there does not let us in: no fence could be raised
