@@ -110,7 +110,7 @@ func (j *job) place(ctx context.Context, facts Facts) (Place, error) {
 	}
 	dir := filepath.Clean(j.database.DataDir)
 	staging := target.Staging(dir, j.ref.RunID)
-	place := Place{Live: dir, Staging: staging, Run: staging + ".run", Socket: socketDir(staging), BinDir: bin, OSUser: owner.Name, Superuser: facts.Superuser}
+	place := Place{Live: dir, Staging: staging, Run: staging + ".run", Socket: socketDir(staging), BinDir: bin, OSUser: owner.Name, Superuser: facts.Superuser, Login: facts.Login}
 	if j.sandboxed() {
 		place.Production = j.production().DataDir
 	}

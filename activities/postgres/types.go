@@ -33,6 +33,7 @@ type Place struct {
 	BinDir      string            `json:"bin_dir"` // programs of the backup's major version
 	OSUser      string            `json:"os_user"` // who owns the files and runs the server
 	Superuser   string            `json:"superuser,omitempty"`
+	Login       string            `json:"login,omitempty"`
 	Production  string            `json:"production,omitempty"` // sandbox: production's data directory, whose tablespaces stay out of reach
 	Tablespaces []TablespacePlace `json:"tablespaces,omitempty"`
 }
@@ -56,6 +57,7 @@ type Facts struct {
 	Checksums   bool                  `json:"checksums"`         // whether pages carry them
 	Damaged     int                   `json:"damaged"`           // files whose page checksums the server found wrong
 	Superuser   string                `json:"superuser"`         // name of the role that initdb made
+	Login       string                `json:"login,omitempty"`   // name of the role that took the backup; it may log in where that one may not
 	Preload     string                `json:"preload,omitempty"` // shared_preload_libraries
 	DataDir     string                `json:"data_dir"`          // at the source
 	Tablespaces []postgres.Tablespace `json:"tablespaces,omitempty"`

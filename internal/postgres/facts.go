@@ -29,6 +29,7 @@ type Facts struct {
 	Archiving    bool   `json:"archiving"`       // archive_command or archive_library is set
 	ArchiveAfter int    `json:"archive_timeout"` // seconds; 0 is never
 	Superuser    string `json:"superuser"`       // name of the role that initdb made
+	Login        string `json:"login"`           // name of the role that logged in to ask
 	Bytes        int64  `json:"bytes"`           // of all databases
 	Preload      string `json:"preload"`         // shared_preload_libraries
 

@@ -25,6 +25,7 @@ type InstanceConfig struct {
 	RunDir         string // made by Account.MakeRunDir; log and settings go here
 	SocketDir      string // short path (the system allows about 100 bytes); made when missing
 	Superuser      string // role to ask it as
+	Login          string // role to ask it as when that one may not log in; may be empty
 	Version        int    // server_version_num of the backup
 	Timeline       uint32 // recovery is pinned to it
 	RestoreCommand string // with %f and %p; exit 0, 1 (past the end) or 126 (all else)
@@ -59,6 +60,7 @@ const (
 	socketPort  = 5432
 	stagedWords = "LC_ALL=C"
 	alwaysThere = "template1" // a database
+	thereToo    = "postgres"  // where nobody may connect to that one
 )
 
 // Times of a staged server.
@@ -271,7 +273,7 @@ func (i *Instance) connected(ctx context.Context) (*pgx.Conn, error) {
 	if i.conn != nil && !i.conn.IsClosed() {
 		return i.conn, nil
 	}
-	login, err := socketLogin(i.config.SocketDir, socketPort, i.config.Superuser, alwaysThere)
+	login, err := socketLogin(i.config.SocketDir, socketPort, i.config.roles(), alwaysThere)
 	if err != nil {
 		return nil, err
 	}
@@ -297,9 +299,11 @@ func (i *Instance) disconnect(ctx context.Context) {
 	i.conn = nil
 }
 
+func (c InstanceConfig) roles() []string { return []string{c.Superuser, c.Login} }
+
 // Login reaches the staged server, for one database.
 func (i *Instance) Login(database string) (Login, error) {
-	return socketLogin(i.config.SocketDir, socketPort, i.config.Superuser, database)
+	return socketLogin(i.config.SocketDir, socketPort, i.config.roles(), database)
 }
 
 // Close lets go of the server and leaves it running.

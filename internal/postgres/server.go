@@ -63,7 +63,7 @@ SELECT (SELECT system_identifier::text FROM pg_control_system()),
        current_setting('wal_level'), current_setting('archive_mode'),
        current_setting('archive_command') NOT IN ('', '(disabled)') OR coalesce(current_setting('archive_library', true), '') <> '',
        (SELECT setting::int FROM pg_settings WHERE name = 'archive_timeout'),
-       (SELECT rolname FROM pg_roles WHERE oid = 10),
+       (SELECT rolname FROM pg_roles WHERE oid = 10), session_user,
        (SELECT coalesce(sum(pg_database_size(oid)), 0)::bigint FROM pg_database WHERE datallowconn),
        current_setting('shared_preload_libraries')`
 
@@ -89,7 +89,7 @@ func (s *Server) ask(ctx context.Context) error {
 	var lsn string
 	err = s.conn.QueryRow(ctx, factsSQL).Scan(&f.SystemID, &f.Version, &f.InRecovery, &f.Timeline, &lsn,
 		&f.DataDir, &f.ConfigFile, &f.HBAFile, &f.SegmentSize, &f.Checksums, &f.WALLevel, &f.ArchiveMode,
-		&f.Archiving, &f.ArchiveAfter, &f.Superuser, &f.Bytes, &f.Preload)
+		&f.Archiving, &f.ArchiveAfter, &f.Superuser, &f.Login, &f.Bytes, &f.Preload)
 	if err != nil {
 		return queryFault(ctx, op, s.String(), err)
 	}
