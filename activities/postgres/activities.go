@@ -36,6 +36,9 @@ type Deps struct {
 	// Environment is what that command needs, as "NAME=value".
 	Environment []string
 
+	// Floor is the free space, in bytes, below which a staged server is ended. 0: the usual one.
+	Floor uint64
+
 	TempDir string // for WAL that is looked at; empty: the system's
 }
 
@@ -54,6 +57,9 @@ type Activities struct{ deps Deps }
 func New(deps Deps) *Activities {
 	if deps.TempDir == "" {
 		deps.TempDir = os.TempDir()
+	}
+	if deps.Floor == 0 {
+		deps.Floor = spaceFloor
 	}
 	return &Activities{deps: deps}
 }

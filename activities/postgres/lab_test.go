@@ -100,6 +100,7 @@ type house struct {
 	at         bucket
 	system     system.System
 	activities *activities.Activities
+	deps       activities.Deps
 	service    *service
 }
 
@@ -178,7 +179,7 @@ func build(t *testing.T) *house {
 		Services: []system.Service{{Name: "postgresql", Role: system.RoleServer, Kind: system.ServiceCommand}},
 		Targets:  []system.Target{{Name: "production", Kind: system.TargetProduction}},
 	}
-	h.activities = activities.New(activities.Deps{
+	h.deps = activities.Deps{
 		Vault: func(ctx context.Context, _ system.System, onFallback func(vault.Fallback)) (*vault.Vault, error) {
 			return h.at.vault(ctx, onFallback)
 		},
@@ -187,7 +188,8 @@ func build(t *testing.T) *house {
 		RestoreCommand: func(_ system.System, _ system.Database, pin string) string {
 			return program + " " + helper + " " + config + " fetch " + pin + " %f %p"
 		},
-	})
+	}
+	h.activities = activities.New(h.deps)
 	return h
 }
 

@@ -63,12 +63,15 @@ func (a *Activities) RestorePreflight(ctx context.Context, in RestorePreflightIn
 	if result.Span, err = span(pinned); err != nil {
 		return RestorePreflightResult{}, err
 	}
-	places, err := needs(manifest, result.Place)
+	if result.Bytes, err = backupBytes(manifest, result.Place); err != nil {
+		return RestorePreflightResult{}, err
+	}
+	places, err := j.needs(manifest, result)
 	if err != nil {
 		return RestorePreflightResult{}, err
 	}
 	for _, place := range places {
-		result.Bytes += int64(place.Need)
+		result.Need += int64(place.Need)
 	}
 	if err := target.Refuse(places...); err != nil {
 		return RestorePreflightResult{}, err
@@ -181,23 +184,6 @@ func pin(ctx context.Context, archive *wal.Archive, facts Facts, until string) (
 func span(pinned wal.Pin) (Span, error) {
 	end, err := pinned.EndLSN()
 	return Span{Timeline: pinned.Timeline, First: pinned.Start, Last: pinned.End, End: end}, err
-}
-
-// needs lists what will be written beside each directory.
-func needs(manifest *vault.Manifest, place Place) ([]target.Place, error) {
-	base, err := manifest.Stream(postgres.StreamBase)
-	if err != nil {
-		return nil, err
-	}
-	places := []target.Place{{Dir: place.Live, Need: uint64(base.Bytes)}}
-	for _, space := range place.Tablespaces {
-		stream, err := manifest.Stream(streamOf(space))
-		if err != nil {
-			return nil, err
-		}
-		places = append(places, target.Place{Dir: space.Live, Need: uint64(stream.Bytes)})
-	}
-	return places, nil
 }
 
 // streamOf is the name of a tablespace's tar stream.

@@ -23,6 +23,7 @@ type Facts struct {
 	ConfigFile   string `json:"config_file"`
 	HBAFile      string `json:"hba_file"`
 	SegmentSize  int64  `json:"segment_size"` // of WAL, in bytes
+	MaxWALSize   int64  `json:"max_wal_size"` // in bytes: it begins a checkpoint before that much WAL
 	Checksums    bool   `json:"checksums"`
 	WALLevel     string `json:"wal_level"`
 	ArchiveMode  string `json:"archive_mode"`

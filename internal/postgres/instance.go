@@ -33,7 +33,8 @@ type InstanceConfig struct {
 	Environment    []string
 	Last           Segment // last pinned WAL segment
 	SegmentSize    int64
-	Restarts       int // how often the server is started again without progress; 0 is 5
+	Room           func() error // asked while it replays: what it fails with, with NoSpace, ends the server; may be nil
+	Restarts       int          // how often the server is started again without progress; 0 is 5
 }
 
 // Instance is a staged server: alone on a private socket, in recovery, never
@@ -174,6 +175,10 @@ func (i *Instance) arguments(ctx context.Context) ([]string, error) {
 		{"shared_preload_libraries", c.Preload},
 		{"shared_buffers", "128MB"}, // production may still run beside it
 		{"fsync", "on"},
+		// What it has replayed is soon given back: the disk may be no larger than needed.
+		{"max_wal_size", fmt.Sprintf("%dMB", StagedWAL(c.SegmentSize)>>20)},
+		{"min_wal_size", fmt.Sprintf("%dMB", StagedWAL(c.SegmentSize)>>21)},
+		{"wal_keep_size", "0"},
 		// Its end is found by asking, so it is woken when there is more to ask for.
 		{"wal_retrieve_retry_interval", "60s"},
 	}
@@ -188,6 +193,10 @@ func (i *Instance) arguments(ctx context.Context) ([]string, error) {
 	}
 	return argv, nil
 }
+
+// StagedWAL is how much WAL a staged server keeps at most before it asks for a
+// restart point, in bytes. It gets one with the next checkpoint of the source.
+func StagedWAL(segmentSize int64) int64 { return max(256<<20, 4*segmentSize) }
 
 // restoreCommand notes what the server asks for before it passes the question
 // on: that it asked for more than is pinned proves that it has replayed it all.

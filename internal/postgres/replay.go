@@ -24,9 +24,13 @@ type Replayed struct {
 // look again at the end of its WAL before it is given up.
 const unreadyWakes = 3
 
+// roomTime is the time between two looks at the free space.
+const roomTime = time.Second
+
 // watch is what is remembered between two looks at a replaying server.
 type watch struct {
 	poked   time.Time // when the server was last told to look for WAL again
+	roomed  time.Time // when room was last asked for
 	unready int       // times it looked past the end without being consistent
 	best    LSN
 }
@@ -100,6 +104,9 @@ func (i *Instance) follow(ctx context.Context, done func(r *Replayed, ended bool
 
 // look observes the server once, and starts it again when it has ended.
 func (i *Instance) look(ctx context.Context, w *watch) (*Replayed, bool, error) {
+	if err := i.room(ctx, w); err != nil {
+		return nil, false, err
+	}
 	if !i.alive() {
 		if err := i.restart(ctx); err != nil {
 			return nil, false, err
@@ -130,6 +137,20 @@ func (i *Instance) look(ctx context.Context, w *watch) (*Replayed, bool, error) 
 		w.best, i.restarts = r.LSN, 0
 	}
 	return r, asked && waiting, nil
+}
+
+// room ends the server before it has filled a disk that production may be writing to.
+func (i *Instance) room(ctx context.Context, w *watch) error {
+	if i.config.Room == nil || time.Since(w.roomed) < roomTime {
+		return nil
+	}
+	w.roomed = time.Now()
+	err := i.config.Room()
+	if err == nil {
+		return nil
+	}
+	i.disconnect(ctx)
+	return errors.Join(err, EndProcesses(ctx, i.config.DataDir))
 }
 
 // grow starts a paused server again with the settings that the WAL has raised,
