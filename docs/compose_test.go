@@ -34,7 +34,7 @@ func compose(t *testing.T) *types.Project {
 
 func TestComposeFileHoldsEveryServiceAndPublishesOnLoopbackAlone(t *testing.T) {
 	c := compose(t)
-	require.ElementsMatch(t, []string{"temporal", "s3", "s3-replica", "buckets", "postgres", "redis", "worker"}, c.ServiceNames())
+	require.ElementsMatch(t, []string{"temporal", "s3", "s3-replica", "buckets", "processes", "postgres", "redis", "worker"}, c.ServiceNames())
 	for name, service := range c.Services {
 		require.NotEmpty(t, service.Image, name)
 		for _, port := range service.Ports {
@@ -45,7 +45,7 @@ func TestComposeFileHoldsEveryServiceAndPublishesOnLoopbackAlone(t *testing.T) {
 				require.Contains(t, c.Volumes, volume.Source, name)
 			}
 		}
-		if name == "buckets" {
+		if name == "buckets" || name == "processes" { // one ends, one only waits
 			continue
 		}
 		require.NotNil(t, service.HealthCheck, name)
@@ -55,6 +55,15 @@ func TestComposeFileHoldsEveryServiceAndPublishesOnLoopbackAlone(t *testing.T) {
 	ui := c.Services["temporal"].Ports[1]
 	require.Equal(t, "8233", ui.Published, "the Web UI")
 	require.Contains(t, c.Services["postgres"].Command[2], "archive_command = 'lifeboat wal-push %p'")
+}
+
+func TestTheWorkerSeesTheServersProcessesAndOutlivesThem(t *testing.T) {
+	c := compose(t)
+	for _, name := range []string{"worker", "postgres"} {
+		require.Equal(t, "service:processes", c.Services[name].Pid, name)
+	}
+	require.Empty(t, c.Services["processes"].Pid, "it makes the namespace")
+	require.Contains(t, c.Services["worker"].CapAdd, "SYS_PTRACE")
 }
 
 func TestOnlyTheWorkerIsPrivileged(t *testing.T) {

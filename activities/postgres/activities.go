@@ -10,6 +10,7 @@ import (
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/postgres"
+	"github.com/frende/lifeboat/internal/service"
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/internal/target"
 	"github.com/frende/lifeboat/internal/vault"
@@ -35,12 +36,16 @@ type Deps struct {
 	// Environment is what that command needs, as "NAME=value".
 	Environment []string
 
+	// Floor is the free space, in bytes, below which a staged server is ended. 0: the usual one.
+	Floor uint64
+
 	TempDir string // for WAL that is looked at; empty: the system's
 }
 
 // Services is internal/service.Control as it is used here.
 type Services interface {
 	Check(s system.Service) error // that this host has the programs for it
+	Status(ctx context.Context, s system.Service) (service.State, error)
 	Start(ctx context.Context, s system.Service) (changed bool, err error)
 	Stop(ctx context.Context, s system.Service) (changed bool, err error)
 }
@@ -52,6 +57,9 @@ type Activities struct{ deps Deps }
 func New(deps Deps) *Activities {
 	if deps.TempDir == "" {
 		deps.TempDir = os.TempDir()
+	}
+	if deps.Floor == 0 {
+		deps.Floor = spaceFloor
 	}
 	return &Activities{deps: deps}
 }
@@ -124,6 +132,39 @@ func (j *job) service() (system.Service, error) {
 	return j.ref.System.Service(j.database.Service)
 }
 
+// reach connects to the server that runs at the target. Whether one does is asked
+// at its address first: its process can be hidden from this worker, and what can't
+// be seen is neither ended nor known to have ended. It fails with TargetRefused
+// then, with ForeignCluster, or with ConfigInvalid when it runs in another
+// directory. An empty identifier expects nothing.
+func (j *job) reach(ctx context.Context, place Place, systemID string) (*postgres.Server, error) {
+	server, err := postgres.Connect(ctx, j.login)
+	if err != nil {
+		return nil, err
+	}
+	if err := j.recognize(server, place, systemID); err != nil {
+		server.Close(ctx)
+		return nil, err
+	}
+	return server, nil
+}
+
+func (j *job) recognize(server *postgres.Server, place Place, systemID string) error {
+	facts := server.Facts()
+	if err := facts.CheckSystem(systemID, server.String()); err != nil {
+		return err
+	}
+	if !postgres.SameDir(facts.DataDir, place.Live) {
+		return fault.Newf(fault.ConfigInvalid, "look at", server.String(), "its data directory is %s, data_dir says %s", facts.DataDir, place.Live).
+			WithHint("correct connection or data_dir of database %s in lifeboat.yaml", j.database.Name)
+	}
+	if !postgres.Running(place.Live) {
+		return fault.Newf(fault.TargetRefused, "look at", server.String(), "the server answers, and no process of it in %s can be seen", place.Live).
+			WithHint("run the worker on the server's host, in its PID namespace, as root or as the owner of the directory; docker-compose.yml has an example")
+	}
+	return nil
+}
+
 // locked runs a step under the target's lock, which stays the run's afterwards.
 func (j *job) locked(ctx context.Context, place Place, step func() error) (err error) {
 	held, err := target.Lock(ctx, place.Live, j.ref.RunID)
@@ -147,6 +188,8 @@ func (p Place) fence() string     { return filepath.Join(p.Run, "fence.json") }
 func (p Place) stopped() string   { return filepath.Join(p.Run, "stopped") }
 func (p Place) ended() string     { return filepath.Join(p.Run, "ended.json") }
 func (p Place) caughtUp() string  { return filepath.Join(p.Run, "caught-up.json") }
+func (p Place) goal() string      { return filepath.Join(p.Run, "goal.json") }
+func (p Place) postponed() string { return filepath.Join(p.Run, "verify-postponed") }
 func (p Place) verified() string  { return filepath.Join(p.Run, "verified.json") }
 func (p Place) manifest() string  { return filepath.Join(p.Run, postgres.StreamManifest) }
 func (p Place) verifyLog() string { return filepath.Join(p.Run, "pg_verifybackup.log") }

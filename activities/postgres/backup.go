@@ -43,6 +43,9 @@ func (a *Activities) BackupPreflight(ctx context.Context, in BackupPreflightInpu
 	}
 	defer server.Close(ctx)
 	facts := server.Facts()
+	if err := server.CheckRoles(ctx); err != nil {
+		return BackupPreflightResult{}, err
+	}
 	return BackupPreflightResult{Server: facts, Bytes: facts.Bytes}, archives(server)
 }
 
@@ -144,8 +147,8 @@ func factsOf(taken *postgres.BackupResult, server postgres.Facts, label string) 
 	return Facts{
 		SystemID: taken.SystemID, Version: server.Version, Timeline: taken.Timeline,
 		StartLSN: taken.StartLSN, StopLSN: taken.StopLSN, Label: label,
-		SegmentSize: server.SegmentSize, Checksums: server.Checksums, Damaged: taken.Damaged,
-		Superuser: server.Superuser, Preload: server.Preload, DataDir: server.DataDir,
+		SegmentSize: server.SegmentSize, MaxWALSize: server.MaxWALSize, Checksums: server.Checksums, Damaged: taken.Damaged,
+		Superuser: server.Superuser, Login: server.Login, Preload: server.Preload, DataDir: server.DataDir,
 		Tablespaces: taken.Tablespaces, Collations: server.Collations,
 		Started: taken.Started, Finished: taken.Finished,
 	}

@@ -20,9 +20,14 @@ import (
 // it had reached before: it repeats what came after its last restart point.
 const startTime = 10 * time.Minute
 
+// answerTime is how long Promote waits for a server that was seen to answer: one
+// that was started again and can't is promoted within it.
+const answerTime = time.Minute
+
 // CutOver puts the staged directories in place of the live ones, which are kept
 // beside, lets the new one archive, and starts it through its service: still a
-// standby, under production's own settings, at the position that was verified.
+// standby, under production's own settings, at the position that was verified. One
+// that can answer nobody as a standby is promoted here.
 // From its first rename on the only way is forward; calling it again goes on.
 func (a *Activities) CutOver(ctx context.Context, in CutOverInput) (result CutOverResult, err error) {
 	j, err := a.resolve(in.Ref)
@@ -89,18 +94,36 @@ func (j *job) cutOver(ctx context.Context, archive *wal.Archive, in CutOverInput
 // open starts the service, and sees the restored server answer. A service that
 // starts another one, with what was to be replaced, is stopped again.
 func (j *job) open(ctx context.Context, service system.Service, in CutOverInput) error {
-	started, err := j.deps.Services.Start(ctx, service)
-	if err != nil {
-		return err
-	}
-	restored := postgres.Restored{SystemID: in.Facts.SystemID, DataDir: in.Place.Live, Timeline: in.Timeline}
-	err = postgres.AwaitReplayed(ctx, j.login, restored, in.LSN, startTime)
+	started := false
+	err := j.answering(ctx, in.Place, j.login, in.LSN, in.Facts.SegmentSize, func() (err error) {
+		if started, err = j.deps.Services.Start(ctx, service); err != nil {
+			return err
+		}
+		restored := postgres.Restored{SystemID: in.Facts.SystemID, DataDir: in.Place.Live, Timeline: in.Timeline}
+		return postgres.AwaitReplayed(ctx, j.login, restored, in.LSN, startTime)
+	})
 	if started && fault.Has(err, fault.WrongServer) {
 		if _, stopErr := j.deps.Services.Stop(ctx, service); stopErr != nil {
 			return errors.Join(err, stopErr)
 		}
 	}
 	return err
+}
+
+// answering runs a step that waits for the restored server in place, and promotes
+// one that could answer nobody otherwise. lsn is remembered for Promote to check.
+func (j *job) answering(ctx context.Context, place Place, login postgres.Login, lsn postgres.LSN, segmentSize int64, step func() error) error {
+	owner, err := place.owner()
+	if err != nil {
+		return err
+	}
+	if err := writeRun(place, place.goal(), lsn); err != nil {
+		return err
+	}
+	standby := postgres.Standby{
+		Login: login, DataDir: place.Live, BinDir: place.BinDir, Owner: owner, LSN: lsn, SegmentSize: segmentSize,
+	}
+	return standby.WithMutePromoted(ctx, step)
 }
 
 // ready readies the restored directory to be swapped in. It returns when the old
@@ -226,8 +249,8 @@ func carryWAL(ctx context.Context, archive *wal.Archive, pinned wal.Pin, dataDir
 }
 
 // Promote makes the server at the target a primary on a timeline of its own,
-// removes the recovery settings, and ends the run's hold on the target. The old
-// directories stay beside it.
+// verifies it when Verify could not, removes the recovery settings, and ends the
+// run's hold on the target. The old directories stay beside it.
 func (a *Activities) Promote(ctx context.Context, in PromoteInput) (PromoteResult, error) {
 	j, err := a.resolve(in.Ref)
 	if err != nil {
@@ -239,29 +262,65 @@ func (a *Activities) Promote(ctx context.Context, in PromoteInput) (PromoteResul
 	}
 	stop := temporal.Heartbeats(ctx, func() any { return Progress{} })
 	defer stop()
-	promoted, err := j.promote(ctx, in)
+	result, err := j.promote(ctx, in)
 	if err != nil {
 		return PromoteResult{}, errors.Join(err, held.Close())
 	}
-	return PromoteResult{Timeline: promoted.Timeline, LSN: promoted.LSN}, held.Release()
+	return result, held.Release()
 }
 
-func (j *job) promote(ctx context.Context, in PromoteInput) (postgres.Promoted, error) {
+func (j *job) promote(ctx context.Context, in PromoteInput) (PromoteResult, error) {
 	place := in.Place
 	control, err := postgres.ReadControl(ctx, place.BinDir, place.Live)
 	if err != nil {
-		return postgres.Promoted{}, err
+		return PromoteResult{}, err
 	}
 	login, err := j.inPlace(place)
 	if err != nil {
-		return postgres.Promoted{}, err
+		return PromoteResult{}, err
 	}
-	promoted, err := postgres.Promote(ctx, login, postgres.Restored{SystemID: control.SystemID, DataDir: place.Live, Timeline: in.Timeline})
+	var goal postgres.LSN
+	known, err := readRun(place.goal(), &goal)
 	if err != nil {
-		return postgres.Promoted{}, err
+		return PromoteResult{}, err
+	}
+	restored := postgres.Restored{SystemID: control.SystemID, DataDir: place.Live, Timeline: in.Timeline}
+	var promoted postgres.Promoted
+	promote := func() (err error) {
+		promoted, err = postgres.Promote(ctx, login, restored)
+		return err
+	}
+	if !known { // an earlier attempt came to its end
+		err := promote()
+		return PromoteResult{Timeline: promoted.Timeline, LSN: promoted.LSN}, err
+	}
+	if err := j.answering(ctx, place, login, goal, control.SegmentSize, func() error {
+		if _, err := postgres.AwaitServer(ctx, login, answerTime); err != nil {
+			return err
+		}
+		return promote()
+	}); err != nil {
+		return PromoteResult{}, err
+	}
+	if err := postgres.CheckPromotedAt(place.Live, in.Timeline, promoted.Timeline, goal); err != nil {
+		return PromoteResult{}, err
+	}
+	result := PromoteResult{Timeline: promoted.Timeline, LSN: promoted.LSN}
+	if result.Verified, err = j.verifyPostponed(ctx, place, login); err != nil {
+		return PromoteResult{}, err
 	}
 	if err := os.RemoveAll(place.Run); err != nil {
-		return promoted, fault.New(fault.PathFailed, "remove", place.Run, err)
+		return PromoteResult{}, fault.New(fault.PathFailed, "remove", place.Run, err)
 	}
-	return promoted, nil
+	return result, nil
+}
+
+// verifyPostponed is what Verify could not do, or nil.
+func (j *job) verifyPostponed(ctx context.Context, place Place, login postgres.Login) (*VerifyResult, error) {
+	var postponed bool
+	if _, err := readRun(place.postponed(), &postponed); err != nil || !postponed {
+		return nil, err
+	}
+	verified, err := j.verify(ctx, login.WithDatabase(j.database.Database))
+	return &verified, err
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/postgres"
+	"github.com/frende/lifeboat/internal/service"
 	"github.com/frende/lifeboat/internal/target"
 	"github.com/frende/lifeboat/internal/temporal"
 	"github.com/frende/lifeboat/internal/wal"
@@ -44,20 +45,18 @@ func (j *job) fence(ctx context.Context, in FenceInput) (FenceResult, error) {
 		return FenceResult{}, err
 	case !found:
 		return FenceResult{Live: LiveMissing, Note: "the old server has no data directory: nothing to fence"}, nil
-	case !postgres.Running(in.Place.Live):
-		return j.fenceDead(ctx, in.Place, FenceResult{Live: LiveStopped, Note: "the old server does not run"})
 	}
-	server, err := postgres.Connect(ctx, j.login)
+	server, err := j.reach(ctx, in.Place, in.Facts.SystemID)
 	if fault.Has(err, fault.ServerUnavailable) {
+		if !postgres.Running(in.Place.Live) {
+			return j.fenceDead(ctx, in.Place, FenceResult{Live: LiveStopped, Note: "the old server does not run"})
+		}
 		return j.fenceDead(ctx, in.Place, FenceResult{Live: LiveRunning, Note: "the old server runs and does not answer: it will be stopped"})
 	}
 	if err != nil {
 		return FenceResult{}, err
 	}
 	defer server.Close(ctx)
-	if err := server.Facts().CheckSystem(in.Facts.SystemID, server.String()); err != nil {
-		return FenceResult{}, err
-	}
 	limited, cancel := context.WithTimeout(ctx, fenceTime)
 	defer cancel()
 	if err := postgres.RaiseFence(limited, server, in.Place.fence()); err != nil {
@@ -112,13 +111,12 @@ func (a *Activities) TerminateConnections(ctx context.Context, in TerminateConne
 
 // drain ends sessions and gets the last WAL archived, where a server answers.
 func (j *job) drain(ctx context.Context, place Place) (TerminateConnectionsResult, error) {
-	dead := TerminateConnectionsResult{Note: "the old server does not answer"}
-	if !postgres.Running(place.Live) {
-		return dead, nil
+	if found, err := postgres.HasCluster(place.Live); err != nil || !found {
+		return TerminateConnectionsResult{Note: "there is no old server"}, err
 	}
-	server, err := postgres.Connect(ctx, j.login)
+	server, err := j.reach(ctx, place, "")
 	if fault.Has(err, fault.ServerUnavailable) {
-		return dead, nil
+		return TerminateConnectionsResult{Note: "the old server does not answer"}, nil
 	}
 	if fault.Has(err, fault.ServerRefused) && postgres.Fenced(place.fence()) {
 		return TerminateConnectionsResult{Note: "the old server answers again, behind a fence that lets nobody in"}, nil
@@ -152,9 +150,10 @@ func (j *job) drain(ctx context.Context, place Place) (TerminateConnectionsResul
 	return result, nil
 }
 
-// stop stops the old server for good, and remembers for Unfence that it did.
+// stop stops the old server for good. What its service was is remembered for
+// Unfence before, so that no attempt that is cut off leaves it down.
 func (j *job) stop(ctx context.Context, place Place) (bool, error) {
-	service, err := j.service()
+	old, err := j.service()
 	if err != nil {
 		return false, err
 	}
@@ -162,20 +161,45 @@ func (j *job) stop(ctx context.Context, place Place) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if postgres.Running(place.Live) {
+	was, err := j.deps.Services.Status(ctx, old)
+	if err != nil {
+		return false, err
+	}
+	if was == service.Running || was == service.Changing || postgres.Running(place.Live) {
 		if err := owner.PlaceFile(place.stopped(), nil); err != nil {
 			return false, err
 		}
 	}
-	changed, err := j.deps.Services.Stop(ctx, service)
+	changed, err := j.deps.Services.Stop(ctx, old)
 	if err != nil {
 		return changed, err
 	}
-	if postgres.Running(place.Live) {
-		return changed, fault.Newf(fault.ServiceFailed, "stop", service.Name, "the service is stopped, and a server still runs in %s", place.Live).
+	runs, err := j.runs(ctx, place)
+	if err != nil {
+		return changed, err
+	}
+	if runs {
+		return changed, fault.Newf(fault.ServiceFailed, "stop", old.Name, "the service is stopped, and a server still runs in %s", place.Live).
 			WithHint("another service, or a person, started it: stop it there")
 	}
 	return changed, nil
+}
+
+// runs says whether a server still runs in the live directory, or answers from it.
+func (j *job) runs(ctx context.Context, place Place) (bool, error) {
+	if postgres.Running(place.Live) {
+		return true, nil
+	}
+	if found, err := postgres.HasCluster(place.Live); err != nil || !found {
+		return false, err
+	}
+	server, err := postgres.Connect(ctx, j.login)
+	if err != nil {
+		// Whoever else answers there is not asked for more.
+		return false, ctx.Err()
+	}
+	defer server.Close(ctx)
+	return postgres.SameDir(server.Facts().DataDir, place.Live), nil
 }
 
 // SalvageWAL takes what the archive lacks out of the old data directory: whole
@@ -267,11 +291,11 @@ func (j *job) unfence(ctx context.Context, place Place) (UnfenceResult, error) {
 	if err != nil {
 		return result, fault.New(fault.PathFailed, "look at", place.stopped(), err)
 	}
-	service, err := j.service()
+	old, err := j.service()
 	if err != nil {
 		return result, err
 	}
-	if result.Started, err = j.deps.Services.Start(ctx, service); err != nil {
+	if result.Started, err = j.deps.Services.Start(ctx, old); err != nil {
 		return result, err
 	}
 	if err := os.Remove(place.stopped()); err != nil {
@@ -304,7 +328,8 @@ func (a *Activities) Discard(ctx context.Context, in DiscardInput) (result Disca
 }
 
 func (j *job) discard(ctx context.Context, place Place) (bool, error) {
-	if postgres.Fenced(place.fence()) {
+	_, stopped := os.Stat(place.stopped())
+	if postgres.Fenced(place.fence()) || stopped == nil {
 		if _, err := j.unfence(ctx, place); err != nil {
 			return false, err
 		}

@@ -21,6 +21,7 @@ import (
 	activities "github.com/frende/lifeboat/activities/postgres"
 	"github.com/frende/lifeboat/internal/keys"
 	"github.com/frende/lifeboat/internal/lab"
+	state "github.com/frende/lifeboat/internal/service"
 	"github.com/frende/lifeboat/internal/store/s3"
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/internal/vault"
@@ -99,6 +100,7 @@ type house struct {
 	at         bucket
 	system     system.System
 	activities *activities.Activities
+	deps       activities.Deps
 	service    *service
 }
 
@@ -106,9 +108,21 @@ type house struct {
 type service struct {
 	server *lab.Postgres
 	stops  int
+	says   state.State // when not empty: what its status says
 }
 
 func (s *service) Check(system.Service) error { return nil }
+
+func (s *service) Status(context.Context, system.Service) (state.State, error) {
+	running, err := s.server.Running()
+	switch {
+	case s.says != "":
+		return s.says, err
+	case running:
+		return state.Running, err
+	}
+	return state.Stopped, err
+}
 
 func (s *service) Start(ctx context.Context, _ system.Service) (bool, error) {
 	running, err := s.server.Running()
@@ -165,7 +179,7 @@ func build(t *testing.T) *house {
 		Services: []system.Service{{Name: "postgresql", Role: system.RoleServer, Kind: system.ServiceCommand}},
 		Targets:  []system.Target{{Name: "production", Kind: system.TargetProduction}},
 	}
-	h.activities = activities.New(activities.Deps{
+	h.deps = activities.Deps{
 		Vault: func(ctx context.Context, _ system.System, onFallback func(vault.Fallback)) (*vault.Vault, error) {
 			return h.at.vault(ctx, onFallback)
 		},
@@ -174,7 +188,8 @@ func build(t *testing.T) *house {
 		RestoreCommand: func(_ system.System, _ system.Database, pin string) string {
 			return program + " " + helper + " " + config + " fetch " + pin + " %f %p"
 		},
-	})
+	}
+	h.activities = activities.New(h.deps)
 	return h
 }
 

@@ -63,12 +63,15 @@ func (a *Activities) RestorePreflight(ctx context.Context, in RestorePreflightIn
 	if result.Span, err = span(pinned); err != nil {
 		return RestorePreflightResult{}, err
 	}
-	places, err := needs(manifest, result.Place)
+	if result.Bytes, err = backupBytes(manifest, result.Place); err != nil {
+		return RestorePreflightResult{}, err
+	}
+	places, err := j.needs(manifest, result)
 	if err != nil {
 		return RestorePreflightResult{}, err
 	}
 	for _, place := range places {
-		result.Bytes += int64(place.Need)
+		result.Need += int64(place.Need)
 	}
 	if err := target.Refuse(places...); err != nil {
 		return RestorePreflightResult{}, err
@@ -110,7 +113,7 @@ func (j *job) place(ctx context.Context, facts Facts) (Place, error) {
 	}
 	dir := filepath.Clean(j.database.DataDir)
 	staging := target.Staging(dir, j.ref.RunID)
-	place := Place{Live: dir, Staging: staging, Run: staging + ".run", Socket: socketDir(staging), BinDir: bin, OSUser: owner.Name, Superuser: facts.Superuser}
+	place := Place{Live: dir, Staging: staging, Run: staging + ".run", Socket: socketDir(staging), BinDir: bin, OSUser: owner.Name, Superuser: facts.Superuser, Login: facts.Login}
 	if j.sandboxed() {
 		place.Production = j.production().DataDir
 	}
@@ -136,17 +139,10 @@ func (j *job) look(ctx context.Context, place Place, systemID string) (Live, err
 		}
 		return "", err
 	}
-	server, err := postgres.Connect(ctx, j.login)
+	server, err := j.reach(ctx, place, systemID)
 	switch {
 	case err == nil:
-		defer server.Close(ctx)
-		if err := server.Facts().CheckSystem(systemID, server.String()); err != nil {
-			return "", err
-		}
-		if !postgres.SameDir(server.Facts().DataDir, place.Live) {
-			return "", fault.Newf(fault.ConfigInvalid, "look at", server.String(), "its data directory is %s, data_dir says %s", server.Facts().DataDir, place.Live).
-				WithHint("correct connection or data_dir of database %s in lifeboat.yaml", j.database.Name)
-		}
+		server.Close(ctx)
 		return LiveRunning, nil
 	case !fault.Has(err, fault.ServerUnavailable):
 		return "", err // whoever answers there does not let us in: no fence could be raised
@@ -188,23 +184,6 @@ func pin(ctx context.Context, archive *wal.Archive, facts Facts, until string) (
 func span(pinned wal.Pin) (Span, error) {
 	end, err := pinned.EndLSN()
 	return Span{Timeline: pinned.Timeline, First: pinned.Start, Last: pinned.End, End: end}, err
-}
-
-// needs lists what will be written beside each directory.
-func needs(manifest *vault.Manifest, place Place) ([]target.Place, error) {
-	base, err := manifest.Stream(postgres.StreamBase)
-	if err != nil {
-		return nil, err
-	}
-	places := []target.Place{{Dir: place.Live, Need: uint64(base.Bytes)}}
-	for _, space := range place.Tablespaces {
-		stream, err := manifest.Stream(streamOf(space))
-		if err != nil {
-			return nil, err
-		}
-		places = append(places, target.Place{Dir: space.Live, Need: uint64(stream.Bytes)})
-	}
-	return places, nil
 }
 
 // streamOf is the name of a tablespace's tar stream.

@@ -111,9 +111,9 @@ func (j *job) instance(ctx context.Context, place Place, facts Facts, pinned wal
 	}
 	return postgres.StartInstance(ctx, postgres.InstanceConfig{
 		DataDir: place.Staging, BinDir: place.BinDir, Owner: owner, RunDir: place.Run, SocketDir: place.Socket,
-		Superuser: facts.Superuser, Version: facts.Version, Timeline: pinned.Timeline, Preload: facts.Preload,
+		Superuser: facts.Superuser, Login: facts.Login, Version: facts.Version, Timeline: pinned.Timeline, Preload: facts.Preload,
 		RestoreCommand: j.deps.RestoreCommand(j.ref.System, j.database, place.pin()), Environment: j.deps.Environment,
-		Last: last, SegmentSize: facts.SegmentSize,
+		Last: last, SegmentSize: facts.SegmentSize, Room: func() error { return j.room(place) },
 	})
 }
 

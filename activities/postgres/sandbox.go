@@ -76,7 +76,7 @@ func (j *job) sandbox(place Place) (postgres.SandboxConfig, error) {
 	owner, err := place.owner()
 	return postgres.SandboxConfig{
 		DataDir: place.Live, BinDir: place.BinDir, Owner: owner, RunDir: place.Live + ".server", SocketDir: socketDir(place.Live),
-		Port: j.database.Port, Superuser: place.Superuser,
+		Port: j.database.Port, Superuser: place.Superuser, Login: place.Login,
 	}, err
 }
 
@@ -89,7 +89,7 @@ func (j *job) inPlace(place Place) (postgres.Login, error) {
 	if err != nil {
 		return postgres.Login{}, err
 	}
-	return config.Login()
+	return config.Reach()
 }
 
 // cutOverSandbox puts the staged directories in place in the sandbox and starts
@@ -114,12 +114,14 @@ func (j *job) cutOverSandbox(ctx context.Context, archive *wal.Archive, in CutOv
 	if err := postgres.StartSandbox(ctx, config); err != nil {
 		return CutOverResult{}, err
 	}
-	login, err := config.Login()
+	login, err := config.Reach()
 	if err != nil {
 		return CutOverResult{}, err
 	}
 	restored := postgres.Restored{SystemID: in.Facts.SystemID, DataDir: in.Place.Live, Timeline: in.Timeline}
-	return CutOverResult{Live: in.Place.Live}, postgres.AwaitReplayed(ctx, login, restored, in.LSN, startTime)
+	return CutOverResult{Live: in.Place.Live}, j.answering(ctx, in.Place, login, in.LSN, in.Facts.SegmentSize, func() error {
+		return postgres.AwaitReplayed(ctx, login, restored, in.LSN, startTime)
+	})
 }
 
 // EndSandbox ends the server that a drill has left in its sandbox, staged or in

@@ -33,6 +33,7 @@ type Place struct {
 	BinDir      string            `json:"bin_dir"` // programs of the backup's major version
 	OSUser      string            `json:"os_user"` // who owns the files and runs the server
 	Superuser   string            `json:"superuser,omitempty"`
+	Login       string            `json:"login,omitempty"`
 	Production  string            `json:"production,omitempty"` // sandbox: production's data directory, whose tablespaces stay out of reach
 	Tablespaces []TablespacePlace `json:"tablespaces,omitempty"`
 }
@@ -52,12 +53,14 @@ type Facts struct {
 	StartLSN    postgres.LSN          `json:"start_lsn"`
 	StopLSN     postgres.LSN          `json:"stop_lsn"`
 	Label       string                `json:"label"`
-	SegmentSize int64                 `json:"segment_size"`      // of WAL, in bytes
-	Checksums   bool                  `json:"checksums"`         // whether pages carry them
-	Damaged     int                   `json:"damaged"`           // files whose page checksums the server found wrong
-	Superuser   string                `json:"superuser"`         // name of the role that initdb made
-	Preload     string                `json:"preload,omitempty"` // shared_preload_libraries
-	DataDir     string                `json:"data_dir"`          // at the source
+	SegmentSize int64                 `json:"segment_size"`           // of WAL, in bytes
+	MaxWALSize  int64                 `json:"max_wal_size,omitempty"` // in bytes; 0: not recorded
+	Checksums   bool                  `json:"checksums"`              // whether pages carry them
+	Damaged     int                   `json:"damaged"`                // files whose page checksums the server found wrong
+	Superuser   string                `json:"superuser"`              // name of the role that initdb made
+	Login       string                `json:"login,omitempty"`        // name of the role that took the backup; it may log in where that one may not
+	Preload     string                `json:"preload,omitempty"`      // shared_preload_libraries
+	DataDir     string                `json:"data_dir"`               // at the source
 	Tablespaces []postgres.Tablespace `json:"tablespaces,omitempty"`
 	Collations  []postgres.Collation  `json:"collations,omitempty"` // per database
 	Started     time.Time             `json:"started"`              // all that was committed before is in a restore to StopLSN
@@ -111,7 +114,8 @@ type RestorePreflightResult struct {
 	Key   string `json:"key"`
 	Place Place  `json:"place"`
 	Facts Facts  `json:"facts"`
-	Bytes int64  `json:"bytes"` // to be written
+	Bytes int64  `json:"bytes"` // of the backup, to be written
+	Need  int64  `json:"need"`  // bytes needed beside what is there, with the replay and a margin
 	Free  int64  `json:"free"`  // bytes free where the data directory lies
 	Live  Live   `json:"live"`  // what is at the target now
 	Span  Span   `json:"span"`  // WAL that the archive holds beyond the backup
@@ -257,6 +261,10 @@ type VerifyResult struct {
 	// Collations are the databases whose text sorts by another version of the
 	// library here: their indexes on text have to be rebuilt.
 	Collations []string `json:"collations,omitempty"`
+
+	// Postponed: the server can answer nobody before its promotion, because a
+	// transaction with more than 64 subtransactions was open at the end. Promote verifies.
+	Postponed bool `json:"postponed,omitempty"`
 }
 
 // TableCount is how many rows a table has; -1 when counting took too long.
@@ -301,6 +309,8 @@ type PromoteInput struct {
 type PromoteResult struct {
 	Timeline uint32       `json:"timeline"`
 	LSN      postgres.LSN `json:"lsn"` // where the new timeline began to be written
+
+	Verified *VerifyResult `json:"verified,omitempty"` // when Verify had to be postponed
 }
 
 // UnfenceInput undoes Fence and TerminateConnections: the old server runs again.

@@ -29,6 +29,7 @@ type Control struct {
 	State       string // "in production", "shut down", "shut down in recovery", …
 	Checkpoint  LSN    // latest checkpoint
 	Redo        LSN    // where replay begins
+	Minimum     LSN    // a recovery has to reach it; 0: none goes on
 	Timeline    uint32
 	EndTimeline uint32 // of End
 	End         LSN    // that a recovery had to reach; 0 when none was under way
@@ -95,6 +96,7 @@ func parseControl(output []byte) (Control, error) {
 		State:           values["Database cluster state"],
 		Checkpoint:      position("Latest checkpoint location"),
 		Redo:            position("Latest checkpoint's REDO location"),
+		Minimum:         position("Minimum recovery ending location"),
 		Timeline:        uint32(number("Latest checkpoint's TimeLineID")),
 		EndTimeline:     uint32(number("Min recovery ending loc's timeline")),
 		End:             position("Minimum recovery ending location"),

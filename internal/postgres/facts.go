@@ -23,12 +23,14 @@ type Facts struct {
 	ConfigFile   string `json:"config_file"`
 	HBAFile      string `json:"hba_file"`
 	SegmentSize  int64  `json:"segment_size"` // of WAL, in bytes
+	MaxWALSize   int64  `json:"max_wal_size"` // in bytes: it begins a checkpoint before that much WAL
 	Checksums    bool   `json:"checksums"`
 	WALLevel     string `json:"wal_level"`
 	ArchiveMode  string `json:"archive_mode"`
 	Archiving    bool   `json:"archiving"`       // archive_command or archive_library is set
 	ArchiveAfter int    `json:"archive_timeout"` // seconds; 0 is never
 	Superuser    string `json:"superuser"`       // name of the role that initdb made
+	Login        string `json:"login"`           // name of the role that logged in to ask
 	Bytes        int64  `json:"bytes"`           // of all databases
 	Preload      string `json:"preload"`         // shared_preload_libraries
 

@@ -25,6 +25,7 @@ type InstanceConfig struct {
 	RunDir         string // made by Account.MakeRunDir; log and settings go here
 	SocketDir      string // short path (the system allows about 100 bytes); made when missing
 	Superuser      string // role to ask it as
+	Login          string // role to ask it as when that one may not log in; may be empty
 	Version        int    // server_version_num of the backup
 	Timeline       uint32 // recovery is pinned to it
 	RestoreCommand string // with %f and %p; exit 0, 1 (past the end) or 126 (all else)
@@ -32,7 +33,8 @@ type InstanceConfig struct {
 	Environment    []string
 	Last           Segment // last pinned WAL segment
 	SegmentSize    int64
-	Restarts       int // how often the server is started again without progress; 0 is 5
+	Room           func() error // asked while it replays: what it fails with, with NoSpace, ends the server; may be nil
+	Restarts       int          // how often the server is started again without progress; 0 is 5
 }
 
 // Instance is a staged server: alone on a private socket, in recovery, never
@@ -46,6 +48,7 @@ type Instance struct {
 	started  time.Time // of the server, as this process knows it
 	restarts int       // without progress
 	total    int       // all
+	muteAt   *Replayed // where it stands, mute, and was stopped; nil: it is not
 }
 
 // Names in the run directory, and the port in the private socket's name.
@@ -58,6 +61,7 @@ const (
 	socketPort  = 5432
 	stagedWords = "LC_ALL=C"
 	alwaysThere = "template1" // a database
+	thereToo    = "postgres"  // where nobody may connect to that one
 )
 
 // Times of a staged server.
@@ -171,6 +175,10 @@ func (i *Instance) arguments(ctx context.Context) ([]string, error) {
 		{"shared_preload_libraries", c.Preload},
 		{"shared_buffers", "128MB"}, // production may still run beside it
 		{"fsync", "on"},
+		// What it has replayed is soon given back: the disk may be no larger than needed.
+		{"max_wal_size", fmt.Sprintf("%dMB", StagedWAL(c.SegmentSize)>>20)},
+		{"min_wal_size", fmt.Sprintf("%dMB", StagedWAL(c.SegmentSize)>>21)},
+		{"wal_keep_size", "0"},
 		// Its end is found by asking, so it is woken when there is more to ask for.
 		{"wal_retrieve_retry_interval", "60s"},
 	}
@@ -185,6 +193,10 @@ func (i *Instance) arguments(ctx context.Context) ([]string, error) {
 	}
 	return argv, nil
 }
+
+// StagedWAL is how much WAL a staged server keeps at most before it asks for a
+// restart point, in bytes. It gets one with the next checkpoint of the source.
+func StagedWAL(segmentSize int64) int64 { return max(256<<20, 4*segmentSize) }
 
 // restoreCommand notes what the server asks for before it passes the question
 // on: that it asked for more than is pinned proves that it has replayed it all.
@@ -208,6 +220,7 @@ func (i *Instance) start(ctx context.Context, argv []string) error {
 		return err
 	}
 	i.disconnect(ctx)
+	i.muteAt = nil
 	i.started = time.Now()
 	process, err := program.Start(context.WithoutCancel(ctx))
 	if err != nil {
@@ -269,7 +282,7 @@ func (i *Instance) connected(ctx context.Context) (*pgx.Conn, error) {
 	if i.conn != nil && !i.conn.IsClosed() {
 		return i.conn, nil
 	}
-	login, err := socketLogin(i.config.SocketDir, socketPort, i.config.Superuser, alwaysThere)
+	login, err := socketLogin(i.config.SocketDir, socketPort, i.config.roles(), alwaysThere)
 	if err != nil {
 		return nil, err
 	}
@@ -295,9 +308,11 @@ func (i *Instance) disconnect(ctx context.Context) {
 	i.conn = nil
 }
 
+func (c InstanceConfig) roles() []string { return []string{c.Superuser, c.Login} }
+
 // Login reaches the staged server, for one database.
 func (i *Instance) Login(database string) (Login, error) {
-	return socketLogin(i.config.SocketDir, socketPort, i.config.Superuser, database)
+	return socketLogin(i.config.SocketDir, socketPort, i.config.roles(), database)
 }
 
 // Close lets go of the server and leaves it running.

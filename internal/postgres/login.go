@@ -20,6 +20,7 @@ const connectTime = 10 * time.Second
 // shows nothing of itself but the address.
 type Login struct {
 	config *pgx.ConnConfig
+	others []*pgx.ConnConfig // tried in turn when the server refuses the one before
 }
 
 // LoginOptions change parts of a connection string. Zero values change nothing.
@@ -49,8 +50,32 @@ func NewLogin(dsn string, o LoginOptions) (Login, error) {
 	return newLogin(config), nil
 }
 
-// socketLogin reaches a server over its private socket directory.
-func socketLogin(dir string, port uint16, user, database string) (Login, error) {
+// socketLogin reaches a server over its private socket directory, as the first
+// role that it lets in. Empty names are none. Where database is the one that is
+// always there, the other such one will do.
+func socketLogin(dir string, port uint16, roles []string, database string) (Login, error) {
+	databases := []string{database}
+	if database == alwaysThere {
+		databases = append(databases, thereToo)
+	}
+	var login Login
+	for _, role := range roles {
+		for _, name := range databases {
+			one, err := roleLogin(dir, port, role, name)
+			switch {
+			case err != nil:
+				return Login{}, err
+			case login.config == nil:
+				login = one
+			case role != "":
+				login.others = append(login.others, one.config)
+			}
+		}
+	}
+	return login, nil
+}
+
+func roleLogin(dir string, port uint16, user, database string) (Login, error) {
 	config, err := pgx.ParseConfig("sslmode=disable")
 	if err != nil {
 		return Login{}, fault.New(fault.ConfigInvalid, "read", "connection defaults", err)
@@ -97,18 +122,36 @@ func (l Login) User() string { return l.config.User }
 
 // WithDatabase is the same login to another database of the cluster.
 func (l Login) WithDatabase(name string) Login {
-	config := l.config.Copy()
-	config.Database = name
-	return Login{config: config}
+	named := Login{config: l.config.Copy()}
+	named.config.Database = name
+	for _, other := range l.others {
+		other = other.Copy()
+		other.Database = name
+		named.others = append(named.others, other)
+	}
+	return named
 }
 
 // connect opens a connection for SQL.
 func (l Login) connect(ctx context.Context) (*pgx.Conn, error) {
 	conn, err := pgx.ConnectConfig(ctx, l.config)
-	if err != nil {
-		return nil, connectFault(ctx, l, err)
+	if err == nil {
+		return conn, nil
 	}
-	return conn, nil
+	refused := connectFault(ctx, l, err)
+	for _, other := range l.others {
+		if !fault.Has(refused, fault.ServerRefused) && !fault.Has(refused, fault.ServerSettings) {
+			break
+		}
+		conn, err := pgx.ConnectConfig(ctx, other)
+		if err == nil {
+			return conn, nil
+		}
+		if failed := connectFault(ctx, l, err); fault.Has(failed, fault.ServerUnavailable) {
+			return nil, failed
+		}
+	}
+	return nil, refused
 }
 
 // connectReplication opens a connection that speaks the replication protocol.

@@ -84,7 +84,7 @@ func TestAReferenceEqualsWhatIsReplayedToItAndTheSandboxServesIt(t *testing.T) {
 	for range 2 { // an attempt after one that was cut off finds it running
 		require.NoError(t, postgres.StartSandbox(t.Context(), sandbox))
 	}
-	inside, err := sandbox.Login()
+	inside, err := sandbox.Reach()
 	require.NoError(t, err)
 	same := postgres.Restored{SystemID: control.SystemID, DataDir: r.dir, Timeline: 1}
 	require.NoError(t, postgres.AwaitReplayed(t.Context(), inside, same, replayed.LSN, time.Minute))

@@ -27,9 +27,13 @@ const (
 	stuckWakes   = 3
 )
 
+// roomTime is the time between two looks at the free space.
+const roomTime = time.Second
+
 // watch is what is remembered between two looks at a replaying server.
 type watch struct {
 	poked   time.Time // when the server was last told to look for WAL again
+	roomed  time.Time // when room was last asked for
 	unready int       // times it looked past the end without being consistent
 	stuck   int       // times it waited without having taken what is pinned
 	best    LSN
@@ -37,7 +41,8 @@ type watch struct {
 
 // WaitConsistent waits until the server answers queries: it has replayed to the
 // end of its base backup. A server that stops on the way is started again, a
-// few times. It fails with ServerFailed, or with WALShort when the WAL ends first.
+// few times. One that can answer nobody (Mute says so) is left stopped. It fails
+// with ServerFailed, or with WALShort when the WAL ends first.
 func (i *Instance) WaitConsistent(ctx context.Context) error {
 	_, err := i.follow(ctx, func(r *Replayed, _ bool) (bool, error) { return r != nil, nil })
 	return err
@@ -49,7 +54,8 @@ func (i *Instance) WaitConsistent(ctx context.Context) error {
 // began. It fails with WALShort when target was not reached by then, or when the
 // server does not accept a pinned segment, and never promotes. A server that
 // restore_command stopped (exit 126) is started again, a few times without
-// progress; then it fails with ServerFailed. progress may be nil.
+// progress; then it fails with ServerFailed. A mute server is left stopped where
+// it has come to, with the time of its last commit not known. progress may be nil.
 func (i *Instance) WaitReplayed(ctx context.Context, target LSN, progress func(LSN)) (Replayed, error) {
 	return i.follow(ctx, func(r *Replayed, ended bool) (bool, error) {
 		if r == nil {
@@ -103,6 +109,9 @@ func (i *Instance) follow(ctx context.Context, done func(r *Replayed, ended bool
 
 // look observes the server once, and starts it again when it has ended.
 func (i *Instance) look(ctx context.Context, w *watch) (*Replayed, bool, error) {
+	if err := i.room(ctx, w); err != nil {
+		return nil, false, err
+	}
 	if !i.alive() {
 		if err := i.restart(ctx); err != nil {
 			return nil, false, err
@@ -118,7 +127,7 @@ func (i *Instance) look(ctx context.Context, w *watch) (*Replayed, bool, error) 
 		return nil, false, err
 	}
 	if conn == nil {
-		return nil, false, i.unready(w, asked)
+		return i.unready(ctx, w, asked)
 	}
 	r, waiting, err := i.observe(ctx, conn)
 	if fault.Has(err, fault.ServerSettings) {
@@ -155,6 +164,20 @@ func (i *Instance) stuck(w *watch, at LSN) error {
 	return i.wake(w)
 }
 
+// room ends the server before it has filled a disk that production may be writing to.
+func (i *Instance) room(ctx context.Context, w *watch) error {
+	if i.config.Room == nil || time.Since(w.roomed) < roomTime {
+		return nil
+	}
+	w.roomed = time.Now()
+	err := i.config.Room()
+	if err == nil {
+		return nil
+	}
+	i.disconnect(ctx)
+	return errors.Join(err, EndProcesses(ctx, i.config.DataDir))
+}
+
 // grow starts a paused server again with the settings that the WAL has raised,
 // or gives the reason when that is not why it paused.
 func (i *Instance) grow(ctx context.Context, w *watch, paused error) error {
@@ -172,18 +195,32 @@ func (i *Instance) grow(ctx context.Context, w *watch, paused error) error {
 	return nil
 }
 
-// unready gives a server up that has looked past the end of its WAL again and
-// again, and still has not reached the end of its base backup.
-func (i *Instance) unready(w *watch, asked bool) error {
+// unready decides on a server that has looked past the end of its WAL again and
+// again, and still does not answer. It is mute, or it is given up: it has not
+// reached the end of its base backup.
+func (i *Instance) unready(ctx context.Context, w *watch, asked bool) (*Replayed, bool, error) {
 	if !asked {
-		return nil
+		return nil, false, nil
 	}
 	if w.unready++; w.unready > unreadyWakes {
-		return fault.Newf(fault.WALShort, "replay in", i.String(), "WAL ends before the end of the base backup").
+		mute, err := i.mute()
+		if err != nil {
+			return nil, false, err
+		}
+		if mute {
+			i.muteAt, err = i.standstill(ctx)
+			w.poked, w.unready = i.started, 0
+			return i.muteAt, i.muteAt != nil, err
+		}
+		return nil, false, fault.Newf(fault.WALShort, "replay in", i.String(), "WAL ends before the end of the base backup").
 			WithHint("the backup can't be used without that WAL; choose another, and read %s", i.LogFile())
 	}
-	return i.wake(w)
+	return nil, false, i.wake(w)
 }
+
+// Mute says whether the server has replayed all its WAL and can answer nobody
+// before its promotion. It is stopped then.
+func (i *Instance) Mute() bool { return i.muteAt != nil }
 
 // wake tells the server to look for WAL now: a signal to reload interrupts the
 // wait between two attempts.

@@ -21,6 +21,7 @@ type SandboxConfig struct {
 	Port      int    // on 127.0.0.1
 	Preload   string // shared_preload_libraries of the source
 	Superuser string // role to ask it as
+	Login     string // role to ask it as when that one may not log in; may be empty
 }
 
 // StartSandbox starts a recovered cluster where only this host reaches it, on a
@@ -105,9 +106,9 @@ func (c SandboxConfig) arguments(control Control) []string {
 	return argv
 }
 
-// Login reaches the sandbox's server by its socket.
-func (c SandboxConfig) Login() (Login, error) {
-	return socketLogin(c.SocketDir, uint16(c.Port), c.Superuser, alwaysThere)
+// Reach reaches the sandbox's server by its socket.
+func (c SandboxConfig) Reach() (Login, error) {
+	return socketLogin(c.SocketDir, uint16(c.Port), []string{c.Superuser, c.Login}, alwaysThere)
 }
 
 // String names the sandbox's server by its port.

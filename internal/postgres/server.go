@@ -58,12 +58,12 @@ SELECT (SELECT system_identifier::text FROM pg_control_system()),
             ELSE ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int END,
        coalesce(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END, '0/0')::text,
        current_setting('data_directory'), current_setting('config_file'), current_setting('hba_file'),
-       (SELECT setting::bigint FROM pg_settings WHERE name = 'wal_segment_size'),
+       (SELECT setting::bigint FROM pg_settings WHERE name = 'wal_segment_size'), pg_size_bytes(current_setting('max_wal_size')),
        current_setting('data_checksums')::bool,
        current_setting('wal_level'), current_setting('archive_mode'),
        current_setting('archive_command') NOT IN ('', '(disabled)') OR coalesce(current_setting('archive_library', true), '') <> '',
        (SELECT setting::int FROM pg_settings WHERE name = 'archive_timeout'),
-       (SELECT rolname FROM pg_roles WHERE oid = 10),
+       (SELECT rolname FROM pg_roles WHERE oid = 10), session_user,
        (SELECT coalesce(sum(pg_database_size(oid)), 0)::bigint FROM pg_database WHERE datallowconn),
        current_setting('shared_preload_libraries')`
 
@@ -88,8 +88,8 @@ func (s *Server) ask(ctx context.Context) error {
 	f := &s.facts
 	var lsn string
 	err = s.conn.QueryRow(ctx, factsSQL).Scan(&f.SystemID, &f.Version, &f.InRecovery, &f.Timeline, &lsn,
-		&f.DataDir, &f.ConfigFile, &f.HBAFile, &f.SegmentSize, &f.Checksums, &f.WALLevel, &f.ArchiveMode,
-		&f.Archiving, &f.ArchiveAfter, &f.Superuser, &f.Bytes, &f.Preload)
+		&f.DataDir, &f.ConfigFile, &f.HBAFile, &f.SegmentSize, &f.MaxWALSize, &f.Checksums, &f.WALLevel, &f.ArchiveMode,
+		&f.Archiving, &f.ArchiveAfter, &f.Superuser, &f.Login, &f.Bytes, &f.Preload)
 	if err != nil {
 		return queryFault(ctx, op, s.String(), err)
 	}

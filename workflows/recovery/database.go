@@ -169,7 +169,9 @@ func (d *database) cutOver(ctx workflow.Context) error {
 	var promoted postgres.PromoteResult
 	if err := d.Do(ctx, d.step("promote", "promote "+name, run.Decisive), d.activities.Promote,
 		postgres.PromoteInput{Ref: d.ref, Place: place, Timeline: d.replayed.Timeline}, &promoted,
-		func() string { return fmt.Sprintf("timeline %d from %s", promoted.Timeline, promoted.LSN) }); err != nil {
+		func() string {
+			return fmt.Sprintf("timeline %d from %s", promoted.Timeline, promoted.LSN) + verifiedNow(promoted)
+		}); err != nil {
 		return err
 	}
 	return nil
@@ -184,6 +186,13 @@ func (d *database) tellReplay() string {
 		told += fmt.Sprintf(" (the server had to be started again %d times)", d.replayed.Restarts)
 	}
 	return told
+}
+
+func verifiedNow(promoted postgres.PromoteResult) string {
+	if promoted.Verified == nil {
+		return ""
+	}
+	return "; " + counts(*promoted.Verified)
 }
 
 func startedSince(swapped postgres.CutOverResult) string {
@@ -210,6 +219,9 @@ func (d *database) fellBack(found []postgres.Fallback) {
 }
 
 func counts(verified postgres.VerifyResult) string {
+	if verified.Postponed {
+		return "the server can answer nobody before it is promoted: verified then"
+	}
 	told := make([]string, 0, len(verified.Tables)+1)
 	for _, table := range verified.Tables {
 		rows := fmt.Sprintf("%s %d rows", table.Table, table.Rows)

@@ -1,0 +1,131 @@
+package postgres
+
+import (
+	"errors"
+	"io/fs"
+	"path/filepath"
+
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/postgres"
+	"github.com/frende/lifeboat/internal/target"
+	"github.com/frende/lifeboat/internal/vault"
+)
+
+// A staged server lies on production's disk, which it must not fill.
+const (
+	spaceMargin = 512 << 20 // asked for beyond what is expected
+	spaceFloor  = 256 << 20 // free space that is left to production
+)
+
+// needs lists what will be written beside each directory: the backup, or what has
+// grown from it since; and beside the data directory the WAL that is staged at one
+// time, and a margin.
+func (j *job) needs(manifest *vault.Manifest, found RestorePreflightResult) ([]target.Place, error) {
+	base, err := manifest.Stream(postgres.StreamBase)
+	if err != nil {
+		return nil, err
+	}
+	grown, err := dataBytes(j.production().DataDir)
+	if err != nil {
+		return nil, err
+	}
+	staged, err := stagedWAL(found)
+	if err != nil {
+		return nil, err
+	}
+	places := []target.Place{{Dir: found.Place.Live, Need: uint64(max(base.Bytes, grown) + staged + spaceMargin)}}
+	for n, space := range found.Place.Tablespaces {
+		stream, err := manifest.Stream(streamOf(space))
+		if err != nil {
+			return nil, err
+		}
+		grown, err := dataBytes(filepath.Clean(found.Facts.Tablespaces[n].Location))
+		if err != nil {
+			return nil, err
+		}
+		places = append(places, target.Place{Dir: space.Live, Need: uint64(max(stream.Bytes, grown))})
+	}
+	return places, nil
+}
+
+// backupBytes is the size of all that a backup restores.
+func backupBytes(manifest *vault.Manifest, place Place) (int64, error) {
+	base, err := manifest.Stream(postgres.StreamBase)
+	if err != nil {
+		return 0, err
+	}
+	bytes := base.Bytes
+	for _, space := range place.Tablespaces {
+		stream, err := manifest.Stream(streamOf(space))
+		if err != nil {
+			return 0, err
+		}
+		bytes += stream.Bytes
+	}
+	return bytes, nil
+}
+
+// stagedWAL is how much WAL the staged server holds at most at one time: all
+// there is, or what two checkpoints lie apart, as it keeps that much until the
+// second one is replayed. A backup that does not say how far apart they were at
+// its source counts with all.
+func stagedWAL(found RestorePreflightResult) (int64, error) {
+	first, err := postgres.ParseSegment(found.Span.First, found.Facts.SegmentSize)
+	if err != nil {
+		return 0, err
+	}
+	last, err := postgres.ParseSegment(found.Span.Last, found.Facts.SegmentSize)
+	if err != nil {
+		return 0, err
+	}
+	all := int64(last.Number-first.Number+1) * found.Facts.SegmentSize
+	if found.Facts.MaxWALSize == 0 {
+		return all, nil
+	}
+	return min(all, 2*max(found.Facts.MaxWALSize, postgres.StagedWAL(found.Facts.SegmentSize))), nil
+}
+
+// dataBytes is the size of what a backup of dir would hold now: its files, but
+// its WAL. A directory that is missing has none, and what vanishes meanwhile neither.
+func dataBytes(dir string) (int64, error) {
+	var bytes int64
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() && path == filepath.Join(dir, "pg_wal") {
+			return filepath.SkipDir
+		}
+		if err == nil && entry.Type().IsRegular() {
+			var info fs.FileInfo
+			if info, err = entry.Info(); err == nil {
+				bytes += info.Size()
+			}
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		return 0, fault.New(fault.PathFailed, "measure", dir, err)
+	}
+	return bytes, nil
+}
+
+// room fails with NoSpace when a file system that the staged server writes to has
+// less free space than the floor.
+func (j *job) room(place Place) error {
+	dirs := []string{place.Staging}
+	for _, space := range place.Tablespaces {
+		dirs = append(dirs, space.Staging)
+	}
+	for _, dir := range dirs {
+		free, err := target.Space(dir)
+		if err != nil {
+			return err
+		}
+		if free < j.deps.Floor {
+			return fault.Newf(fault.NoSpace, "replay in", dir, "%d MiB free, fewer than the %d MiB that are left to production: the staged server was stopped", free>>20, j.deps.Floor>>20).
+				WithHint("free space on the file system of %s, and start the recovery again", dir)
+		}
+	}
+	return nil
+}
