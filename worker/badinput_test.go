@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -113,6 +114,27 @@ func TestBadInputEndsInOneNamedFaultAndTouchesNothing(t *testing.T) {
 		h.lifeboat(t, "recover", "database", "friende", "--yes-destroy", "frende").ended(t, fault.InputInvalid, "friende")
 		h.lifeboat(t, "recover", "system", "--to", "yesterday", "--yes-destroy", "frende").ended(t, fault.InputInvalid, "yesterday")
 	})
+	row("backup half copied", func(t *testing.T) {
+		older := h.newest(t, "files/uploads")
+		h.lifeboat(t, "backup", "files", "uploads").done(t)
+		newest := h.newest(t, "files/uploads")
+		require.NotEqual(t, older, newest)
+		lost := h.loseChunk(t, newest)
+		h.lifeboat(t, "recover", "files", "uploads", "--to", "backup:"+newest, "--yes-destroy", "frende").ended(t, fault.BackupIncomplete, newest, lost)
+
+		h.start(t, "half", api.RecoverFiles, api.Queue, map[string]string{"from": "primary"})
+		told := ""
+		for _, step := range h.waits(t, "half").Steps {
+			if step.ID == "files/uploads/preflight" {
+				told = step.Outcome
+			}
+		}
+		require.Contains(t, told, path.Base(older)+"; "+path.Base(newest)+" was passed over: no store that answers has ")
+		require.Contains(t, told, lost)
+		h.lifeboat(t, "abort", "half").done(t)
+		h.lifeboat(t, "watch", "half").ended(t, fault.Aborted)
+		require.Contains(t, h.lifeboat(t, "report", "half").done(t).stdout, newest+" was passed over: no store that answers has "+lost)
+	})
 	row("store unreachable", func(t *testing.T) {
 		h.lifeboat(t, "watch", unreachable).ended(t, fault.StorageUnavailable, bucket)
 	})
@@ -143,6 +165,29 @@ func (h *house) recoverWithoutStore(t *testing.T) string {
 	h.write(t, "lonely.yaml", lonely)
 	h.newWorker(t, "worker-lonely", "lonely.yaml", "lonely")
 	return h.start(t, "recover/lonely", api.RecoverSystem, "lonely", map[string]string{"yes_destroy": "lonely"}).GetID()
+}
+
+// newest is the key of a component's newest backup.
+func (h *house) newest(t *testing.T, component string) string {
+	t.Helper()
+	var found []listed
+	said := h.lifeboat(t, "backups", "list", "--of", component, "--json").done(t)
+	require.NoError(t, json.Unmarshal([]byte(said.stdout), &found))
+	require.NotEmpty(t, found)
+	return found[0].Key
+}
+
+// loseChunk removes a chunk behind everyone's back, and gives its key.
+func (h *house) loseChunk(t *testing.T, key string) string {
+	t.Helper()
+	root := filepath.Join(h.s3.Dir, bucket)
+	chunks, err := filepath.Glob(filepath.Join(root, key, "chunk", "*", "*"))
+	require.NoError(t, err)
+	require.NotEmpty(t, chunks)
+	require.NoError(t, os.Remove(chunks[0]))
+	lost, err := filepath.Rel(root, chunks[0])
+	require.NoError(t, err)
+	return lost
 }
 
 // nobody is an address where nothing listens.

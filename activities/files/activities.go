@@ -35,17 +35,27 @@ type Activities struct{ deps Deps }
 // New returns the activities.
 func New(deps Deps) *Activities { return &Activities{deps: deps} }
 
-// open opens a backup; key "" is the newest complete one of the component.
-func (a *Activities) open(ctx context.Context, s system.System, key string, of vault.Filter, fallbacks *fallbacks) (vault.Opened, error) {
-	opened, err := a.deps.Vault(ctx, s, fallbacks.add)
+// choose opens a backup to recover from, of which all is there; key "" is the
+// newest such of the component.
+func (a *Activities) choose(ctx context.Context, s system.System, key string, of vault.Filter) (vault.Opened, error) {
+	opened, err := a.deps.Vault(ctx, s, (&fallbacks{}).add)
 	if err != nil {
 		return vault.Opened{}, err
 	}
 	if key == "" {
 		return opened.OpenLatest(ctx, of)
 	}
-	backup, err := opened.Open(ctx, key)
+	backup, err := opened.OpenWhole(ctx, key)
 	return vault.Opened{Backup: backup}, err
+}
+
+// open opens the backup that was chosen.
+func (a *Activities) open(ctx context.Context, s system.System, key string, fallbacks *fallbacks) (*vault.Backup, error) {
+	opened, err := a.deps.Vault(ctx, s, fallbacks.add)
+	if err != nil {
+		return nil, err
+	}
+	return opened.Open(ctx, key)
 }
 
 // table reads the table of a backup.

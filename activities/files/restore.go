@@ -7,6 +7,7 @@ import (
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/files"
+	"github.com/frende/lifeboat/internal/report"
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/internal/target"
 	"github.com/frende/lifeboat/internal/temporal"
@@ -23,7 +24,7 @@ func (a *Activities) RestorePreflight(ctx context.Context, in RestorePreflightIn
 	if _, err := files.Select(in.Set); err != nil {
 		return RestorePreflightResult{}, err
 	}
-	backup, err := a.open(ctx, in.System, in.Key, vault.Filter{Folder: in.Folder, Component: in.Set.Name}, &fallbacks{})
+	backup, err := a.choose(ctx, in.System, in.Key, vault.Filter{Folder: in.Folder, Component: in.Set.Name})
 	if err != nil {
 		return RestorePreflightResult{}, err
 	}
@@ -41,7 +42,17 @@ func (a *Activities) RestorePreflight(ctx context.Context, in RestorePreflightIn
 		return RestorePreflightResult{}, err
 	}
 	free, err := target.Space(place.Live)
-	return RestorePreflightResult{Key: m.Key, Place: place, Facts: facts, Free: int64(free), PassedOver: backup.PassedOver}, err
+	return RestorePreflightResult{
+		Key: m.Key, Place: place, Facts: facts, Free: int64(free), PassedOver: backup.PassedOver, Incomplete: incomplete(backup.Incomplete),
+	}, err
+}
+
+// incomplete tells of backups of which something is in no store.
+func incomplete(found []vault.Incomplete) (told []report.PassedOver) {
+	for _, one := range found {
+		told = append(told, report.PassedOver(one))
+	}
+	return told
 }
 
 // placeOf says where a run recovers a set.
@@ -77,11 +88,11 @@ func (a *Activities) Restore(ctx context.Context, in RestoreInput) (RestoreResul
 }
 
 func (a *Activities) restore(ctx context.Context, in RestoreInput, used *fallbacks, done, total *atomic.Int64) (RestoreResult, error) {
-	backup, err := a.open(ctx, in.System, in.Key, vault.Filter{}, used)
+	backup, err := a.open(ctx, in.System, in.Key, used)
 	if err != nil {
 		return RestoreResult{}, err
 	}
-	entries, err := table(ctx, backup.Backup)
+	entries, err := table(ctx, backup)
 	if err != nil {
 		return RestoreResult{}, err
 	}
@@ -126,11 +137,11 @@ func (a *Activities) Verify(ctx context.Context, in VerifyInput) (VerifyResult, 
 	var done, total atomic.Int64
 	stop := temporal.Heartbeats(ctx, func() any { return Progress{Done: done.Load(), Total: total.Load()} })
 	defer stop()
-	backup, err := a.open(ctx, in.System, in.Key, vault.Filter{}, &fallbacks{})
+	backup, err := a.open(ctx, in.System, in.Key, &fallbacks{})
 	if err != nil {
 		return VerifyResult{}, err
 	}
-	entries, err := table(ctx, backup.Backup)
+	entries, err := table(ctx, backup)
 	if err != nil {
 		return VerifyResult{}, err
 	}

@@ -79,7 +79,8 @@ type RestorePreflightResult struct {
 	Facts Facts  `json:"facts"`
 	Free  int64  `json:"free"` // bytes free where the staging directory lies
 
-	PassedOver []string `json:"passed_over,omitempty"` // newer backups, dated in the future
+	PassedOver []string            `json:"passed_over,omitempty"` // newer backups, dated in the future
+	Incomplete []report.PassedOver `json:"incomplete,omitempty"`  // newer backups of which something is in no store
 }
 
 // RestoreInput restores a backup into the staging directory.

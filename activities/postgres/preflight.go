@@ -2,11 +2,13 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"strconv"
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/postgres"
+	"github.com/frende/lifeboat/internal/report"
 	"github.com/frende/lifeboat/internal/target"
 	"github.com/frende/lifeboat/internal/vault"
 	"github.com/frende/lifeboat/internal/wal"
@@ -28,11 +30,11 @@ func (a *Activities) RestorePreflight(ctx context.Context, in RestorePreflightIn
 	if err != nil {
 		return RestorePreflightResult{}, err
 	}
-	manifest, passedOver, err := j.choose(ctx, opened, in.Key)
+	manifest, chosen, err := j.choose(ctx, opened, in.Key)
 	if err != nil {
 		return RestorePreflightResult{}, err
 	}
-	result := RestorePreflightResult{Key: manifest.Key, PassedOver: passedOver}
+	result := RestorePreflightResult{Key: manifest.Key, PassedOver: chosen.PassedOver, Incomplete: incomplete(chosen.Incomplete)}
 	if err := manifest.Fact(FactsName, &result.Facts); err != nil {
 		return RestorePreflightResult{}, err
 	}
@@ -81,24 +83,30 @@ func (a *Activities) RestorePreflight(ctx context.Context, in RestorePreflightIn
 	return result, err
 }
 
-// choose opens the backup that is named, or the newest complete one.
-func (j *job) choose(ctx context.Context, opened *vault.Vault, key string) (*vault.Manifest, []string, error) {
-	var chosen vault.Opened
-	var err error
+// choose opens the backup that is named, of which all is there, or the newest such.
+func (j *job) choose(ctx context.Context, opened *vault.Vault, key string) (manifest *vault.Manifest, chosen vault.Opened, err error) {
 	if key == "" {
 		chosen, err = opened.OpenLatest(ctx, vault.Filter{Folder: Folder, Component: j.database.Name})
 	} else {
-		chosen.Backup, err = opened.Open(ctx, key)
+		chosen.Backup, err = opened.OpenWhole(ctx, key)
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, vault.Opened{}, err
 	}
-	manifest := chosen.Manifest()
+	manifest = chosen.Manifest()
 	if manifest.Folder != Folder || manifest.Component != j.database.Name || manifest.Kind != kind {
-		return nil, nil, fault.Newf(fault.InputInvalid, "restore", key, "it is no base backup of database %s", j.database.Name).
+		return nil, vault.Opened{}, fault.Newf(fault.InputInvalid, "restore", key, "it is no base backup of database %s", j.database.Name).
 			WithHint("list its backups with: lifeboat backups list")
 	}
-	return manifest, chosen.PassedOver, nil
+	return manifest, chosen, nil
+}
+
+// incomplete tells of backups of which something is in no store.
+func incomplete(found []vault.Incomplete) (told []report.PassedOver) {
+	for _, one := range found {
+		told = append(told, report.PassedOver(one))
+	}
+	return told
 }
 
 // place decides where on this host the recovery happens.
@@ -183,7 +191,11 @@ func pin(ctx context.Context, archive *wal.Archive, facts Facts, until string) (
 // span is the pin as a result tells it.
 func span(pinned wal.Pin) (Span, error) {
 	end, err := pinned.EndLSN()
-	return Span{Timeline: pinned.Timeline, First: pinned.Start, Last: pinned.End, End: end}, err
+	found := Span{Timeline: pinned.Timeline, First: pinned.Start, Last: pinned.End, End: end}
+	if pinned.Hole != nil {
+		found.Hole = fmt.Sprintf("%s is in no store, and %d later segments can't be used", pinned.Hole.Missing, pinned.Hole.Later)
+	}
+	return found, err
 }
 
 // streamOf is the name of a tablespace's tar stream.

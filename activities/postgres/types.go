@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/frende/lifeboat/internal/postgres"
+	"github.com/frende/lifeboat/internal/report"
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/workflows/api"
 )
@@ -120,7 +121,8 @@ type RestorePreflightResult struct {
 	Live  Live   `json:"live"`  // what is at the target now
 	Span  Span   `json:"span"`  // WAL that the archive holds beyond the backup
 
-	PassedOver []string `json:"passed_over,omitempty"` // newer backups, dated in the future
+	PassedOver []string            `json:"passed_over,omitempty"` // newer backups, dated in the future
+	Incomplete []report.PassedOver `json:"incomplete,omitempty"`  // newer backups of which something is in no store
 }
 
 // Live is the state of the server at the target.
@@ -138,7 +140,8 @@ type Span struct {
 	Timeline uint32       `json:"timeline"`
 	First    string       `json:"first"` // segment file name
 	Last     string       `json:"last"`
-	End      postgres.LSN `json:"end"` // where the last segment ends
+	End      postgres.LSN `json:"end"`            // where the last segment ends
+	Hole     string       `json:"hole,omitempty"` // why it ends there, when later WAL can't be used
 }
 
 // RestoreInput restores a backup into the staging directory.

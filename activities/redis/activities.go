@@ -57,17 +57,27 @@ func (a *Activities) connect(ctx context.Context, c system.Cache) (*redis.Server
 	return redis.Connect(ctx, config)
 }
 
-// open opens a backup; key "" is the newest complete one of the component.
-func (a *Activities) open(ctx context.Context, s system.System, c system.Cache, key string, used *fallbacks) (vault.Opened, error) {
-	opened, err := a.deps.Vault(ctx, s, used.add)
+// choose opens a backup to recover from, of which all is there; key "" is the
+// newest such of the component.
+func (a *Activities) choose(ctx context.Context, s system.System, c system.Cache, key string) (vault.Opened, error) {
+	opened, err := a.deps.Vault(ctx, s, (&fallbacks{}).add)
 	if err != nil {
 		return vault.Opened{}, err
 	}
 	if key == "" {
 		return opened.OpenLatest(ctx, vault.Filter{Folder: Folder, Component: c.Name})
 	}
-	backup, err := opened.Open(ctx, key)
+	backup, err := opened.OpenWhole(ctx, key)
 	return vault.Opened{Backup: backup}, err
+}
+
+// open opens the backup that was chosen.
+func (a *Activities) open(ctx context.Context, s system.System, key string, used *fallbacks) (*vault.Backup, error) {
+	opened, err := a.deps.Vault(ctx, s, used.add)
+	if err != nil {
+		return nil, err
+	}
+	return opened.Open(ctx, key)
 }
 
 // layout finds how the server that will be started reads its data: its

@@ -9,6 +9,7 @@ import (
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/redis"
+	"github.com/frende/lifeboat/internal/report"
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/internal/target"
 	"github.com/frende/lifeboat/internal/temporal"
@@ -33,7 +34,7 @@ func (a *Activities) RestorePreflight(ctx context.Context, in RestorePreflightIn
 			return RestorePreflightResult{}, err
 		}
 	}
-	backup, err := a.open(ctx, in.System, in.Cache, in.Key, &fallbacks{})
+	backup, err := a.choose(ctx, in.System, in.Cache, in.Key)
 	if err != nil {
 		return RestorePreflightResult{}, err
 	}
@@ -59,9 +60,17 @@ func (a *Activities) RestorePreflight(ctx context.Context, in RestorePreflightIn
 	}
 	free, err := target.Space(live)
 	return RestorePreflightResult{
-		Key: m.Key, Facts: facts, Layout: layout, Free: int64(free), PassedOver: backup.PassedOver,
+		Key: m.Key, Facts: facts, Layout: layout, Free: int64(free), PassedOver: backup.PassedOver, Incomplete: incomplete(backup.Incomplete),
 		Place: placeOf(in.Cache, in.RunID),
 	}, err
+}
+
+// incomplete tells of backups of which something is in no store.
+func incomplete(found []vault.Incomplete) (told []report.PassedOver) {
+	for _, one := range found {
+		told = append(told, report.PassedOver(one))
+	}
+	return told
 }
 
 // placeOf says where a run recovers a cache.
@@ -106,7 +115,7 @@ func (a *Activities) Restore(ctx context.Context, in RestoreInput) (RestoreResul
 }
 
 func (a *Activities) restore(ctx context.Context, in RestoreInput, used *fallbacks, done, total *atomic.Int64) (RestoreResult, error) {
-	backup, err := a.open(ctx, in.System, in.Cache, in.Key, used)
+	backup, err := a.open(ctx, in.System, in.Key, used)
 	if err != nil {
 		return RestoreResult{}, err
 	}

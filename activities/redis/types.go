@@ -108,7 +108,8 @@ type RestorePreflightResult struct {
 	Layout Layout `json:"layout"` // of the server that will read it
 	Free   int64  `json:"free"`   // bytes free where the staging directory lies
 
-	PassedOver []string `json:"passed_over,omitempty"` // newer backups, dated in the future
+	PassedOver []string            `json:"passed_over,omitempty"` // newer backups, dated in the future
+	Incomplete []report.PassedOver `json:"incomplete,omitempty"`  // newer backups of which something is in no store
 }
 
 // RestoreInput restores a backup into the staging directory.

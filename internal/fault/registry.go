@@ -116,7 +116,7 @@ func definitions() map[Kind]Definition {
 		IntegrityError:    {Summary: "stored data is damaged or not authentic", Hint: "recover from the replica or from an older backup; do not trust this object", Exit: ExitIntegrity},
 		FormatUnsupported: {Summary: "written in a format this version does not read", Hint: "use the Lifeboat version that wrote it, or a newer one", Exit: ExitIntegrity},
 		BackupUnknown:     {Summary: "no such backup", Hint: "list the backups with: lifeboat backups list", Exit: ExitNotFound},
-		BackupIncomplete:  {Summary: "backup was never finished", Hint: "it has no manifest and can't be used; choose another from: lifeboat backups list", Exit: ExitNotFound},
+		BackupIncomplete:  {Summary: "backup is not complete", Hint: "it was never finished and can't be used; choose another from: lifeboat backups list", Exit: ExitNotFound},
 		BackupConflict:    {Summary: "another run owns this backup", Hint: "wait for the other run, or start one under a new name", Exit: ExitRefused},
 		HostileArchive:    {Summary: "archive would write outside its place or exhaust this host", Hint: "it was not made by Lifeboat or was tampered with; nothing of it was put in place", Exit: ExitIntegrity},
 		SourceChanged:     {Summary: "source kept changing while it was read", Hint: "run the backup at a quieter moment, or exclude the file", Retryable: true, Exit: ExitFailed},

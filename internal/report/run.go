@@ -91,6 +91,14 @@ type Point struct {
 	Objective system.Duration `json:"objective"`          // RPO
 	Breached  bool            `json:"breached,omitempty"`
 	Proof     string          `json:"proof,omitempty"` // highest proof level of the backup: "L1"
+
+	PassedOver []PassedOver `json:"passed_over,omitempty"` // newer backups that could not be used
+}
+
+// PassedOver is a newer backup that a recovery could not use.
+type PassedOver struct {
+	Backup string `json:"backup"` // its key
+	Why    string `json:"why"`
 }
 
 // Backup is a backup that a run made.

@@ -108,6 +108,7 @@ func (r *Run) sourceSection() section {
 	if r.Outcome != Succeeded {
 		s.title = "Backups used"
 	}
+	var passed []string // newer ones, that could not be used
 	for _, p := range r.Points {
 		position := p.LSN
 		if position != "" && p.Timeline != 0 {
@@ -127,7 +128,11 @@ func (r *Run) sourceSection() section {
 			row[5] = bytesText(rate) + "/s"
 		}
 		s.rows = append(s.rows, row)
+		for _, newer := range p.PassedOver {
+			passed = append(passed, newer.Backup+" was passed over: "+newer.Why+".")
+		}
 	}
+	s.note = strings.Join(passed, " ")
 	return s
 }
 

@@ -76,6 +76,9 @@ func (l *looking) judgeBucket(c Component) {
 	case p.RPO > c.Objective:
 		l.problem(Late, backupCommand(c.ID), "%s: the newest backup is %s old (objective %s)", c.ID, Age(p.RPO), c.Objective)
 	}
+	if c.Bucket.Lacks != "" {
+		l.problem(Wrong, backupCommand(c.ID), "%s: a recovery from %s can't use all that is there: %s", c.ID, l.status.Store, c.Bucket.Lacks)
+	}
 	if c.Bucket.State == Known && isDatabase(c) && l.since(c.Bucket.Taken).Std() > baseEvery {
 		l.problem(Late, backupCommand(c.ID), "%s: the base backup is %s old: a recovery replays all WAL since", c.ID, Age(l.since(c.Bucket.Taken)))
 	}
@@ -83,6 +86,9 @@ func (l *looking) judgeBucket(c Component) {
 
 // judgeReplica tells what is worse there than in the primary store.
 func (l *looking) judgeReplica(c Component) {
+	if c.Replica.Lacks != "" {
+		l.problem(Wrong, replicate, "%s: a recovery from the replica %s can't use all that is there: %s", c.ID, l.status.Replica, c.Replica.Lacks)
+	}
 	switch p := *c.Replica; {
 	case p.State == None && c.Bucket.State != None:
 		l.problem(Wrong, replicate, "%s: there is no complete backup in the replica %s", c.ID, l.status.Replica)

@@ -48,11 +48,12 @@ type Backup struct {
 // Point is how far one store, alone, brings a component back.
 type Point struct {
 	State  PointState      `json:"state"`
-	Backup string          `json:"backup,omitempty"` // key of the newest complete one
+	Backup string          `json:"backup,omitempty"` // key of the newest one that can be used
 	Taken  time.Time       `json:"taken,omitzero"`   // its start
 	At     time.Time       `json:"at,omitzero"`      // of State known: what was written before is there
 	RPO    system.Duration `json:"rpo,omitempty"`    // how much would be lost now
 	Least  bool            `json:"least,omitempty"`  // RPO is at least this: only the time of the copy is known
+	Lacks  string          `json:"lacks,omitempty"`  // of State known: what is there and can't be used, as something is missing
 	Why    string          `json:"why,omitempty"`    // of State broken and unreachable
 	Hint   string          `json:"hint,omitempty"`
 }

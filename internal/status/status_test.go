@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"path"
 	"strings"
 	"sync"
 	"testing"
@@ -297,6 +298,51 @@ func TestTheReplicaIsMeasuredByItself(t *testing.T) {
 	require.Equal(t, system.Duration(time.Minute), s.Components[1].Bucket.RPO)
 	h.replicate()
 	require.Empty(t, h.look().Problems)
+}
+
+func TestAHalfCopiedReplicaIsWrongAndCountsForWhatItHasWhole(t *testing.T) {
+	h := newHouse(t)
+	h.furnish()
+	h.now = h.now.Add(5 * time.Minute)
+	whole := h.look().Components[1].Replica.Backup
+	newer := h.backUp("redis-backups", "rdb", "sessions", time.Minute)
+	h.record("backup", newer, map[string]string{"proof": "L1"})
+	h.archive(3, 4, 5)
+	h.replicate()
+	var lost []string // as a bucket that replicates by itself copies in any order
+	for info, err := range h.replica.List(t.Context(), "keys/", store.ListOptions{}) {
+		require.NoError(t, err)
+		if strings.Contains(info.Key, keyOf(t, h, newer)) {
+			lost = append(lost, info.Key)
+		}
+	}
+	require.NotEmpty(t, lost)
+	hole := "wal/frende/" + cluster + "/00000001/" + postgres.Segment{Timeline: 1, Number: 3}.Name(segment)
+	for _, key := range append(lost, hole) {
+		require.NoError(t, h.replica.Delete(t.Context(), key, ""))
+	}
+	s := h.look()
+	require.Equal(t, status.Known, s.Components[1].Replica.State)
+	require.Equal(t, whole, s.Components[1].Replica.Backup)
+	require.Equal(t, system.Duration(15*time.Minute), s.Components[1].Replica.RPO)
+	require.Equal(t, newer, s.Components[1].Bucket.Backup)
+	require.Equal(t, status.Known, s.Components[0].Replica.State)
+	wrong := texts(s, status.Wrong)
+	require.Len(t, wrong, 2)
+	require.Equal(t, "database/frende: a recovery from the replica dr can't use all that is there: WAL ends before "+hole+", with 2 later segments", wrong[0])
+	require.Contains(t, wrong[1], "cache/sessions: a recovery from the replica dr can't use all that is there: "+path.Base(newer)+" is not whole: no store that answers has keys/")
+	h.replicate()
+	require.Empty(t, h.look().Problems)
+}
+
+// keyOf is the data key of a backup.
+func keyOf(t *testing.T, h *house, backup string) string {
+	t.Helper()
+	v, err := h.vault(t.Context(), h.system, nil)
+	require.NoError(t, err)
+	opened, err := v.Open(t.Context(), backup)
+	require.NoError(t, err)
+	return opened.Manifest().KeyID
 }
 
 func TestProofsAreTheHighestOnRecord(t *testing.T) {

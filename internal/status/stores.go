@@ -3,6 +3,8 @@ package status
 import (
 	"context"
 	"errors"
+	"fmt"
+	"path"
 	"strings"
 	"sync"
 	"time"
@@ -75,11 +77,23 @@ func (l *looking) ask(ctx context.Context, opened answer[*vault.Vault], name str
 // point finds how far one store brings a component back. origin, when not nil, is
 // the store that this one is a copy of.
 func (l *looking) point(ctx context.Context, alone, origin *vault.Vault, c system.Component) (Point, error) {
-	newest, err := alone.Latest(ctx, vault.Filter{Folder: folderOf(c.Kind), Component: c.Name})
+	of := vault.Filter{Folder: folderOf(c.Kind), Component: c.Name}
+	newest, err := alone.Latest(ctx, of)
 	if err != nil {
 		return Point{}, err
 	}
 	p := Point{Backup: newest.Key, Taken: newest.At, At: newest.At}
+	backup, err := alone.OpenWhole(ctx, newest.Key)
+	if fault.Has(err, fault.BackupIncomplete) { // a recovery takes the newest before it that is whole
+		var older vault.Opened
+		if older, err = alone.OpenLatest(ctx, of); err == nil {
+			backup = older.Backup
+			p = Point{Backup: backup.Manifest().Key, Taken: older.At, At: older.At, Lacks: path.Base(newest.Key) + " is not whole: " + older.Incomplete[0].Why}
+		}
+	}
+	if err != nil {
+		return p, err
+	}
 	if c.Kind != system.KindDatabase {
 		return p, nil
 	}
@@ -87,13 +101,16 @@ func (l *looking) point(ctx context.Context, alone, origin *vault.Vault, c syste
 	if err != nil {
 		return p, err
 	}
-	backup, err := alone.Open(ctx, newest.Key)
+	home := ""
+	if origin != nil { // a recovery from the replica alone goes as far as a hole
+		home = l.status.Replica
+	}
+	archive, pin, err := pinned(ctx, wal.Config{Vault: alone, Cluster: database.Cluster, Home: home}, backup.Manifest())
 	if err != nil {
 		return p, err
 	}
-	archive, pin, err := pinned(ctx, alone, database.Cluster, backup.Manifest())
-	if err != nil {
-		return p, err
+	if pin.Hole != nil {
+		p.Lacks = fmt.Sprintf("WAL ends before %s, with %d later segments", pin.Hole.Missing, pin.Hole.Later)
 	}
 	if p.At, err = archive.Stored(ctx, pin); err != nil || origin == nil {
 		return p, err
@@ -115,7 +132,7 @@ func (l *looking) point(ctx context.Context, alone, origin *vault.Vault, c syste
 
 // pinned finds the WAL that a recovery from this backup would replay: every
 // segment from the backup on, at least to the backup's end.
-func pinned(ctx context.Context, alone *vault.Vault, cluster string, m *vault.Manifest) (*wal.Archive, wal.Pin, error) {
+func pinned(ctx context.Context, c wal.Config, m *vault.Manifest) (*wal.Archive, wal.Pin, error) {
 	var facts struct {
 		SystemID    string       `json:"system_id"`
 		Timeline    uint32       `json:"timeline"`
@@ -126,7 +143,7 @@ func pinned(ctx context.Context, alone *vault.Vault, cluster string, m *vault.Ma
 	if err := m.Fact("postgres", &facts); err != nil {
 		return nil, wal.Pin{}, err
 	}
-	archive, err := wal.New(wal.Config{Vault: alone, Cluster: cluster})
+	archive, err := wal.New(c)
 	if err != nil {
 		return nil, wal.Pin{}, err
 	}

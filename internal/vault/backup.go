@@ -22,6 +22,12 @@ type Backup struct {
 // it. BackupIncomplete: it has no manifest. IntegrityError, KeyUnavailable,
 // KeyWrong, FormatUnsupported: its manifest can't be trusted or read.
 func (v *Vault) Open(ctx context.Context, key string) (*Backup, error) {
+	return v.open(ctx, key, nil)
+}
+
+// open opens a backup. hold, which may be nil, is asked whether the objects are
+// there before anything is read from them.
+func (v *Vault) open(ctx context.Context, key string, hold func(ctx context.Context, needed []string) error) (*Backup, error) {
 	key = cleanKey(key)
 	if _, ok := parseKey(key); !ok {
 		return nil, fault.Newf(fault.BackupUnknown, "open backup", key, "this is not the name of a backup")
@@ -29,9 +35,18 @@ func (v *Vault) Open(ctx context.Context, key string) (*Backup, error) {
 	if err := v.recognize(ctx); err != nil {
 		return nil, err
 	}
-	m, err := v.readManifest(ctx, key)
+	m, err := v.readRoot(ctx, key, hold != nil)
 	if fault.Has(err, fault.ObjectMissing) {
 		return nil, v.missing(ctx, key)
+	}
+	if err == nil && hold != nil && len(m.Tables) > 0 {
+		err = hold(ctx, m.tablesOf())
+	}
+	if err == nil {
+		err = v.moveIn(ctx, m)
+	}
+	if err == nil && hold != nil {
+		err = hold(ctx, m.keysOf())
 	}
 	if err != nil {
 		return nil, err
@@ -63,11 +78,24 @@ func (v *Vault) missing(ctx context.Context, key string) error {
 
 // readManifest reads, opens and checks the root and its tables.
 func (v *Vault) readManifest(ctx context.Context, key string) (*Manifest, error) {
+	m, err := v.readRoot(ctx, key, false)
+	if err != nil {
+		return nil, err
+	}
+	return m, v.moveIn(ctx, m)
+}
+
+// readRoot reads, opens and checks the root. With whole it tells a data key that
+// is nowhere from one that does not open.
+func (v *Vault) readRoot(ctx context.Context, key string, whole bool) (*Manifest, error) {
 	object := manifestKey(key)
 	r := v.openSingle(ctx, object, kindManifest)
 	plain, err := v.readWhole(ctx, r)
 	if fault.Has(err, fault.IntegrityError) && v.isTombstone(ctx, object) {
 		return nil, fault.Newf(fault.BackupIncomplete, "open backup", key, "it was given up")
+	}
+	if err != nil && whole && r.keyID != "" {
+		return nil, v.keyless(ctx, r.keyID, err)
 	}
 	if err != nil {
 		return nil, err
@@ -76,11 +104,7 @@ func (v *Vault) readManifest(ctx context.Context, key string) (*Manifest, error)
 	if err != nil {
 		return nil, err
 	}
-	m, err := decodeManifest(key, r.h, plain, v.cfg.Keys, dataKey)
-	if err != nil {
-		return nil, err
-	}
-	return m, v.moveIn(ctx, m)
+	return decodeManifest(key, r.h, plain, v.cfg.Keys, dataKey)
 }
 
 // isTombstone says whether the manifest's place was taken to end the backup.

@@ -69,33 +69,69 @@ func (v *Vault) Latest(ctx context.Context, f Filter) (Summary, error) {
 // Opened is a backup that was chosen by its age.
 type Opened struct {
 	*Backup
-	PassedOver []string // keys of complete backups that are dated in the future
+	At         time.Time    // when it began, as its name says; zero when it was not chosen by its age
+	PassedOver []string     // keys of complete backups that are dated in the future
+	Incomplete []Incomplete // newer ones of which something is in no store
 }
 
-// OpenLatest opens what Latest gives. When its manifest is damaged, planted, or
-// sealed with another key, the hint names the newest backup before it that opens:
-// which one is trusted instead is a person's choice.
+// OpenLatest opens the newest backup that is whole: what Latest gives, or one
+// before it when something of that is in no store that answers. BackupIncomplete:
+// none is whole. When a manifest is damaged, planted, or sealed with another key, the
+// hint names the newest backup before it that opens: which one is trusted instead is
+// a person's choice.
 func (v *Vault) OpenLatest(ctx context.Context, f Filter) (Opened, error) {
 	found, passed, err := v.complete(ctx, f, v.usable)
 	if err != nil {
 		return Opened{}, err
 	}
-	backup, err := v.Open(ctx, found[0].Key)
-	if err == nil {
-		return Opened{Backup: backup, PassedOver: passed}, nil
+	opened := Opened{PassedOver: passed}
+	var first *fault.Error // of the newest one
+	for i := 0; i < len(found); i++ {
+		backup, err := v.OpenWhole(ctx, found[i].Key)
+		if err == nil {
+			opened.Backup, opened.At = backup, found[i].At
+			return opened, nil
+		}
+		why, incomplete := errors.AsType[*lacking](err)
+		if !incomplete {
+			return Opened{}, v.advise(ctx, f, found[i], err)
+		}
+		opened.Incomplete = append(opened.Incomplete, Incomplete{Backup: found[i].Key, Why: why.Error()})
+		if first == nil { // the listing ended with the newest; now the others are of interest
+			first, _ = errors.AsType[*fault.Error](err)
+			if found, err = v.from(ctx, f, found[i]); err != nil {
+				return Opened{}, err
+			}
+		}
 	}
+	return Opened{}, first.WithHint("none of the %d backups up to it is whole in the stores that answer: have the store answer that holds the rest", len(found))
+}
+
+// from lists the usable backups from this one on, newest first.
+func (v *Vault) from(ctx context.Context, f Filter, newest Summary) ([]Summary, error) {
+	found, _, err := v.complete(ctx, f, nil)
+	if err != nil {
+		return nil, err
+	}
+	at := slices.IndexFunc(found, func(s Summary) bool { return s.Key == newest.Key })
+	return found[max(0, at):], nil
+}
+
+// advise adds to what is wrong with a backup that was chosen by its age which
+// one may be taken instead.
+func (v *Vault) advise(ctx context.Context, f Filter, chosen Summary, err error) error {
 	failed, ok := errors.AsType[*fault.Error](err)
 	if !ok || unreachable(err) {
-		return Opened{}, err
+		return err
 	}
 	hint := failed.Hint
 	if failed.Kind == fault.IntegrityError {
 		hint = "find out who can write to the bucket"
 	}
-	if older := v.olderThan(ctx, f, found[0]); older != "" {
-		return Opened{}, failed.WithHint("%s; the newest backup before it that opens is taken with: --to backup:%s", hint, older)
+	if older := v.olderThan(ctx, f, chosen); older != "" {
+		return failed.WithHint("%s; the newest backup before it that opens is taken with: --to backup:%s", hint, older)
 	}
-	return Opened{}, failed.WithHint("%s; none of the backups before it opens", hint)
+	return failed.WithHint("%s; none of the backups before it opens", hint)
 }
 
 // mostOlder bounds how many backups are looked at for one that opens.
@@ -112,7 +148,7 @@ func (v *Vault) olderThan(ctx context.Context, f Filter, newest Summary) string 
 		if one.Key == newest.Key || one.At.After(newest.At) {
 			continue
 		}
-		if _, err := v.Open(ctx, one.Key); err == nil {
+		if _, err := v.OpenWhole(ctx, one.Key); err == nil {
 			return one.Key
 		}
 		if tried++; tried == mostOlder {

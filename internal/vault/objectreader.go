@@ -33,6 +33,8 @@ type objectReader struct {
 	first int     // frames to give
 	count int     // -1: all
 
+	keyID string // what the header says, its tag not yet checked
+
 	// Known when the header was read.
 	h      *header
 	aead   cipher.AEAD
@@ -191,6 +193,7 @@ func (r *objectReader) readHeader() error {
 	if h.Kind != r.kind || h.Key != r.key || (r.named != nil && !r.named.fits(h)) {
 		return errForeign
 	}
+	r.keyID = h.KeyID
 	key, err := r.v.readKey(r.ctx, h.KeyID)
 	if fault.Has(err, fault.InputInvalid) { // no key has such an id
 		return errHeader

@@ -17,7 +17,7 @@ import (
 type Config struct {
 	Vault    *vault.Vault
 	Cluster  string           // the cluster's name in the archive
-	Home     string           // name of the store, when it is not the configured primary: a claimed directory archives there
+	Home     string           // name of the store that is read alone: a claimed directory archives there, and a pin ends before a hole
 	Patience time.Duration    // how long Fetch tries again what may pass, besides the store's own tries; 0: 30 s
 	Now      func() time.Time // nil: time.Now
 }

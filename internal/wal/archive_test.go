@@ -291,6 +291,26 @@ func TestHolesAreNamedAtEachPosition(t *testing.T) {
 		}
 		kindIs(t, fault.WALGap, err)
 		require.ErrorContains(t, err, objectOf(name(1, missing)))
+
+		// What is left of a lost system goes as far as the hole, and says so.
+		alone, err := wal.New(wal.Config{Vault: newVault(t, s, nil), Cluster: "frende", Home: "memory"})
+		require.NoError(t, err)
+		pin, err = alone.Pin(t.Context(), from(1, 3))
+		if missing == 3 { // nothing lies before it
+			kindIs(t, fault.WALGap, err)
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, name(1, missing-1), pin.End)
+		require.Equal(t, &wal.Hole{Missing: objectOf(name(1, missing)), Later: int(12 - missing)}, pin.Hole)
+		dst := filepath.Join(t.TempDir(), "RECOVERYXLOG")
+		require.Equal(t, 0, wal.ExitCode(alone.Fetch(t.Context(), pin, name(1, missing-1), dst)))
+		require.Equal(t, 1, wal.ExitCode(alone.Fetch(t.Context(), pin, name(1, missing), dst)))
+		_, err = pin.Upto(name(1, missing))
+		kindIs(t, fault.WALGap, err)
+		clipped, err := pin.Upto(name(1, missing-1))
+		require.NoError(t, err)
+		require.Nil(t, clipped.Hole)
 	}
 }
 

@@ -28,6 +28,13 @@ type Pin struct {
 	Salvaged    []uint32 `json:"salvaged,omitempty"` // timelines on the way that Follow added: their histories lie in pg_wal
 	Start       string   `json:"start"`              // names of segments
 	End         string   `json:"end"`
+	Hole        *Hole    `json:"hole,omitempty"` // why it ends where it does; nil: there is no more
+}
+
+// Hole is a segment that is missing although later ones are there.
+type Hole struct {
+	Missing string `json:"missing"` // key
+	Later   int    `json:"later"`   // segments behind it, of no use without it
 }
 
 // Last is the segment that ends the pin.
@@ -161,7 +168,9 @@ func create(path string, mode os.FileMode) (*os.File, error) {
 // primary and replica hold together, along the newest timeline that was forked
 // off behind the point. What only the replica holds of it is told as a fallback.
 // A segment that is missing although later ones are there, no WAL at all, and a
-// timeline without its history are a WALGap that names the file.
+// timeline without its history are a WALGap that names the file. In a store that is
+// read alone, as its region is all that is left, the pin ends before such a hole
+// and says so.
 func (a *Archive) Pin(ctx context.Context, from Point) (Pin, error) {
 	from, err := from.checked("pin WAL")
 	if err != nil {
@@ -196,12 +205,20 @@ func (a *Archive) Pin(ctx context.Context, from Point) (Pin, error) {
 		}
 		next++
 	}
-	if count := next - start.Number; count == 0 || int(count) < len(numbers) {
+	if count := int(next - start.Number); count == 0 || count < len(numbers) {
 		missing := a.key(from.SystemID, pin.At(next).Name(from.SegmentSize))
 		if len(numbers) == 0 {
 			return Pin{}, fault.Newf(fault.WALGap, "pin WAL", missing, "nothing from here on was archived")
 		}
-		return Pin{}, fault.Newf(fault.WALGap, "pin WAL", missing, "%d later segments are there", len(numbers)-int(count))
+		pin.Hole = &Hole{Missing: missing, Later: len(numbers) - count}
+		switch {
+		case count == 0:
+			return Pin{}, fault.Newf(fault.WALGap, "pin WAL", missing, "%d later segments are there", pin.Hole.Later)
+		case a.cfg.Home == "":
+			unbroken := pin.At(next - 1)
+			return Pin{}, fault.Newf(fault.WALGap, "pin WAL", missing, "the archive is unbroken to %s, and %d later segments are there", unbroken.End(from.SegmentSize), pin.Hole.Later).
+				WithHint("look for the segment in pg_wal of a server of this cluster and push it; when it is lost, a recovery from one store alone goes as far as the hole: --from STORE")
+		}
 	}
 	last := pin.At(next - 1)
 	pin.End, pin.Timeline = last.Name(from.SegmentSize), last.Timeline

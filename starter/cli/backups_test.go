@@ -128,7 +128,7 @@ func TestBackupsAreListedAndShown(t *testing.T) {
 
 	code, _, stderr = s.run(t, "backups", "show", unfinished)
 	require.Equal(t, fault.ExitNotFound, code)
-	require.Contains(t, stderr, "backup was never finished")
+	require.Contains(t, stderr, "backup is not complete")
 	code, _, stderr = s.run(t, "backups", "show", "file-backups/2024/01/15/uploads_file_backup_20240115_030000.tree")
 	require.Equal(t, fault.ExitNotFound, code)
 	require.Contains(t, stderr, "no such backup")

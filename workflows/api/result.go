@@ -130,6 +130,14 @@ type ComponentOutcome struct {
 	Resumed   int64           `json:"resumed,omitempty"`   // bytes an attempt that was cut off had already restored
 	Fallbacks []Fallback      `json:"fallbacks,omitempty"` // objects that came from the replica
 	Undo      []string        `json:"undo,omitempty"`      // old directories that were kept
+
+	PassedOver []PassedOver `json:"passed_over,omitempty"` // newer backups that could not be used
+}
+
+// PassedOver is a newer backup that a recovery could not use.
+type PassedOver struct {
+	Backup string `json:"backup"` // its key
+	Why    string `json:"why"`
 }
 
 // RecoveryPoint is the state that a component came back to. Everything written

@@ -38,7 +38,7 @@ func (c *component) recoverCache(ctx workflow.Context) error {
 	var found redis.RestorePreflightResult
 	if err := c.Do(ctx, c.step("preflight", "check backup, space and place of "+cache.Name, run.Quick), activities.RestorePreflight,
 		redis.RestorePreflightInput{System: c.in.System, Cache: cache, Target: c.in.Target, Key: c.in.Backup, RunID: c.in.Run},
-		&found, func() string { return chosen(found.Key, found.PassedOver) }); err != nil {
+		&found, func() string { return c.chosen(found.Key, found.PassedOver, found.Incomplete) }); err != nil {
 		return err
 	}
 	c.outcome.Backup = found.Key

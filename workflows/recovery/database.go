@@ -52,7 +52,7 @@ func (d *database) prepare(ctx workflow.Context) error {
 	if err := d.Do(ctx, d.step("preflight", "check backup, WAL, version, space and place of "+name, run.Quick), d.activities.RestorePreflight,
 		postgres.RestorePreflightInput{Ref: d.ref, Key: d.in.Backup}, &d.found,
 		func() string {
-			return fmt.Sprintf("%s; WAL to %s; the old server is %s", chosen(d.found.Key, d.found.PassedOver), d.found.Span.End, d.found.Live)
+			return fmt.Sprintf("%s; WAL to %s%s; the old server is %s", d.chosen(d.found.Key, d.found.PassedOver, d.found.Incomplete), d.found.Span.End, hole(d.found.Span), d.found.Live)
 		}); err != nil {
 		return err
 	}
@@ -182,6 +182,7 @@ func (d *database) tellReplay() string {
 	if d.replayed.Committed != nil {
 		told += ", last commit " + d.replayed.Committed.UTC().Format("2006-01-02 15:04:05.000")
 	}
+	told += hole(d.replayed.Span)
 	if d.replayed.Restarts > 0 {
 		told += fmt.Sprintf(" (the server had to be started again %d times)", d.replayed.Restarts)
 	}
@@ -193,6 +194,14 @@ func verifiedNow(promoted postgres.PromoteResult) string {
 		return ""
 	}
 	return "; " + counts(*promoted.Verified)
+}
+
+// hole says why a replay ends where it does, when WAL is missing behind it.
+func hole(span postgres.Span) string {
+	if span.Hole == "" {
+		return ""
+	}
+	return " and no further: " + span.Hole
 }
 
 func startedSince(swapped postgres.CutOverResult) string {

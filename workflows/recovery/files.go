@@ -35,7 +35,7 @@ func (c *component) recoverFiles(ctx workflow.Context) error {
 	var found files.RestorePreflightResult
 	if err := c.Do(ctx, c.step("preflight", "check backup, space and place of "+set.Name, run.Quick), activities.RestorePreflight,
 		files.RestorePreflightInput{System: c.in.System, Set: set, Folder: folder, Target: c.in.Target, Key: c.in.Backup, RunID: c.in.Run},
-		&found, func() string { return chosen(found.Key, found.PassedOver) }); err != nil {
+		&found, func() string { return c.chosen(found.Key, found.PassedOver, found.Incomplete) }); err != nil {
 		return err
 	}
 	c.outcome.Backup = found.Key

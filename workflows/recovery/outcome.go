@@ -41,10 +41,17 @@ func moved(bytes, resumed int64, fromReplica int) string {
 }
 
 // chosen names a backup, and what newer ones were passed over for it.
-func chosen(key string, passedOver []string) string {
+func (c *component) chosen(key string, future []string, incomplete []report.PassedOver) string {
+	c.outcome.PassedOver = nil
+	for _, one := range future {
+		c.outcome.PassedOver = append(c.outcome.PassedOver, api.PassedOver{Backup: one, Why: "it is dated in the future"})
+	}
+	for _, one := range incomplete {
+		c.outcome.PassedOver = append(c.outcome.PassedOver, api.PassedOver(one))
+	}
 	told := path.Base(key)
-	for _, one := range passedOver {
-		told += "; " + path.Base(one) + " was passed over: it is dated in the future"
+	for _, one := range c.outcome.PassedOver {
+		told += "; " + path.Base(one.Backup) + " was passed over: " + one.Why
 	}
 	return told
 }

@@ -77,10 +77,15 @@ func (c *coordinator) points() []report.Point {
 			continue
 		}
 		rpa := c.rpa(o)
+		var passed []report.PassedOver
+		for _, newer := range o.PassedOver {
+			passed = append(passed, report.PassedOver(newer))
+		}
 		points = append(points, report.Point{
 			Component: one.component.ID, Kind: string(one.component.Kind), Backup: o.Backup,
 			Timeline: o.Point.Timeline, LSN: o.Point.LSN, Time: o.Point.From, Until: o.Point.To,
 			RPA: rpa, Proof: c.proofs[o.Backup], Objective: one.component.RPO, Breached: one.component.RPO > 0 && rpa > one.component.RPO,
+			PassedOver: passed,
 		})
 	}
 	return points
