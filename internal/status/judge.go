@@ -100,15 +100,18 @@ func (l *looking) judgeReplica(c Component) {
 }
 
 func (l *looking) judgeDrill() {
-	d := l.status.Drill
+	d, by := l.status.Drill, ""
+	if l.status.Ledger != "" {
+		by = ", by the copy of the ledger in " + l.status.Ledger
+	}
 	switch {
 	case !d.Asked:
 	case d.ID != "" && d.Outcome != report.Succeeded:
 		l.problem(Wrong, "lifeboat report "+d.ID, "the last drill did not succeed, on %s", d.At.Format(time.DateOnly))
 	case d.Succeeded.IsZero():
-		l.problem(Late, drillAgain, "no drill has succeeded in the last %s", Age(system.Duration(drillEvery)))
+		l.problem(Late, drillAgain, "no drill has succeeded in the last %s%s", Age(system.Duration(drillEvery)), by)
 	case l.status.At.Sub(d.Succeeded) > drillEvery:
-		l.problem(Late, drillAgain, "the last drill was %s ago; one is due each quarter", Age(l.since(d.Succeeded)))
+		l.problem(Late, drillAgain, "the last drill was %s ago%s; one is due each quarter", Age(l.since(d.Succeeded)), by)
 	}
 }
 

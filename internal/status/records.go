@@ -51,7 +51,7 @@ func (l *looking) records(ctx context.Context) {
 	from := l.system
 	if l.status.Replica != "" && l.gone(func(c Component) Point { return c.Bucket }) {
 		if alone, err := l.system.Alone(l.status.Replica); err == nil {
-			from = alone
+			from, l.status.Ledger = alone, l.status.Replica
 		}
 	}
 	found := within(ctx, l.Limit, "ledger", func(ctx context.Context) (reading, error) {

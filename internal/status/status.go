@@ -17,6 +17,7 @@ type Status struct {
 	Wrong      int             `json:"wrong"`
 	Store      string          `json:"store"`             // that backups are written to
 	Replica    string          `json:"replica,omitempty"` // its copy; "" when there is none
+	Ledger     string          `json:"ledger,omitempty"`  // the replica whose copy of the ledger was read, as the primary gave no answer
 	Components []Component     `json:"components"`
 	Behind     []string        `json:"behind,omitempty"` // components whose newest backup the replica does not have yet
 	Drill      Drill           `json:"drill"`

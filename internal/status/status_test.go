@@ -407,7 +407,7 @@ func TestALostPrimaryIsNamedAndTheRestIsTold(t *testing.T) {
 	h.furnish()
 	h.primary.away = true
 	s := h.look()
-	require.Equal(t, []string{"store primary can't be reached: store can't be reached or answers with errors: connection refused"}, texts(s, status.Wrong))
+	require.Equal(t, []string{"store primary can't be reached: connection refused"}, texts(s, status.Wrong))
 	require.Empty(t, texts(s, status.Late))
 	database := s.Components[0]
 	require.Equal(t, status.Unreachable, database.Bucket.State)
@@ -416,6 +416,9 @@ func TestALostPrimaryIsNamedAndTheRestIsTold(t *testing.T) {
 	require.Equal(t, "dr", database.Backup.Store)
 	require.Equal(t, "L1", database.Proof, "the ledger is in the replica, too")
 	require.Equal(t, "drill/frende/1", s.Drill.ID)
+	require.Equal(t, "dr", s.Ledger)
+	h.now = h.now.Add(100 * 24 * time.Hour)
+	require.Contains(t, texts(h.look(), status.Late), "the last drill was 110d ago, by the copy of the ledger in dr; one is due each quarter")
 }
 
 func TestOneStoreAloneIsEnough(t *testing.T) {

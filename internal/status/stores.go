@@ -191,12 +191,17 @@ func folderOf(kind system.ComponentKind) string {
 	}
 }
 
-// reason is an error in one line: what a fault means, and why.
+// reason is an error in one line: what a fault means, and why. That something
+// can't be reached is said beside it.
 func reason(err error) string {
 	text := err.Error()
 	if found, ok := errors.AsType[*fault.Error](err); ok {
 		text = found.Kind.Definition().Summary
-		if found.Cause != nil {
+		switch {
+		case found.Cause == nil:
+		case found.Kind == fault.StorageUnavailable || found.Kind == fault.TemporalUnavailable:
+			text = found.Cause.Error()
+		default:
 			text += ": " + found.Cause.Error()
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -97,7 +98,7 @@ func showStatus(out io.Writer, s status.Status) error {
 	line := func(name, format string, args ...any) {
 		fmt.Fprintf(&b, "%-8s %s\n", name, clip(fmt.Sprintf(format, args...), screen-9))
 	}
-	line("drill", "%s", drillLine(s.Drill, s.At))
+	line("drill", "%s", drillLine(s.Drill, s.Ledger, s.At))
 	line("replica", "%s", replicaLine(s))
 	if !s.Review.IsZero() {
 		line("plan", "next review %s", s.Review.Format(time.DateOnly))
@@ -130,10 +131,13 @@ func lost(p status.Point) string {
 	}
 }
 
-func drillLine(d status.Drill, now time.Time) string {
+// drillLine tells the last drill; copied names the store whose copy of the ledger says so.
+func drillLine(d status.Drill, copied string, now time.Time) string {
 	switch {
 	case !d.Asked:
 		return "not known: the ledger can't be read"
+	case d.ID == "" && copied != "":
+		return "none is on record in the copy of the ledger in " + copied
 	case d.ID == "":
 		return "none is on record"
 	}
@@ -148,10 +152,10 @@ func replicaLine(s status.Status) string {
 	switch {
 	case s.Replica == "":
 		return "none"
-	case len(s.Behind) == 0 && len(s.Away) == 0:
-		return s.Replica + " has every newest backup"
+	case len(s.Behind) == 0 && slices.ContainsFunc(s.Away, func(away status.Away) bool { return strings.HasPrefix(away.Source, "store") }):
+		return s.Replica + "; whether it has every newest backup is not known"
 	case len(s.Behind) == 0:
-		return s.Replica
+		return s.Replica + " has every newest backup"
 	}
 	return fmt.Sprintf("%s: %s not there yet: %s", s.Replica, counted(len(s.Behind), "newest backup"), strings.Join(s.Behind, ", "))
 }

@@ -55,6 +55,14 @@ WRONG    files/uploads: there is no complete backup in primary, and this text
 LATE     cache/sessions: the newest backup is 40m old (objective 15m)
          lifeboat backup cache sessions
 `, told.String())
+	s.Behind, s.Away, s.Drill, s.Ledger = nil, []status.Away{{Source: "store primary"}}, status.Drill{Asked: true}, "dr"
+	var away strings.Builder
+	require.NoError(t, showStatus(&away, s))
+	require.Contains(t, away.String(), "\ndrill    none is on record in the copy of the ledger in dr\nreplica  dr; whether it has every newest backup is not known\n")
+	s.Away[0].Source = status.Temporal
+	away.Reset()
+	require.NoError(t, showStatus(&away, s))
+	require.Contains(t, away.String(), "\nreplica  dr has every newest backup\n", "the stores were asked")
 	for line := range strings.SplitSeq(told.String(), "\n") {
 		require.LessOrEqual(t, len([]rune(line)), screen, line)
 	}
