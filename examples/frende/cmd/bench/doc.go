@@ -1,6 +1,6 @@
 // Command bench measures the figures that Lifeboat promises:
 //
-//	make bench [ARGS="-only NAME -runs 5 …"]
+//	make bench [ARGS="-only NAME,NAME -runs 5 …"]
 //
 // It prints the machine, and one line for each figure:
 //
@@ -15,6 +15,12 @@
 //   - recovery_overhead: what RecoverSystem took in that demo beyond the critical
 //     path of its activities. These count from start to completion as Temporal's
 //     history has them, so all that lies between two activities is overhead.
+//   - status: how long lifeboat status takes in the demo's lab; median of runs.
+//   - replication_lag: the longest that an object is in one region only, as the two
+//     stores tell, while ReplicateStore follows, four writers write, WAL segments end
+//     every two seconds and the system is backed up.
+//   - drill: what DrillSystem took, from its start to its end, over what that
+//     recovery took; median of runs. It reads the second region alone.
 //   - resumption: from kill -9 of the worker in the middle of a restore until the
 //     next attempt has written more than there was; the longest of the runs.
 //   - memory_backup, memory_verify: peak resident memory of a worker that backs

@@ -40,6 +40,20 @@ func (b *bench) frende(ctx context.Context) (err error) {
 	if err := awaitQuiet(ctx, g.client); err != nil {
 		return err
 	}
+	for _, part := range []struct {
+		figure  string
+		measure func(context.Context, *ground) error
+	}{{"status", b.status}, {"replication_lag", b.lag}, {"drill", b.drill}} {
+		if !b.wants(part.figure) {
+			continue
+		}
+		if err := part.measure(ctx, g); err != nil {
+			return fmt.Errorf("%s: %w", part.figure, err)
+		}
+		if err := awaitQuiet(ctx, g.client); err != nil {
+			return err
+		}
+	}
 	if b.wants("resumption") {
 		if err := b.resumption(ctx, g); err != nil {
 			return fmt.Errorf("resumption: %w", err)

@@ -16,7 +16,7 @@ import (
 
 // options are the flags of the benchmarks.
 type options struct {
-	only    string
+	only    []string
 	runs    int
 	stream  int64 // MiB
 	cluster int64 // MiB
@@ -43,7 +43,10 @@ func main() {
 func parse(args []string) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	flags.StringVar(&o.only, "only", "", "measure only the figure of this `NAME`")
+	flags.Func("only", "measure only the figures of these `NAMES`, with commas", func(names string) error {
+		o.only = strings.Split(names, ",")
+		return nil
+	})
 	flags.IntVar(&o.runs, "runs", 3, "of what is measured several times")
 	flags.Int64Var(&o.stream, "stream", 8192, "size of the generated stream, in MiB")
 	flags.Int64Var(&o.cluster, "cluster", 500, "size of the tables that are compared, in MiB, about")
@@ -52,8 +55,10 @@ func parse(args []string) (options, error) {
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
-	if o.only != "" && !slices.ContainsFunc(suites(), func(s suite) bool { return slices.Contains(s.figures, o.only) }) {
-		return o, fmt.Errorf("there is no figure %q", o.only)
+	for _, name := range o.only {
+		if !slices.ContainsFunc(suites(), func(s suite) bool { return slices.Contains(s.figures, name) }) {
+			return o, fmt.Errorf("there is no figure %q", name)
+		}
 	}
 	if o.runs < 1 || flags.NArg() > 0 {
 		return o, errors.New("-runs is at least 1, and there are no arguments")
@@ -70,7 +75,7 @@ type suite struct {
 
 func suites() []suite {
 	return []suite{
-		{"frende", []string{"demo", "recovery_overhead", "resumption", "memory_backup", "memory_verify"}, (*bench).frende},
+		{"frende", []string{"demo", "recovery_overhead", "status", "replication_lag", "drill", "resumption", "memory_backup", "memory_verify"}, (*bench).frende},
 		{"peers", []string{"backup_pgbackrest", "restore_pgbackrest"}, (*bench).peers},
 		{"report", []string{"report_html_200_steps", "report_html_200_steps_size"}, (*bench).report},
 	}
@@ -111,7 +116,9 @@ func (b *bench) run(ctx context.Context) bool {
 }
 
 // wants says whether one of these figures is to be measured.
-func (b *bench) wants(names ...string) bool { return b.only == "" || slices.Contains(names, b.only) }
+func (b *bench) wants(names ...string) bool {
+	return len(b.only) == 0 || slices.ContainsFunc(names, func(name string) bool { return slices.Contains(b.only, name) })
+}
 
 // note prints what is not a figure.
 func (b *bench) note(format string, args ...any) {
