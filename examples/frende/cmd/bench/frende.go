@@ -43,7 +43,7 @@ func (b *bench) frende(ctx context.Context) (err error) {
 	for _, part := range []struct {
 		figure  string
 		measure func(context.Context, *ground) error
-	}{{"status", b.status}, {"replication_lag", b.lag}, {"drill", b.drill}} {
+	}{{"status", b.status}, {"drill", b.drill}, {"replication_lag", b.lag}} {
 		if !b.wants(part.figure) {
 			continue
 		}

@@ -75,7 +75,7 @@ type suite struct {
 
 func suites() []suite {
 	return []suite{
-		{"frende", []string{"demo", "recovery_overhead", "status", "replication_lag", "drill", "resumption", "memory_backup", "memory_verify"}, (*bench).frende},
+		{"frende", []string{"demo", "recovery_overhead", "status", "drill", "replication_lag", "resumption", "memory_backup", "memory_verify"}, (*bench).frende},
 		{"peers", []string{"backup_pgbackrest", "restore_pgbackrest"}, (*bench).peers},
 		{"report", []string{"report_html_200_steps", "report_html_200_steps_size"}, (*bench).report},
 	}

@@ -111,16 +111,19 @@ func (b *bench) lag(ctx context.Context, g *ground) error {
 	if err := g.load(loading, configured); err != nil {
 		return err
 	}
-	var told api.ReplicateResult
-	if err := following.Get(ctx, &told); err != nil {
+	if err := following.Get(ctx, nil); err != nil {
 		return err
 	}
 	worst, err := lagging(ctx, near, far, began)
 	if err != nil {
 		return err
 	}
-	b.note("%d objects of %.0f MiB while %d writers wrote and a backup was made: the longest in one region only was %s; the replication itself says %.1f s",
-		worst.objects, float64(worst.bytes)/(1<<20), loadMost, worst.key, told.Lag.Std().Seconds())
+	b.note("%d objects of %.0f MiB while %d writers wrote and a backup was made: the longest in one region only was %s",
+		worst.objects, float64(worst.bytes)/(1<<20), loadMost, worst.key)
+	if worst.coarse {
+		worst.lag += time.Second
+		b.note("the stores tell whole seconds: one was added")
+	}
 	b.tell(figure{name: "replication_lag", value: worst.lag.Seconds(), unit: "s", must: 10, aim: 6})
 	return nil
 }
@@ -149,7 +152,8 @@ func (g *ground) load(ctx context.Context, configured *system.System) error {
 		_, err := g.lifeboat(context.WithoutCancel(ctx), "backup", "system") // ends by itself
 		return err
 	})
-	return writing.Wait()
+	err = writing.Wait()
+	return errors.Join(err, each(context.WithoutCancel(ctx), string(dsn), 0, "drop table bench"))
 }
 
 // each runs a statement again and again until the time is over; once for 0.
@@ -183,6 +187,7 @@ type lagged struct {
 	lag     time.Duration
 	objects int
 	bytes   int64
+	coarse  bool // every time was one of whole seconds
 }
 
 // lagging holds the times at which two stores got what is new against each other.
@@ -194,7 +199,7 @@ func lagging(ctx context.Context, near, far store.Store, since time.Time) (lagge
 		}
 		copied[info.Key] = info.Modified
 	}
-	var worst lagged
+	worst := lagged{coarse: true}
 	now := time.Now()
 	for info, err := range near.List(ctx, "", store.ListOptions{}) {
 		if err != nil {
@@ -208,6 +213,7 @@ func lagging(ctx context.Context, near, far store.Store, since time.Time) (lagge
 			at = now
 		}
 		worst.objects++
+		worst.coarse = worst.coarse && info.Modified.Nanosecond() == 0 && at.Nanosecond() == 0
 		worst.bytes += info.Size
 		if lag := at.Sub(info.Modified); lag > worst.lag {
 			worst.key, worst.lag = info.Key, lag
