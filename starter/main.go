@@ -29,11 +29,12 @@ func main() {
 	os.Exit(code)
 }
 
-// screen gives the width of the terminal that stdout is, or 0 when it is none.
-func screen() int {
-	width, _, err := term.GetSize(int(os.Stdout.Fd()))
-	if err != nil {
-		return 0
+// screen gives the size of the terminal that stdout is, or 0 when it is none, or
+// one that moves no cursor.
+func screen() (width, height int) {
+	width, height, err := term.GetSize(int(os.Stdout.Fd()))
+	if err != nil || os.Getenv("TERM") == "dumb" {
+		return 0, 0
 	}
-	return width
+	return width, height
 }

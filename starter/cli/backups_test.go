@@ -67,7 +67,7 @@ func (s shopStore) run(t *testing.T, args ...string) (code int, stdout, stderr s
 	t.Helper()
 	var out, problems bytes.Buffer
 	code = Run(t.Context(), Process{
-		Args: append(args, "--config", s.config), Stdout: &out, Stderr: &problems, Env: s.lookup, Now: time.Now, Screen: func() int { return 0 },
+		Args: append(args, "--config", s.config), Stdout: &out, Stderr: &problems, Env: s.lookup, Now: time.Now, Screen: func() (width, height int) { return 0, 0 },
 	})
 	return code, out.String(), problems.String()
 }

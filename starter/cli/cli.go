@@ -24,7 +24,7 @@ type Process struct {
 	Stdout, Stderr io.Writer
 	Env            system.Env
 	Now            func() time.Time
-	Screen         func() int // width of the terminal that Stdout is; 0: it is none
+	Screen         func() (width, height int) // of the terminal that Stdout is; 0: it is none
 }
 
 // Run carries out one command line and gives the exit code.

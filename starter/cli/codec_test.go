@@ -29,7 +29,7 @@ func codecRun(ctx context.Context, t *testing.T, config string, out *buffer, arg
 	env := map[string]string{"PAYLOAD": strings.Repeat("5a", 32), "TOKEN": "t0ken-of-the-codec", "WORD": "correct horse battery"}
 	var problems bytes.Buffer
 	code = Run(ctx, Process{
-		Args: append(args, "--config", path), Stdout: out, Stderr: &problems, Now: time.Now, Screen: func() int { return 0 },
+		Args: append(args, "--config", path), Stdout: out, Stderr: &problems, Now: time.Now, Screen: func() (width, height int) { return 0, 0 },
 		Env: func(name string) (string, bool) { value, ok := env[name]; return value, ok },
 	})
 	return code, problems.String()

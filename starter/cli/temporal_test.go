@@ -103,7 +103,7 @@ func command(t *testing.T, args ...string) *outcome {
 	go func() {
 		defer close(o.done)
 		o.code = Run(t.Context(), Process{
-			Args: args, Stdout: o.stdout, Stderr: o.stderr, Now: time.Now, Screen: func() int { return 0 },
+			Args: args, Stdout: o.stdout, Stderr: o.stderr, Now: time.Now, Screen: func() (width, height int) { return 0, 0 },
 			Env: func(name string) (string, bool) { value, ok := env[name]; return value, ok },
 		})
 	}()

@@ -16,84 +16,102 @@ import (
 // plainEvery is how often a step that runs is told where no terminal redraws it.
 const plainEvery = 10 * time.Second
 
-// viewer shows a run as it changes: what has ended as lines that stay, what runs
-// as lines that are redrawn on a terminal and repeated now and then elsewhere.
+// viewer shows a run as it changes: on a terminal as frames, and when it leaves
+// as lines that stay, of what has ended; elsewhere as such lines at once, and what
+// runs now and then.
 type viewer struct {
-	out    io.Writer
-	now    func() time.Time
-	width  func() int // 0: no terminal
-	json   bool
-	meters map[string]*meter // by activity
+	out      io.Writer
+	now      func() time.Time
+	screen   func() (width, height int) // 0: no terminal
+	json     bool
+	terminal terminal
+	meters   map[string]*meter // by activity
 
-	told      map[string]api.StepState // steps whose end is on the screen
+	told      map[string]api.StepState // steps whose end was told
 	phase     api.Phase
 	waiting   string
-	live      int // lines that the next show replaces
+	last      *seen
 	lastPlain time.Time
 	lastJSON  string
-	quiet     bool // it was said that nobody answers
+	quiet     time.Time // since when nobody answers
 }
 
 // show tells what is new.
 func (v *viewer) show(s seen) {
-	v.quiet = false
-	if v.json {
+	v.quiet = time.Time{}
+	width, _ := v.screen()
+	switch {
+	case v.json:
 		v.showJSON(s)
+	case width > 0:
+		v.last = &s
+		v.draw()
+	default:
+		v.tell(s)
+		v.showRunning(s)
+	}
+}
+
+// draw draws the newest state again: its clock goes on.
+func (v *viewer) draw() {
+	width, height := v.screen()
+	if v.last == nil || width == 0 {
 		return
 	}
+	now := v.now()
+	rates := map[string]float64{}
+	for key, a := range v.last.activities {
+		rates[key] = v.meter(key).rate(a.done, now)
+	}
+	lines := frame(*v.last, rates, size{width, height}, now)
+	if !v.quiet.IsZero() {
+		line := styled{text: clip("no answer since "+v.quiet.UTC().Format(time.TimeOnly)+" from the worker or from Temporal; the run goes on when they are back", width), style: alarm}
+		lines = append(lines[:min(len(lines), max(0, height-1))], line)
+	}
+	v.terminal.draw(lines)
+}
+
+// tell tells what has ended, as lines that stay.
+func (v *viewer) tell(s seen) {
+	width, _ := v.screen()
 	if v.told == nil {
 		v.told = map[string]api.StepState{}
 	}
-	v.erase()
 	if s.Phase != v.phase {
 		v.phase = s.Phase
 		fmt.Fprintf(v.out, "%s  %s: %s\n", v.now().UTC().Format(time.TimeOnly), s.ID, s.Phase)
 	}
 	for _, step := range s.Steps {
-		if step.State != api.StepRunning && v.told[step.ID] != step.State {
-			v.told[step.ID] = step.State
-			fmt.Fprintln(v.out, fold(endedLine(step), v.width()-1))
+		key := activityKey(step.Workflow, step.ID)
+		if step.State != api.StepRunning && v.told[key] != step.State {
+			v.told[key] = step.State
+			fmt.Fprintln(v.out, fold(endedLine(step), width-1))
 		}
 	}
 	if s.Waiting != "" && s.Waiting != v.waiting {
-		fmt.Fprint(v.out, asked(s.Waiting, v.width()-1))
+		fmt.Fprint(v.out, asked(s.Waiting, width-1))
 	}
 	v.waiting = s.Waiting
-	v.showRunning(s)
 }
 
+// showRunning repeats now and then what runs.
 func (v *viewer) showRunning(s seen) {
 	now := v.now()
-	width := v.width()
 	lines := []string{}
 	for _, step := range s.Steps {
 		if step.State == api.StepRunning && s.Finished == nil {
 			key := activityKey(step.Workflow, step.ID)
 			line, figures := runningLine(step, s.activities[key], v.meter(key).rate(s.activities[key].done, now), clockOf(s.Clocks, step.Component), now)
-			switch {
-			case figures == "":
-				lines = append(lines, line)
-			case width > 0 && utf8.RuneCountInString(line+figures)+2 > width-1:
-				lines = append(lines, line, strings.Repeat(" ", indent)+figures)
-			default:
-				lines = append(lines, line+"  "+figures)
+			if figures != "" {
+				line += "  " + figures
 			}
+			lines = append(lines, line)
 		}
 	}
-	if width == 0 {
-		if len(lines) > 0 && now.Sub(v.lastPlain) >= plainEvery {
-			v.lastPlain = now
-			fmt.Fprintln(v.out, strings.Join(lines, "\n"))
-		}
-		return
+	if len(lines) > 0 && now.Sub(v.lastPlain) >= plainEvery {
+		v.lastPlain = now
+		fmt.Fprintln(v.out, strings.Join(lines, "\n"))
 	}
-	if s.Finished == nil {
-		lines = append(lines, headLine(s, now))
-	}
-	for _, line := range lines {
-		fmt.Fprintln(v.out, clip(line, width-1))
-	}
-	v.live = len(lines)
 }
 
 func (v *viewer) meter(key string) *meter {
@@ -103,29 +121,34 @@ func (v *viewer) meter(key string) *meter {
 	return v.meters[key]
 }
 
-// erase removes the lines that are redrawn.
-func (v *viewer) erase() {
-	if v.live > 0 {
-		fmt.Fprintf(v.out, "\x1b[%dA\x1b[J", v.live)
-		v.live = 0
+// leave gives the terminal back, and leaves on it what has ended.
+func (v *viewer) leave() {
+	v.terminal.leave()
+	if v.last != nil {
+		v.tell(*v.last)
 	}
 }
 
-// leave removes what only made sense while the run went on.
-func (v *viewer) leave() { v.erase() }
-
 // silent says once that nobody answers.
-func (v *viewer) silent(error) {
-	if v.quiet || v.json {
+func (v *viewer) silent() {
+	if v.json {
 		return
 	}
-	v.quiet = true
-	v.erase()
-	fmt.Fprintf(v.out, "%s  no answer from the worker or from Temporal; the run goes on when they are back\n", v.now().UTC().Format(time.TimeOnly))
+	first := v.quiet.IsZero()
+	if first {
+		v.quiet = v.now()
+	}
+	width, _ := v.screen()
+	switch {
+	case width > 0:
+		v.draw()
+	case first:
+		fmt.Fprintf(v.out, "%s  no answer from the worker or from Temporal; the run goes on when they are back\n", v.quiet.UTC().Format(time.TimeOnly))
+	}
 }
 
 func (v *viewer) showJSON(s seen) {
-	text, err := json.Marshal(s.Progress)
+	text, err := json.Marshal(s.own)
 	if err == nil && string(text) != v.lastJSON {
 		v.lastJSON = string(text)
 		fmt.Fprintln(v.out, v.lastJSON)
@@ -175,19 +198,6 @@ func runningLine(step api.Step, a activity, rate float64, clock *api.Clock, now 
 		figures = "[" + strings.Join(parts, ", ") + "]"
 	}
 	return fmt.Sprintf("          %-6s %6s  %s", "…", brief(now.Sub(step.Started)), placed(step)), figures
-}
-
-// headLine tells the whole: the phase, and the time since the disaster or the start.
-func headLine(s seen, now time.Time) string {
-	line := fmt.Sprintf("          %s: %s", s.Phase, brief(now.Sub(s.Since)))
-	if clock := clockOf(s.Clocks, ""); clock != nil {
-		elapsed := now.Sub(clock.Since)
-		line += fmt.Sprintf(" of %s", clock.Objective)
-		if clock.Objective > 0 && elapsed > clock.Objective.Std() {
-			line += ": OBJECTIVE MISSED, the run goes on"
-		}
-	}
-	return line
 }
 
 func placed(step api.Step) string {

@@ -39,24 +39,8 @@ func (c *clockwork) now() time.Time { return c.at }
 
 func newViewer(width int, clock *clockwork) (*viewer, *bytes.Buffer) {
 	out := &bytes.Buffer{}
-	return &viewer{out: out, now: clock.now, width: func() int { return width }, meters: map[string]*meter{}}, out
-}
-
-func TestTerminalShowsRateRemainingAndObjectiveOfARunningStep(t *testing.T) {
-	clock := &clockwork{at: noon.Add(18 * time.Second)}
-	v, out := newViewer(200, clock)
-	earlier := restoring()
-	earlier.activities[activityKey("recover/frende/database/frende", "database/frende/restore")] = activity{done: 80 << 20, total: 200 << 20, attempt: 1}
-	v.show(earlier)
-	require.Contains(t, out.String(), "12:00:02  done     2.0s  database/frende  check backup: timeline 1\n")
-
-	out.Reset()
-	clock.at = clock.at.Add(2 * time.Second)
-	v.show(restoring())
-	require.True(t, strings.HasPrefix(out.String(), "\x1b[2A\x1b[J"), "the live lines are redrawn")
-	require.NotContains(t, out.String(), "check backup", "a step's end is told once")
-	require.Contains(t, out.String(), "…       18.0s  database/frende  restore frende (200.0 MiB)  [50 %, 10.0 MiB/s, 10.0s left, 20.0s of 15m]\n")
-	require.Contains(t, out.String(), "preparing: 20.0s of 1h\n")
+	screen := func() (int, int) { return width, min(width, 24) }
+	return &viewer{out: out, now: clock.now, screen: screen, terminal: terminal{out: out}, meters: map[string]*meter{}}, out
 }
 
 func TestASecondAttemptIsSaidAndStartsItsRateAnew(t *testing.T) {
@@ -90,20 +74,6 @@ func TestPlainOutputHasNoControlCharactersAndRepeatsRunningStepsNowAndThen(t *te
 	require.Equal(t, 1, strings.Count(out.String(), "check backup"))
 	require.Equal(t, 1, strings.Count(out.String(), "recover/frende: preparing"))
 	require.Equal(t, 2, strings.Count(out.String(), "restore frende (200.0 MiB)"))
-}
-
-func TestMissedObjectiveIsSaidAndTheRunGoesOn(t *testing.T) {
-	require.Contains(t, headLine(restoring(), noon.Add(61*time.Minute)), "of 1h: OBJECTIVE MISSED, the run goes on")
-}
-
-func TestFiguresStayOnANarrowTerminal(t *testing.T) {
-	clock := &clockwork{at: noon.Add(20 * time.Second)}
-	v, out := newViewer(60, clock)
-	v.show(restoring())
-	require.Contains(t, out.String(), "restore frende (…\n"+strings.Repeat(" ", 26)+"[50 %, 20.0s of 15m]\n          preparing: 20.0s of 1h\n")
-	out.Reset()
-	v.show(restoring())
-	require.True(t, strings.HasPrefix(out.String(), "\x1b[3A\x1b[J"), "every live line is redrawn")
 }
 
 func TestLinesThatStayBreakBetweenWords(t *testing.T) {

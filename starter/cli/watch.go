@@ -11,7 +11,6 @@ import (
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/temporal"
-	"github.com/frende/lifeboat/workflows/api"
 )
 
 const (
@@ -60,7 +59,12 @@ func (a *app) follow(ctx context.Context, c client.Client, id string, result any
 func (a *app) watchRun(ctx context.Context, c client.Client, id string, result any, shown bool) error {
 	ended := make(chan error, 1)
 	go func() { ended <- a.await(ctx, c, id, result) }()
-	v := &viewer{out: a.Stdout, now: a.Now, width: a.Screen, json: a.json, meters: map[string]*meter{}}
+	unwanted, _ := a.Env("NO_COLOR") // https://no-color.org: when it is not empty
+	v := &viewer{
+		out: a.Stdout, now: a.Now, screen: a.Screen, json: a.json, meters: map[string]*meter{},
+		terminal: terminal{out: a.Stdout, colour: unwanted == ""},
+	}
+	defer v.terminal.leave() // whatever happens
 	ticker := time.NewTicker(pollEvery)
 	defer ticker.Stop()
 	for {
@@ -75,6 +79,7 @@ func (a *app) watchRun(ctx context.Context, c client.Client, id string, result a
 			if ctx.Err() != nil {
 				a.told = true
 				fmt.Fprintf(a.Stderr, "lifeboat: the run goes on; see it with: lifeboat watch %s\n", id)
+				return ctx.Err()
 			}
 			return err
 		case <-ticker.C:
@@ -84,7 +89,7 @@ func (a *app) watchRun(ctx context.Context, c client.Client, id string, result a
 			if seen, err := a.poll(ctx, c, id); err == nil {
 				v.show(seen)
 			} else if ctx.Err() == nil {
-				v.silent(err)
+				v.silent()
 			}
 		}
 	}
@@ -114,51 +119,4 @@ func (a *app) await(ctx context.Context, c client.Client, id string, result any)
 		case <-time.After(time.Second):
 		}
 	}
-}
-
-// seen is a run at one moment.
-type seen struct {
-	api.Progress
-	activities map[string]activity // by workflow ID and activity ID
-}
-
-// activity is what Temporal knows of an activity that has not ended.
-type activity struct {
-	done, total int64 // bytes
-	attempt     int32
-	failure     string // why the attempt before failed
-}
-
-func activityKey(workflowID, activityID string) string { return workflowID + "\x00" + activityID }
-
-// poll asks the run where it stands, and Temporal how its activities and its children's are doing.
-func (a *app) poll(ctx context.Context, c client.Client, id string) (seen, error) {
-	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
-	defer cancel()
-	now := seen{activities: map[string]activity{}}
-	answer, err := c.QueryWorkflow(ctx, id, "", api.QueryProgress)
-	if err != nil {
-		return now, err
-	}
-	if err := answer.Get(&now.Progress); err != nil {
-		return now, err
-	}
-	if now.Finished != nil {
-		return now, nil
-	}
-	for _, workflowID := range append([]string{id}, now.Children...) {
-		described, err := c.DescribeWorkflowExecution(ctx, workflowID, "")
-		if err != nil {
-			return now, err
-		}
-		for _, pending := range described.GetPendingActivities() {
-			one := activity{attempt: pending.GetAttempt(), failure: a.payloads.Message(pending.GetLastFailure())}
-			var told struct{ Done, Total int64 }
-			if heartbeat := pending.GetHeartbeatDetails(); heartbeat != nil && a.payloads.Value(heartbeat, &told) == nil {
-				one.done, one.total = told.Done, told.Total
-			}
-			now.activities[activityKey(workflowID, pending.GetActivityId())] = one
-		}
-	}
-	return now, nil
 }
