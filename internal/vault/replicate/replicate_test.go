@@ -140,6 +140,26 @@ func TestFollowingSeesWhatIsNewWithoutListingEverything(t *testing.T) {
 	require.Empty(t, to.puts)
 }
 
+func TestASmallBackupDoesNotWaitForALargeOne(t *testing.T) {
+	from, to := filled(t), &diary{Store: mem.New("replica"), left: -1}
+	r := begin(config(from, to))
+	require.NoError(t, r.whole(t.Context()))
+	tail := newTail(r)
+	small := "redis-backups/2024/01/15/sessions_redis_backup_20240115_113000.rdb/"
+	base, later := "database-backups/2024/01/15/frende_db_backup_20240115_030000.base/", "database-backups/2024/01/15/frende_db_backup_20240115_040000.base/"
+	for n := range 9 {
+		put(t, from, fmt.Sprintf("%schunk/1/%06d", base, n))
+	}
+	put(t, from, base+"manifest", later+"chunk/1/000000", later+"manifest", small+"chunk/1/000000", small+"manifest")
+	to.puts = nil
+	require.NoError(t, tail.pass(t.Context()))
+	at := func(key string) int { return slices.Index(to.puts, key) }
+	require.Equal(t, []string{small + "chunk/1/000000", small + "manifest"}, to.puts[:2])
+	require.Less(t, at(base+"manifest"), at(later+"manifest"), "a later one may name objects of an earlier one")
+	require.Less(t, at(base+"chunk/1/000008"), at(base+"manifest"))
+	require.Len(t, to.puts, 14)
+}
+
 func TestFollowEndsAtItsTime(t *testing.T) {
 	from, to := filled(t), mem.New("replica")
 	c := config(from, to)

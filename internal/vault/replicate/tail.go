@@ -1,7 +1,9 @@
 package replicate
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,7 +28,7 @@ func newTail(r *copying) *tail {
 
 // pass copies what is new since the last one.
 func (t *tail) pass(ctx context.Context) error {
-	var loose, ordered, manifests []store.Info
+	var ordered []store.Info
 	folders, err := t.folders(ctx)
 	if err != nil {
 		return err
@@ -42,27 +44,28 @@ func (t *tail) pass(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var finished []string
+	var lacking []part
 	for _, backup := range backups {
+		one := part{backup: backup}
 		// The manifest is looked for first: whatever it names is in the listing after it.
 		_, err := t.From.Head(ctx, backup+"manifest")
-		complete := err == nil
+		one.complete = err == nil
 		err = t.compare(ctx, backup, "", func(string) bool { return true }, func(info store.Info) {
 			switch {
 			case !isManifest(info.Key):
-				loose = append(loose, info)
-			case complete:
-				manifests = append(manifests, info)
+				one.loose = append(one.loose, info)
+			case one.complete:
+				one.manifest = append(one.manifest, info)
 			}
 		})
 		if err != nil {
 			return err
 		}
-		if complete {
-			finished = append(finished, backup)
+		if one.complete || len(one.loose) > 0 { // of a complete one it is then known that it is whole
+			lacking = append(lacking, one)
 		}
 	}
-	if len(loose)+len(ordered)+len(manifests) == 0 {
+	if len(ordered)+len(lacking) == 0 {
 		return nil
 	}
 	// Whatever is new may be sealed under a new key, which goes first.
@@ -70,13 +73,46 @@ func (t *tail) pass(ctx context.Context) error {
 	if err := t.compare(ctx, "keys/", "", func(string) bool { return true }, func(info store.Info) { keys = append(keys, info) }); err != nil {
 		return err
 	}
-	if err := t.inOrder(ctx, append(keys, loose...), ordered, manifests); err != nil {
+	if err := t.inOrder(ctx, keys, ordered, nil); err != nil {
 		return err
 	}
-	for _, backup := range finished {
-		t.whole[backup] = true
+	// Small ones do not wait until a large one is whole there. In a folder the order
+	// is that of age, for a manifest may name objects of an earlier backup.
+	bytes := map[string]int64{}
+	for _, one := range lacking {
+		bytes[one.folder()] += one.size()
+	}
+	slices.SortStableFunc(lacking, func(a, b part) int {
+		return cmp.Or(cmp.Compare(bytes[a.folder()], bytes[b.folder()]), cmp.Compare(a.folder(), b.folder()))
+	})
+	for _, one := range lacking {
+		if err := t.inOrder(ctx, one.loose, nil, one.manifest); err != nil {
+			return err
+		}
+		if one.complete {
+			t.whole[one.backup] = true
+		}
 	}
 	return nil
+}
+
+// part is what the replica lacks of a backup.
+type part struct {
+	backup          string
+	complete        bool // it has its manifest in the source
+	loose, manifest []store.Info
+}
+
+func (p part) folder() string {
+	folder, _, _ := strings.Cut(p.backup, "/")
+	return folder
+}
+
+func (p part) size() (bytes int64) {
+	for _, info := range p.loose {
+		bytes += info.Size
+	}
+	return bytes
 }
 
 // folders lists those whose keys sort by age: of the WAL's timelines and
