@@ -22,19 +22,18 @@ import (
 func (d *drill) clear(ctx workflow.Context) error {
 	d.Enter(ctx, api.PhaseClearing)
 	var failed []error
-	attempt := func(step run.Step, activity, input any) {
-		if err := d.Do(ctx, step, activity, input, nil, nil); err != nil {
-			failed = append(failed, err)
-		}
-	}
 	mapped, _, err := d.system.ForTarget(d.target.Name)
 	if err != nil {
 		return err
 	}
 	var serviceActivities *services.Activities
 	if len(mapped.Services) > 0 {
-		attempt(run.Step{ID: "stop-sandbox-services", Title: "stop the sandbox's services", Class: run.Quick},
-			serviceActivities.Stop, services.StopInput{Services: mapped.Services})
+		failed = append(failed, d.Do(ctx, run.Step{ID: "stop-sandbox-services", Title: "stop the sandbox's services", Class: run.Quick},
+			serviceActivities.Stop, services.StopInput{Services: mapped.Services}, nil, nil))
+	}
+	var ends []func(ctx workflow.Context) error
+	attempt := func(step run.Step, activity, input any) {
+		ends = append(ends, func(ctx workflow.Context) error { return d.Do(ctx, step, activity, input, nil, nil) })
 	}
 	var postgresActivities *postgres.Activities
 	for _, database := range mapped.Databases {
@@ -48,6 +47,7 @@ func (d *drill) clear(ctx workflow.Context) error {
 		attempt(run.Step{ID: id + "/end-sandbox", Component: id, Title: "end the sandbox's " + cache.Name, Class: run.Quick},
 			redisActivities.EndSandbox, redis.EndSandboxInput{Target: d.target, Cache: cache})
 	}
+	failed = append(failed, run.All(ctx, ends...))
 	var sandboxes *sandbox.Activities
 	var cleared sandbox.ClearResult
 	if err := d.Do(ctx, run.Step{ID: "clear-sandbox", Title: "remove the sandbox " + d.target.Root, Class: run.Long}, sandboxes.Clear,

@@ -63,28 +63,32 @@ func (d *drill) rehearse(ctx workflow.Context) error {
 		return err
 	}
 
-	// Step 2. A place of its own: not production's, and not while production is being recovered.
-	var sandboxes *sandbox.Activities
-	if err := d.Do(ctx, run.Step{ID: "make-sandbox", Title: "make the sandbox " + d.target.Root, Class: run.Quick}, sandboxes.Make,
-		sandbox.MakeInput{System: d.system, Target: d.target}, nil, nil); err != nil {
-		d.made = temporal.IsCanceledError(err) // it may have been made all the same
+	// Step 2. A place of its own: not production's, and not while production is
+	// being recovered. Meanwhile, production as it is before.
+	prepare := func(ctx workflow.Context) error {
+		var activities *sandbox.Activities
+		err := d.Do(ctx, run.Step{ID: "make-sandbox", Title: "make the sandbox " + d.target.Root, Class: run.Quick}, activities.Make,
+			sandbox.MakeInput{System: d.system, Target: d.target}, nil, nil)
+		d.made = err == nil || temporal.IsCanceledError(err) // a cancelled one may have been made all the same
 		return err
 	}
-	d.made = true
-
-	// Step 3. Production as it is before.
-	before, err := d.observe(ctx, "before")
-	if err != nil {
+	observe := func(ctx workflow.Context) error {
+		before, err := d.observe(ctx, "before")
+		if err == nil {
+			d.before = before
+		}
 		return err
 	}
-	d.before = before
+	if err := run.All(ctx, prepare, observe); err != nil {
+		return err
+	}
 
-	// Step 4. What the recovered databases are going to be held against, in the second region.
+	// Step 3. What the recovered databases are going to be held against, in the second region.
 	if err := d.refer(ctx); err != nil {
 		return err
 	}
 
-	// Step 5. The recovery itself.
+	// Step 4. The recovery itself.
 	d.Enter(ctx, api.PhaseRehearsing)
 	return d.recover(ctx)
 }

@@ -26,52 +26,68 @@ func (f footprint) reached(id string) bool { return f[id]["state"] == "running" 
 // observe looks at production and touches nothing.
 func (d *drill) observe(ctx workflow.Context, when string) (footprint, error) {
 	seen := footprint{}
-	var postgresActivities *postgres.Activities
+	var looks []func(ctx workflow.Context) error
 	for _, database := range d.system.Databases {
-		id := system.ComponentID(system.KindDatabase, database.Name)
-		var found postgres.ObserveResult
-		if err := d.Do(ctx, run.Step{ID: id + "/observe-" + when, Component: id, Title: "look at production's " + database.Name + ", " + when, Class: run.Quick},
-			postgresActivities.Observe, postgres.ObserveInput{Ref: postgres.Ref{System: d.system, Component: database.Name, RunID: d.Name()}}, &found,
-			func() string {
-				return told(found.Reached, fmt.Sprintf("pid %d, timeline %d", found.PID, found.Timeline))
-			}); err != nil {
-			return nil, err
-		}
-		seen[id] = map[string]string{"state": "not reached"}
-		if found.Reached {
-			seen[id] = map[string]string{
-				"state": "running", "pid": fmt.Sprint(found.PID), "started": found.Started.String(), "timeline": fmt.Sprint(found.Timeline),
-				"system identifier": found.SystemID, "archiving directory": fmt.Sprint(found.Incarnation), "failures to archive": fmt.Sprint(found.Failed),
-			}
-		}
+		looks = append(looks, func(ctx workflow.Context) error { return d.observeDatabase(ctx, when, database.Name, seen) })
 	}
-	var redisActivities *redis.Activities
 	for _, cache := range d.system.Caches {
-		id := system.ComponentID(system.KindCache, cache.Name)
-		var found redis.ObserveResult
-		if err := d.Do(ctx, run.Step{ID: id + "/observe-" + when, Component: id, Title: "look at production's " + cache.Name + ", " + when, Class: run.Quick},
-			redisActivities.Observe, redis.ObserveInput{Cache: cache}, &found,
-			func() string { return told(found.Reached, fmt.Sprintf("pid %d, %s", found.PID, found.Role)) }); err != nil {
-			return nil, err
-		}
-		seen[id] = map[string]string{"state": "not reached"}
-		if found.Reached {
-			seen[id] = map[string]string{"state": "running", "pid": fmt.Sprint(found.PID), "run": found.RunID, "role": found.Role}
-		}
+		looks = append(looks, func(ctx workflow.Context) error { return d.observeCache(ctx, when, cache, seen) })
 	}
 	if len(d.system.Services) > 0 {
-		var serviceActivities *services.Activities
-		var found services.Result
-		if err := d.Do(ctx, run.Step{ID: "observe-services-" + when, Title: "look at production's services, " + when, Class: run.Quick},
-			serviceActivities.Status, services.StatusInput{Services: d.system.Services}, &found,
-			func() string { return fmt.Sprintf("%d services", len(found.Services)) }); err != nil {
-			return nil, err
-		}
-		for _, one := range found.Services {
-			seen["service/"+one.Name] = map[string]string{"state": one.State}
+		looks = append(looks, func(ctx workflow.Context) error { return d.observeServices(ctx, when, seen) })
+	}
+	return seen, run.All(ctx, looks...)
+}
+
+func (d *drill) observeDatabase(ctx workflow.Context, when, name string, seen footprint) error {
+	var activities *postgres.Activities
+	id := system.ComponentID(system.KindDatabase, name)
+	var found postgres.ObserveResult
+	if err := d.Do(ctx, run.Step{ID: id + "/observe-" + when, Component: id, Title: "look at production's " + name + ", " + when, Class: run.Quick},
+		activities.Observe, postgres.ObserveInput{Ref: postgres.Ref{System: d.system, Component: name, RunID: d.Name()}}, &found,
+		func() string {
+			return told(found.Reached, fmt.Sprintf("pid %d, timeline %d", found.PID, found.Timeline))
+		}); err != nil {
+		return err
+	}
+	seen[id] = map[string]string{"state": "not reached"}
+	if found.Reached {
+		seen[id] = map[string]string{
+			"state": "running", "pid": fmt.Sprint(found.PID), "started": found.Started.String(), "timeline": fmt.Sprint(found.Timeline),
+			"system identifier": found.SystemID, "archiving directory": fmt.Sprint(found.Incarnation), "failures to archive": fmt.Sprint(found.Failed),
 		}
 	}
-	return seen, nil
+	return nil
+}
+
+func (d *drill) observeCache(ctx workflow.Context, when string, cache system.Cache, seen footprint) error {
+	var activities *redis.Activities
+	id := system.ComponentID(system.KindCache, cache.Name)
+	var found redis.ObserveResult
+	if err := d.Do(ctx, run.Step{ID: id + "/observe-" + when, Component: id, Title: "look at production's " + cache.Name + ", " + when, Class: run.Quick},
+		activities.Observe, redis.ObserveInput{Cache: cache}, &found,
+		func() string { return told(found.Reached, fmt.Sprintf("pid %d, %s", found.PID, found.Role)) }); err != nil {
+		return err
+	}
+	seen[id] = map[string]string{"state": "not reached"}
+	if found.Reached {
+		seen[id] = map[string]string{"state": "running", "pid": fmt.Sprint(found.PID), "run": found.RunID, "role": found.Role}
+	}
+	return nil
+}
+
+func (d *drill) observeServices(ctx workflow.Context, when string, seen footprint) error {
+	var activities *services.Activities
+	var found services.Result
+	if err := d.Do(ctx, run.Step{ID: "observe-services-" + when, Title: "look at production's services, " + when, Class: run.Quick},
+		activities.Status, services.StatusInput{Services: d.system.Services}, &found,
+		func() string { return fmt.Sprintf("%d services", len(found.Services)) }); err != nil {
+		return err
+	}
+	for _, one := range found.Services {
+		seen["service/"+one.Name] = map[string]string{"state": one.State}
+	}
+	return nil
 }
 
 func told(reached bool, text string) string {
