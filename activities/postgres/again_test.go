@@ -15,6 +15,7 @@ import (
 // timeline begins within a segment that the archive has whole. The second
 // recovery must not stop before it.
 func TestRecoveryRightAfterARecoveryKeepsWhatTheFirstBroughtBack(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.exec(t, "CREATE TABLE users (name text)")
 	h.backup(t, "backup/1", time.Now())

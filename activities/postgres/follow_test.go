@@ -58,6 +58,7 @@ func (h *house) stream(t *testing.T, standby string) {
 func (h *house) switchedUnarchived(t *testing.T) { h.exec(t, "SELECT pg_switch_wal()") }
 
 func TestCommitsOfAPromotedStandbyThatWasNeverArchivedAreBroughtOver(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.exec(t, "CREATE TABLE users (name text)", "INSERT INTO users VALUES ('a')")
 	h.backup(t, "backup/1", time.Now())
@@ -100,6 +101,7 @@ func TestCommitsOfAPromotedStandbyThatWasNeverArchivedAreBroughtOver(t *testing.
 }
 
 func TestRunningServerThatWasPromotedBehindTheArchiveIsFollowed(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.exec(t, "CREATE TABLE users (name text)", "INSERT INTO users VALUES ('a')")
 	h.backup(t, "backup/1", time.Now())
@@ -119,6 +121,7 @@ func TestRunningServerThatWasPromotedBehindTheArchiveIsFollowed(t *testing.T) {
 }
 
 func TestFailoverAfterTheReplayBeganIsNamed(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.exec(t, "CREATE TABLE users (name text)", "INSERT INTO users VALUES ('a')")
 	h.backup(t, "backup/1", time.Now())
@@ -142,6 +145,7 @@ func TestFailoverAfterTheReplayBeganIsNamed(t *testing.T) {
 }
 
 func TestPromotedServersWALThatIsGoneEndsTheRecoveryBeforeTheSwap(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.exec(t, "CREATE TABLE users (name text)", "INSERT INTO users VALUES ('a')")
 	h.backup(t, "backup/1", time.Now())
@@ -173,6 +177,7 @@ func TestPromotedServersWALThatIsGoneEndsTheRecoveryBeforeTheSwap(t *testing.T) 
 // A person puts the directory back that a recovery had replaced: it may not
 // archive, and the archive goes on elsewhere.
 func TestDirectoryThatWasReplacedAndPutBackIsNotGivenUpUnseen(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.exec(t, "CREATE TABLE users (name text)", "INSERT INTO users VALUES ('a')")
 	h.backup(t, "backup/1", time.Now())

@@ -32,6 +32,7 @@ func (h *house) hide(t *testing.T) (show func()) {
 }
 
 func TestAServerWhoseProcessCanNotBeSeenIsRefusedBeforeItIsTouched(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.exec(t, "CREATE TABLE users (name text)", "INSERT INTO users VALUES ('a')")
 	h.backup(t, "backup/1", time.Now())
@@ -59,6 +60,7 @@ func TestAServerWhoseProcessCanNotBeSeenIsRefusedBeforeItIsTouched(t *testing.T)
 }
 
 func TestAnAbortStartsWhatTheServiceSaidWasRunning(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.exec(t, "CREATE TABLE users (name text)", "INSERT INTO users VALUES ('a')")
 	h.backup(t, "backup/1", time.Now())

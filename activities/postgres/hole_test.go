@@ -14,6 +14,7 @@ import (
 )
 
 func TestOneStoreAloneBringsTheDatabaseBackAsFarAsAHoleInItsWAL(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.exec(t, "CREATE TABLE users (name text)", "INSERT INTO users VALUES ('a')")
 	h.backup(t, "backup/1", time.Now())

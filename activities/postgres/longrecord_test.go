@@ -10,6 +10,7 @@ import (
 )
 
 func TestArchiveThatEndsInsideARecordOfSeveralSegmentsIsRecovered(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.exec(t, "CREATE TABLE users (name text)", "INSERT INTO users VALUES ('a')")
 	h.backup(t, "backup/1", time.Now())

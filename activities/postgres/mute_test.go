@@ -30,6 +30,7 @@ func (h *house) holdOpen(t *testing.T) {
 }
 
 func TestATransactionOfManySubtransactionsAtTheEndKeepsNobodyOut(t *testing.T) {
+	t.Parallel()
 	t.Run("begun after the backup", func(t *testing.T) {
 		h := build(t)
 		h.exec(t, "CREATE TABLE users (name text)", "INSERT INTO users VALUES ('a')")

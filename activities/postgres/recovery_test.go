@@ -67,6 +67,7 @@ func (h *house) cutOver(t *testing.T, p *prepared) (activities.CutOverResult, ac
 }
 
 func TestLivingServerIsReplacedWithoutLosingACommit(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	space, err := h.lab.Folder("space")
 	require.NoError(t, err)
@@ -122,6 +123,7 @@ func TestLivingServerIsReplacedWithoutLosingACommit(t *testing.T) {
 }
 
 func TestDeadServersLastWALIsSalvaged(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.exec(t, "CREATE TABLE users (name text)", "INSERT INTO users VALUES ('a')")
 	h.backup(t, "backup/1", time.Now())
@@ -139,6 +141,7 @@ func TestDeadServersLastWALIsSalvaged(t *testing.T) {
 }
 
 func TestAbortLeavesTheOldServerAsItWas(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.exec(t, "CREATE TABLE users (name text)", "INSERT INTO users VALUES ('a')", "CREATE ROLE app LOGIN SUPERUSER PASSWORD 'app'")
 	h.backup(t, "backup/1", time.Now())
@@ -175,6 +178,7 @@ func TestAbortLeavesTheOldServerAsItWas(t *testing.T) {
 }
 
 func TestRestoreGoesOnAfterAKilledAttempt(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.exec(t, "CREATE TABLE users (name text)", "INSERT INTO users SELECT md5(g::text) || md5((g + 1)::text) FROM generate_series(1, 200000) g")
 	h.backup(t, "backup/1", time.Now())
@@ -210,6 +214,7 @@ func TestRestoreGoesOnAfterAKilledAttempt(t *testing.T) {
 }
 
 func TestReplayNamesTheObjectThatIsGoneAndGoesOnWhenItIsBack(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.exec(t, "CREATE TABLE users (name text)", "INSERT INTO users VALUES ('a')")
 	h.backup(t, "backup/1", time.Now())
@@ -243,6 +248,7 @@ func TestReplayNamesTheObjectThatIsGoneAndGoesOnWhenItIsBack(t *testing.T) {
 }
 
 func TestRestoreIsRefusedBeforeAnythingIsTouched(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.exec(t, "CREATE TABLE users (name text)")
 	_, err := do(t, h.activities.RestorePreflight, activities.RestorePreflightInput{Ref: h.ref("recover/0")})

@@ -21,6 +21,7 @@ func (h *house) as(t *testing.T, role, password string) {
 }
 
 func TestAClusterWhoseFirstSuperuserMayNotLogInIsRecovered(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.exec(t, "CREATE ROLE keeper SUPERUSER LOGIN PASSWORD 'secret'", "CREATE TABLE users (name text)", "INSERT INTO users VALUES ('a')")
 	h.as(t, "keeper", "secret")
@@ -42,6 +43,7 @@ func TestAClusterWhoseFirstSuperuserMayNotLogInIsRecovered(t *testing.T) {
 }
 
 func TestABackupThatNobodyCouldVerifyIsRefused(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.exec(t, "CREATE ROLE keeper LOGIN PASSWORD 'secret'", "GRANT postgres TO keeper", "ALTER ROLE keeper SET role = postgres",
 		"ALTER ROLE postgres NOLOGIN")

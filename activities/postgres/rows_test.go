@@ -19,6 +19,7 @@ import (
 // middle of its backup. The fault is named, there is no manifest, and the same
 // backup is finished, once, when the server is back.
 func TestServerThatCrashesDuringItsBackupIsBackedUpWhenItIsBack(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.exec(t, "CREATE TABLE users (name text)", "INSERT INTO users SELECT md5(g::text) || md5((g + 1)::text) FROM generate_series(1, 200000) g")
 	at := time.Now()

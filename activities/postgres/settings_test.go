@@ -15,6 +15,7 @@ import (
 
 // What ALTER SYSTEM changed is in no WAL; that a limit was raised is.
 func TestSettingRaisedAfterTheBackupIsFollowed(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.exec(t, "CREATE TABLE users (name text)", "INSERT INTO users VALUES ('a')")
 	h.backup(t, "backup/1", time.Now())
@@ -46,6 +47,7 @@ func TestSettingRaisedAfterTheBackupIsFollowed(t *testing.T) {
 
 // A standby takes no serializable transaction.
 func TestClusterOfSerializableTransactionsIsRecovered(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.exec(t, "CREATE TABLE users (name text)", "INSERT INTO users VALUES ('a')",
 		"ALTER SYSTEM SET default_transaction_isolation = 'serializable'", "SELECT pg_reload_conf()")
@@ -62,6 +64,7 @@ func TestClusterOfSerializableTransactionsIsRecovered(t *testing.T) {
 }
 
 func TestSegmentsTooLargeToBeArchivedAreToldBeforeTheBackup(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	large, err := h.lab.Postgres(t.Context(), lab.PostgresOptions{Name: "large", SegmentMiB: 64, ArchiveCommand: "false"})
 	require.NoError(t, err)

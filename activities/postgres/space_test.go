@@ -13,6 +13,7 @@ import (
 )
 
 func TestThePreflightAsksForTheSpaceThatIsNeededInTheEnd(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.exec(t, "CREATE TABLE users (name text)", "INSERT INTO users VALUES ('a')")
 	taken := h.backup(t, "backup/1", time.Now())
@@ -36,6 +37,7 @@ func TestThePreflightAsksForTheSpaceThatIsNeededInTheEnd(t *testing.T) {
 }
 
 func TestAStagedServerIsEndedBeforeItFillsTheDisk(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.exec(t, "CREATE TABLE users (name text)", "INSERT INTO users VALUES ('a')")
 	h.backup(t, "backup/1", time.Now())

@@ -42,6 +42,7 @@ func (h *house) revive(t *testing.T, statements ...string) {
 }
 
 func TestCommitsOnAnOldServerThatSomebodyStartedAgainAreBroughtOver(t *testing.T) {
+	t.Parallel()
 	for what, end := range map[string]func(t *testing.T, h *house){
 		"it still runs": func(*testing.T, *house) {},
 		"it was killed": func(t *testing.T, h *house) { _, err := h.Kill(t.Context()); require.NoError(t, err) },
@@ -79,6 +80,7 @@ func TestCommitsOnAnOldServerThatSomebodyStartedAgainAreBroughtOver(t *testing.T
 }
 
 func TestAServerThatHangsIsFencedForWhenItAnswersAgain(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.exec(t, "CREATE TABLE users (name text)", "INSERT INTO users VALUES ('a')")
 	h.backup(t, "backup/1", time.Now())
@@ -110,6 +112,7 @@ func TestAServerThatHangsIsFencedForWhenItAnswersAgain(t *testing.T) {
 }
 
 func TestWritesThatCantBeBroughtOverStopTheSwap(t *testing.T) {
+	t.Parallel()
 	h, _, in := behind(t)
 	h.revive(t, "INSERT INTO users VALUES ('c')", "CHECKPOINT")
 	_, err := h.Kill(t.Context())

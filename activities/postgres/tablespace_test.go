@@ -13,6 +13,7 @@ import (
 )
 
 func TestTablespaceMadeAfterTheBackupIsNeverReplayedIntoTheLivingOne(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.exec(t, "CREATE TABLE users (name text)", "INSERT INTO users VALUES ('a')")
 	h.backup(t, "backup/1", time.Now())
@@ -46,6 +47,7 @@ func TestTablespaceMadeAfterTheBackupIsNeverReplayedIntoTheLivingOne(t *testing.
 }
 
 func TestARunThatEndedWithoutItsDiscardIsDiscardedWithItsTablespaces(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	space, err := h.lab.Folder("space", "live")
 	require.NoError(t, err)

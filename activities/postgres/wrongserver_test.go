@@ -13,6 +13,7 @@ import (
 
 // The old server has the same system identifier and answers at the same address.
 func TestAServiceThatStartsTheOldDataIsNoRecovery(t *testing.T) {
+	t.Parallel()
 	h := build(t)
 	h.exec(t, "CREATE TABLE users (name text)", "INSERT INTO users VALUES ('a')")
 	h.backup(t, "backup/1", time.Now())
