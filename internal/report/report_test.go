@@ -14,6 +14,7 @@ import (
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/report"
+	"github.com/frende/lifeboat/internal/system"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -87,6 +88,12 @@ func TestWhatARunHoldsCanNotBreakItsReport(t *testing.T) {
 
 func TestRTACountsFromTheDisaster(t *testing.T) {
 	r := recovered()
+	r.Clocks[0].Took = system.Duration(30 * time.Second)
+	require.Equal(t, report.ClockWhole, r.Clocks[0].Name)
+	require.Equal(t, 30*time.Second, r.RTA(at(100)), "what a drill clears up after the recovery does not count")
+	r.Clocks[0].Open = true
+	require.Equal(t, 41200*time.Millisecond, r.RTA(at(100)))
+	r.Clocks = nil
 	require.Equal(t, 41200*time.Millisecond, r.RTA(at(100)))
 	r.Disaster = time.Time{}
 	require.Equal(t, 38*time.Second, r.RTA(at(100)))

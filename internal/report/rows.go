@@ -61,7 +61,7 @@ func (d *drawing) group(name string) group {
 	g := group{Name: flat(cmp.Or(name, wholeName))}
 	clock := d.clocks[name]
 	if name == "" {
-		clock = d.clocks["whole"]
+		clock = d.clocks[ClockWhole]
 	}
 	deadline, limited := d.deadline(clock)
 	if limited && name != "" && deadline <= d.axis.end {

@@ -44,9 +44,12 @@ const (
 	Skipped   Outcome = "skipped" // steps only
 )
 
+// ClockWhole is the name of the clock that counts until everything is back.
+const ClockWhole = "whole"
+
 // Clock is one recovery time objective and what became of it.
 type Clock struct {
-	Name      string          `json:"name"` // component, "whole", "critical" or "application"
+	Name      string          `json:"name"` // component, ClockWhole, "critical" or "application"
 	Objective system.Duration `json:"objective"`
 	Since     time.Time       `json:"since,omitzero"` // where it counts from; zero in old records
 	Took      system.Duration `json:"took"`           // RTA; so far while the run goes on
@@ -146,10 +149,21 @@ type Failure struct {
 	Hint    string `json:"hint,omitempty"`
 }
 
-// RTA is the recovery time that was achieved: from the disaster, or from the
-// start when no disaster is known, to the end. now stands for the end of a run
-// that goes on.
+// RTA is the recovery time that was achieved, as the clock of the whole has it:
+// a drill goes on after that, and clears its sandbox. Without that clock it is
+// all that has elapsed.
 func (r *Run) RTA(now time.Time) time.Duration {
+	for _, c := range r.Clocks {
+		if c.Name == ClockWhole && c.Took > 0 && !c.Open && !r.Finished.IsZero() {
+			return std(c.Took)
+		}
+	}
+	return r.elapsed(now)
+}
+
+// elapsed is the time from the disaster, or from the start when no disaster is
+// known, to the end. now stands for the end of a run that goes on.
+func (r *Run) elapsed(now time.Time) time.Duration {
 	from := r.zero()
 	if !r.Finished.IsZero() {
 		now = r.Finished

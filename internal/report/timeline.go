@@ -114,7 +114,7 @@ func (d *drawing) deadline(c *Clock) (time.Duration, bool) {
 
 // busy gives when something was done, and the end of it all.
 func (d *drawing) busy() ([]span, time.Duration) {
-	end := within(d.RTA(d.now))
+	end := within(d.elapsed(d.now))
 	var busy []span
 	for i := range d.Steps {
 		step := &d.Steps[i]

@@ -128,7 +128,7 @@ func (r *Run) lead() []string {
 	}
 	var missed []string
 	for _, c := range r.Clocks {
-		if c.Breached && !c.Open && (c.Name != "whole" || !r.Breached) { // the headline tells the whole
+		if c.Breached && !c.Open && (c.Name != ClockWhole || !r.Breached) { // the headline tells the whole
 			missed = append(missed, fmt.Sprintf("%s by %s", c.Name, durationText(std(c.Took)-std(c.Objective))))
 		}
 	}

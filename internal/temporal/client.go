@@ -13,6 +13,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
 	"go.temporal.io/sdk/interceptor"
+	"go.temporal.io/sdk/temporal"
 	"go.uber.org/zap"
 
 	"github.com/frende/lifeboat/internal/fault"
@@ -89,6 +90,11 @@ func Namespace() (string, error) {
 	return cmp.Or(options.Namespace, client.DefaultNamespace), nil
 }
 
+func is[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
+}
+
 func settings() (client.Options, error) {
 	options, err := envconfig.LoadDefaultClientOptions()
 	if err != nil {
@@ -106,7 +112,8 @@ func address(options client.Options) string {
 }
 
 // Named turns the SDK's own errors into faults: a workflow that does not exist,
-// one that runs already, a server that does not answer. Others stay as they are.
+// one that runs already, one that somebody cancelled or terminated, a server that
+// does not answer. Others stay as they are.
 func Named(op, subject string, err error) error {
 	if err == nil {
 		return nil
@@ -120,6 +127,13 @@ func Named(op, subject string, err error) error {
 			return fault.Newf(fault.RunUnknown, op, subject, "the last one has ended").WithHint("see how it ended with: lifeboat report %s", subject)
 		}
 		return fault.New(fault.RunUnknown, op, subject, nil)
+	}
+	switch {
+	case is[*temporal.CanceledError](err):
+		return fault.Newf(fault.Aborted, op, subject, "it was cancelled in Temporal").WithHint("see what it had done with: lifeboat report %s", subject)
+	case is[*temporal.TerminatedError](err):
+		return fault.Newf(fault.Aborted, op, subject, "it was terminated in Temporal, and cleared nothing up").
+			WithHint("see what it had done in its history: temporal workflow show -w %s; what it left goes with: lifeboat cleanup", subject)
 	}
 	unavailable, ok := errors.AsType[*serviceerror.Unavailable](err)
 	if ok {

@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
+	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/internal/temporal"
 	"github.com/frende/lifeboat/workflows/api"
@@ -82,4 +83,23 @@ func TestARecoveryHasEndedOnlyWhenTemporalKnowsIt(t *testing.T) {
 	running, err = temporal.Running(t.Context(), c, "backup/frende/x@y")
 	require.NoError(t, err)
 	require.False(t, running)
+}
+
+func TestARunThatWasEndedInTemporalIsAborted(t *testing.T) {
+	c := connect(t)
+	w := worker.New(c.Client, api.Queue, worker.Options{DisableRegistrationAliasing: true})
+	w.RegisterWorkflowWithOptions(func(ctx workflow.Context) error { return workflow.Await(ctx, func() bool { return false }) }, workflow.RegisterOptions{Name: api.DrillSystem})
+	require.NoError(t, w.Start())
+	t.Cleanup(w.Stop)
+	for says, end := range map[string]func(id string) error{
+		"it was cancelled in Temporal":                          func(id string) error { return c.CancelWorkflow(t.Context(), id, "") },
+		"it was terminated in Temporal, and cleared nothing up": func(id string) error { return c.TerminateWorkflow(t.Context(), id, "", "by a person") },
+	} {
+		run, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "drill", TaskQueue: api.Queue}, api.DrillSystem)
+		require.NoError(t, err)
+		require.NoError(t, end("drill"))
+		err = temporal.Named("watch", "drill", run.Get(t.Context(), nil))
+		require.True(t, fault.Has(err, fault.Aborted), "%v", err)
+		require.ErrorContains(t, err, says)
+	}
 }
