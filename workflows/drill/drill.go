@@ -275,7 +275,7 @@ func (d *drill) record(err error) report.Run {
 		Outcome: report.Succeeded, Disaster: p.Since, Started: p.Started, Finished: *p.Finished, Objective: d.system.Objectives.RTO.System, Checks: d.checks,
 	}
 	if d.result.RTA > 0 {
-		record.Clocks = []report.Clock{{Name: "whole", Objective: d.result.Objective, Took: d.result.RTA, Breached: !d.result.Met}}
+		record.Clocks = []report.Clock{{Name: report.ClockWhole, Objective: d.result.Objective, Took: d.result.RTA, Breached: !d.result.Met}}
 		record.Breached = !d.result.Met
 	}
 	for _, c := range d.result.Components {
