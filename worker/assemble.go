@@ -71,6 +71,9 @@ func (b builder) assemble() (worker.Worker, error) {
 		// A workflow task that waits for the cache of a worker that was killed goes
 		// to its successor after this time; Temporal's default is five seconds.
 		StickyScheduleToStartTimeout: time.Second,
+		// People watch, and an attempt that is cut off is taken up where it was last
+		// heard of; Temporal's default is to pass on a word in eight seconds.
+		MaxHeartbeatThrottleInterval: time.Second,
 		Interceptors:                 append([]interceptor.WorkerInterceptor{temporal.FaultInterceptor(logger)}, b.seen.interceptors()...),
 	})
 	workflows.Register(w)

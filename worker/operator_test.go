@@ -170,6 +170,7 @@ func (h *house) told(t *testing.T) {
 	}
 	require.Equal(t, []string{"succeeded"}, runs["approved"])
 	require.Equal(t, []string{"aborted"}, runs["by-hand"])
+	require.Empty(t, runs["another"], "a run that was refused did nothing to tell of")
 	require.Equal(t, []string{"aborted"}, runs["cancelled"])
 	require.Equal(t, 1, kinds[api.BackupSystem])
 	require.Zero(t, kinds[api.BackupFiles]+kinds[api.BackupCache]+kinds[api.BackupConfiguration], "parts are told by the whole")

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -31,7 +32,8 @@ func (a *app) report() *cobra.Command {
 		Use:   "report [ID]",
 		Short: "Tell a run that ended, from the ledger; without ID, list the last runs",
 		Long: "Tell a run that ended: steps, attempts, objectives, recovery points. Without an ID,\n" +
-			"list the last runs. All comes from the ledger in the store: Temporal need not be there.",
+			"list the last runs. Of several runs with one ID it is the newest; ID@RUN, as listed, is another.\n" +
+			"All comes from the ledger in the store: Temporal need not be there.",
 		Example: "  lifeboat report recover/frende --open\n  lifeboat report recover/frende --markdown > report.md",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: a.run(func(ctx context.Context, args []string) error {
@@ -63,7 +65,7 @@ func (a *app) tellRun(ctx context.Context, id string, form reportForm) error {
 	if err != nil {
 		return err
 	}
-	found, err := records.Find(ctx, kindRun, id)
+	found, err := findRun(ctx, records, id)
 	if fault.Has(err, fault.RunUnknown) {
 		return fault.New(fault.RunUnknown, "find report of", id, nil).
 			WithHint("see the last runs with: lifeboat report; one that still runs with: lifeboat watch %s", id)
@@ -74,10 +76,7 @@ func (a *app) tellRun(ctx context.Context, id string, form reportForm) error {
 	for _, unreadable := range found.Unreadable {
 		fmt.Fprintf(a.Stderr, "lifeboat: a record was stepped over, and may be a newer one of this run: %v\n", unreadable)
 	}
-	var run report.Run
-	if err := found.Decode(&run); err != nil {
-		return err
-	}
+	run := found.run
 	switch {
 	case a.json:
 		return report.JSON(a.Stdout, &run)
@@ -92,10 +91,49 @@ func (a *app) tellRun(ctx context.Context, id string, form reportForm) error {
 	}
 }
 
+// foundRun is the record of a run, and what had to be stepped over on the way to it.
+type foundRun struct {
+	run        report.Run
+	Unreadable []error
+}
+
+// findRun gives the newest run of an ID, or of ID@RUN the one whose run ID ends in RUN.
+func findRun(ctx context.Context, records *ledger.Ledger, id string) (foundRun, error) {
+	found := foundRun{}
+	newest, err := records.Find(ctx, kindRun, id)
+	if err == nil {
+		err = newest.Decode(&found.run)
+	}
+	found.Unreadable = newest.Unreadable
+	name, end, one := strings.Cut(id, "@")
+	if !one || len(end) < shortRun || !fault.Has(err, fault.RunUnknown) {
+		return found, err
+	}
+	for entry, err := range records.Newest(ctx, ledger.Filter{Kind: kindRun, Subject: name}) {
+		if err == nil {
+			err = entry.Decode(&found.run)
+		}
+		switch {
+		case err != nil:
+			found.Unreadable = append(found.Unreadable, err)
+		case strings.HasSuffix(found.run.RunID, end):
+			return found, nil
+		}
+	}
+	if len(found.Unreadable) > 0 {
+		return found, found.Unreadable[0]
+	}
+	return found, err
+}
+
+// shortRun is how many characters of a run ID name one of several runs.
+const shortRun = 8
+
 // listedRun is one line of the last runs.
 type listedRun struct {
 	ID        string          `json:"id"`
 	RunID     string          `json:"run_id"`
+	Report    string          `json:"report"` // what "lifeboat report" knows it by
 	Kind      string          `json:"kind"`
 	Target    string          `json:"target,omitempty"`
 	Outcome   report.Outcome  `json:"outcome"`
@@ -118,6 +156,7 @@ func (a *app) listRuns(ctx context.Context, form reportForm) error {
 		return err
 	}
 	runs := []listedRun{}
+	newer := map[string]bool{} // IDs that a newer run has, too
 	var unread error
 	seen := 0
 	for entry, err := range records.Newest(ctx, ledger.Filter{Kind: kindRun}) {
@@ -126,8 +165,13 @@ func (a *app) listRuns(ctx context.Context, form reportForm) error {
 			err = entry.Decode(&run)
 		}
 		if err == nil {
+			name := run.ID
+			if newer[run.ID] && len(run.RunID) >= shortRun {
+				name += "@" + run.RunID[len(run.RunID)-shortRun:]
+			}
+			newer[run.ID] = true
 			runs = append(runs, listedRun{
-				ID: run.ID, RunID: run.RunID, Kind: run.Kind, Target: run.Target, Outcome: run.Outcome, Started: run.Started, Finished: run.Finished,
+				ID: run.ID, RunID: run.RunID, Report: name, Kind: run.Kind, Target: run.Target, Outcome: run.Outcome, Started: run.Started, Finished: run.Finished,
 				RTA: system.Duration(run.RTA(run.Finished)), Objective: run.Objective, Breached: run.Breached,
 			})
 		} else if unread == nil {
@@ -157,7 +201,7 @@ func (a *app) showRuns(runs []listedRun) error {
 	table := a.table()
 	for _, run := range runs {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n",
-			run.Started.UTC().Format(time.DateTime), run.Kind, run.Outcome, brief(run.RTA.Std()), run.against(), run.ID)
+			run.Started.UTC().Format(time.DateTime), run.Kind, run.Outcome, brief(run.RTA.Std()), run.against(), run.Report)
 	}
 	return table.Flush()
 }

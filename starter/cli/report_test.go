@@ -89,14 +89,18 @@ func TestLastRunsAreListedNewestFirst(t *testing.T) {
 		run.Finished = run.Started.Add(12 * time.Second)
 		runs = append(runs, run)
 	}
-	s.file(t, append(runs, ended(report.Failed, time.Minute), ended(report.Succeeded, 61*time.Minute), ended(report.Succeeded, time.Minute))...)
+	again := []report.Run{ended(report.Failed, time.Minute), ended(report.Succeeded, 61*time.Minute), ended(report.Succeeded, time.Minute)}
+	for i := range again {
+		again[i].RunID = fmt.Sprintf("01a2094d-647f-7b08-95df-00000000000%d", i)
+	}
+	s.file(t, append(runs, again...)...)
 	code, stdout, stderr = s.run(t, "report")
 	require.Zero(t, code, stderr)
 	lines := strings.Split(strings.TrimSpace(stdout), "\n")
 	require.Len(t, lines, 20)
 	require.Regexp(t, `^2024-01-15 12:00:00  RecoverSystem  succeeded  1m  +of 1h: met  +recover/shop$`, lines[0])
-	require.Regexp(t, `^2024-01-15 12:00:00  RecoverSystem  succeeded  1h1m  +of 1h: MISSED  recover/shop$`, lines[1])
-	require.Regexp(t, `^2024-01-15 12:00:00  RecoverSystem  failed  +1m  +recover/shop$`, lines[2])
+	require.Regexp(t, `^2024-01-15 12:00:00  RecoverSystem  succeeded  1h1m  +of 1h: MISSED  recover/shop@00000001$`, lines[1])
+	require.Regexp(t, `^2024-01-15 12:00:00  RecoverSystem  failed  +1m  +recover/shop@00000000$`, lines[2])
 	require.Regexp(t, `^2024-01-15 12:24:00  BackupSystem  +succeeded  12.0s  +backup/shop/24$`, lines[3])
 	code, stdout, stderr = s.run(t, "report", "--json")
 	require.Zero(t, code, stderr)
@@ -105,6 +109,13 @@ func TestLastRunsAreListedNewestFirst(t *testing.T) {
 	require.Len(t, listed, 20)
 	require.True(t, listed[1].Breached)
 	require.Equal(t, system.Duration(61*time.Minute), listed[1].RTA)
+
+	code, stdout, stderr = s.run(t, "report", listed[1].Report)
+	require.Zero(t, code, stderr)
+	require.Contains(t, stdout, "01a2094d-647f-7b08-95df-000000000001")
+	code, _, stderr = s.run(t, "report", "recover/shop@00000007")
+	require.Equal(t, fault.ExitNotFound, code)
+	require.Contains(t, stderr, "recover/shop@00000007")
 
 	for _, form := range []string{"--markdown", "--html", "--open"} {
 		code, stdout, stderr = s.run(t, "report", form)

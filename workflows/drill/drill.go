@@ -103,6 +103,7 @@ func (d *drill) pin(ctx workflow.Context) (err error) {
 	}
 	d.system = loaded.System
 	d.Progress.System = d.system.Name
+	d.Identify(ctx, "", loaded.SearchAttributes)
 	if d.target, err = d.system.Sandbox(d.in.Target); err != nil {
 		return err
 	}
@@ -225,7 +226,8 @@ func (d *drill) recover(ctx workflow.Context) error {
 
 func (d *drill) note(text string) { d.result.Notes = append(d.result.Notes, text) }
 
-// end tells how the drill went, and files it.
+// end tells how the drill went, and files it. One that was refused is no drill:
+// it neither failed nor proved anything.
 func (d *drill) end(ctx workflow.Context, err error) {
 	d.result.System, d.result.Target, d.result.From = d.system.Name, d.target.Name, d.from.Name
 	d.result.Report = d.Progress.ID
@@ -240,7 +242,7 @@ func (d *drill) end(ctx workflow.Context, err error) {
 		d.Finish(ctx, api.PhaseRecovered)
 	}
 	d.result.Finished = *d.Progress.Finished
-	if d.system.Name == "" {
+	if d.system.Name == "" || run.Refused(err) {
 		return
 	}
 	var children []string

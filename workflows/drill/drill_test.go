@@ -267,6 +267,7 @@ func TestADrillDoesNotRunIntoARecovery(t *testing.T) {
 	require.True(t, fault.Has(err, fault.RecoveryRunning), "%v", err)
 	require.Zero(t, s.calls("sandbox.Clear"), "what is not ours is not cleared")
 	require.Zero(t, s.calls("postgres.TakeReference"), "production is not locked for nothing")
+	require.Empty(t, s.filed, "a drill that was refused is none")
 }
 
 func TestADrillWithoutASecondRegionOrASandboxSaysWhatToConfigure(t *testing.T) {

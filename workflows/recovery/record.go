@@ -227,8 +227,9 @@ func (c *coordinator) waited(record *report.Run) *report.Step {
 }
 
 // giveUp ends a run that failed or was called off: every child takes back what
-// it did, the old system's services run again, the record is filed. It returns
-// the error that the workflow ends with.
+// it did, the old system's services run again, the record is filed, but not of a
+// run that was refused: under the same ID stands the one that it had to leave
+// alone. It returns the error that the workflow ends with.
 func (c *coordinator) giveUp(ctx workflow.Context, cause error) error {
 	ctx, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
@@ -253,7 +254,7 @@ func (c *coordinator) giveUp(ctx workflow.Context, cause error) error {
 		reason += "; " + more
 	}
 	c.Fail(ctx, phase, reason)
-	if c.system.Name == "" {
+	if c.system.Name == "" || run.Refused(cause) {
 		return cause
 	}
 	if err := c.file(ctx, outcome, cause); err != nil {

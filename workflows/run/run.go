@@ -11,6 +11,7 @@ import (
 // Run holds the progress of one workflow and tells everyone who watches.
 type Run struct {
 	Progress api.Progress
+	Begun    time.Time // when a worker took the run up; part of its name
 
 	// Changed, when set, is called with each step that starts or ends, so that
 	// a child can tell its parent.
@@ -23,16 +24,18 @@ type Run struct {
 }
 
 // Begin starts the bookkeeping of a workflow and registers the query "progress".
+// A run has started when somebody asked for it: without a worker, people wait all
+// the same.
 func Begin(ctx workflow.Context, phase api.Phase) (*Run, error) {
 	info := workflow.GetInfo(ctx)
-	now := workflow.Now(ctx).UTC()
-	r := &Run{Progress: api.Progress{
+	started := info.WorkflowStartTime.UTC()
+	r := &Run{Begun: workflow.Now(ctx).UTC(), Progress: api.Progress{
 		Workflow: info.WorkflowType.Name,
 		ID:       info.WorkflowExecution.ID,
 		RunID:    info.WorkflowExecution.RunID,
 		Phase:    phase,
-		Started:  now,
-		Since:    now,
+		Started:  started,
+		Since:    started,
 		Steps:    []api.Step{},
 	}}
 	r.mirrors = workflow.GetVersion(ctx, changeMirror, workflow.DefaultVersion, 1) >= 1
@@ -48,7 +51,7 @@ func (r *Run) Name() string {
 	if len(short) > 8 {
 		short = short[len(short)-8:]
 	}
-	return r.Progress.Started.Format("20060102T150405Z") + "-" + short
+	return r.Begun.Format("20060102T150405Z") + "-" + short
 }
 
 // Enter moves the run to a phase and shows it.

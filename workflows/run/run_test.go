@@ -63,8 +63,8 @@ func TestFailureKeepsTheNamedFaultThroughActivityAndChild(t *testing.T) {
 
 func TestRunsThatStartTogetherHaveDifferentNames(t *testing.T) {
 	started := time.Date(2024, 1, 15, 9, 41, 22, 0, time.UTC)
-	one := run.Run{Progress: api.Progress{Started: started, RunID: "01a20929-1f1a-7873-9275-189ece35e8d2"}}
-	two := run.Run{Progress: api.Progress{Started: started, RunID: "01a20929-1f1b-7fd1-8a11-f0b63c203df8"}}
+	one := run.Run{Begun: started, Progress: api.Progress{RunID: "01a20929-1f1a-7873-9275-189ece35e8d2"}}
+	two := run.Run{Begun: started, Progress: api.Progress{RunID: "01a20929-1f1b-7fd1-8a11-f0b63c203df8"}}
 	require.NotEqual(t, one.Name(), two.Name())
 	require.Equal(t, "20240115T094122Z-ce35e8d2", one.Name())
 }

@@ -172,6 +172,12 @@ func Failure(err error) error {
 	return temporalfault.ToTemporal(restored)
 }
 
+// Refused says whether a run ended because another one works on the same: it was
+// begun at the wrong moment, and has touched nothing.
+func Refused(err error) bool {
+	return fault.Has(temporalfault.FromTemporal(err), fault.RecoveryRunning)
+}
+
 func clip(text string, most int) string {
 	runes := []rune(text)
 	if len(runes) <= most {

@@ -66,6 +66,7 @@ func (c *cleaning) cleanUp(ctx workflow.Context, in api.Input[api.CleanUpInput])
 	}
 	c.system = loaded.System
 	c.Progress.System, c.result.System, c.result.DryRun = c.system.Name, c.system.Name, c.in.DryRun
+	c.Identify(ctx, "system", loaded.SearchAttributes)
 
 	// Step 2. What is there on the host. Nothing is changed yet.
 	var hostActivities *hosts.Activities

@@ -39,6 +39,7 @@ func report(ctx workflow.Context, r *run.Run, in api.Input[api.StatusInput]) (ap
 		return api.StatusResult{}, err
 	}
 	r.Progress.System = loaded.System.Name
+	r.Identify(ctx, "system", loaded.SearchAttributes)
 	var found api.StatusResult
 	err = r.Do(ctx, run.Step{ID: "report-status", Title: "hold objectives against reality", Class: run.Quick}, activities.ReportStatus,
 		records.StatusInput{System: loaded.System}, &found, func() string { return found.Answer })
