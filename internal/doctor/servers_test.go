@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,8 @@ import (
 	"go.temporal.io/api/namespace/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/frende/lifeboat/internal/doctor"
@@ -221,6 +224,33 @@ func TestAQueueWithoutAWorkerAndMissingSearchAttributesAreProblems(t *testing.T)
 	found.is(t, "temporal/nobody-serves-this/activity worker", doctor.Problem, "no worker serves it", "lifeboat-worker")
 	found.is(t, "temporal/default/search attributes", doctor.Problem, "missing: LifeboatSystem",
 		"temporal operator search-attribute create --namespace default --name LifeboatSystem --type Keyword")
+}
+
+func TestAWorkerThatDiedIsFoundByWhatWaitsForIt(t *testing.T) {
+	c := shared.config(t, nil)
+	c.Queue = "somebody-served-this"
+	died := worker.New(shared.client, c.Queue, worker.Options{DisableRegistrationAliasing: true})
+	died.RegisterWorkflowWithOptions(func(workflow.Context) error { return nil }, workflow.RegisterOptions{Name: "Served"})
+	require.NoError(t, died.Start())
+	start := func() client.WorkflowRun {
+		run, err := shared.client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{TaskQueue: c.Queue}, "Served")
+		require.NoError(t, err)
+		return run
+	}
+	require.NoError(t, start().Get(t.Context(), nil))
+	died.Stop()
+	waits := start()
+	t.Cleanup(func() {
+		require.NoError(t, shared.client.TerminateWorkflow(context.WithoutCancel(t.Context()), waits.GetID(), "", "test"))
+	})
+	var found examined
+	require.Eventually(t, func() bool {
+		x := doctor.New(c)
+		defer x.Close()
+		found = examined{x.Run(t.Context(), doctor.Temporal)}
+		return slices.Contains(found.ids(doctor.Problem), "temporal/somebody-served-this/workflow worker")
+	}, 20*time.Second, 500*time.Millisecond)
+	found.is(t, "temporal/somebody-served-this/workflow worker", doctor.Problem, "1 tasks wait", "lifeboat-worker --config lifeboat.yaml")
 }
 
 func TestANamespaceThatDoesNotExistIsNamed(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"go.temporal.io/api/namespace/v1"
 	"go.temporal.io/api/operatorservice/v1"
 	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/taskqueue/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -30,6 +31,9 @@ const (
 // pollerAge is how long ago a worker that lives has asked for work at most: a
 // poll lasts a minute.
 const pollerAge = 2 * time.Minute
+
+// mostBacklog is how long a task waits at most for a worker that lives.
+const mostBacklog = 5 * time.Second
 
 // temporalExam examines the Temporal server and its workers.
 type temporalExam struct {
@@ -159,11 +163,14 @@ func (e *temporalExam) searchAttributes(ctx context.Context) answer {
 	return well("all %d are there", len(wanted))
 }
 
-// worker asks who serves the queue. A poller that died is listed for minutes.
+// worker asks who serves the queue. A poller that died is listed for minutes, and
+// can't be told from one that waits for work, but for what waits for it.
 func (e *temporalExam) worker(ctx context.Context, kind enums.TaskQueueType) answer {
 	const why = "what is started waits until a worker takes it up"
 	mend := "systemctl start lifeboat-worker\nor by hand: lifeboat-worker --config " + e.x.File
-	queue, err := e.client.DescribeTaskQueue(ctx, e.x.Queue, kind)
+	queue, err := e.client.WorkflowService().DescribeTaskQueue(ctx, &workflowservice.DescribeTaskQueueRequest{
+		Namespace: e.x.Namespace, TaskQueue: &taskqueue.TaskQueue{Name: e.x.Queue}, TaskQueueType: kind, ReportStats: true,
+	})
 	if err != nil {
 		return failure(temporal.Named("ask for workers of", e.x.Queue, err), why)
 	}
@@ -182,5 +189,8 @@ func (e *temporalExam) worker(ctx context.Context, kind enums.TaskQueueType) ans
 		return problem(fmt.Sprintf("the last worker, %s, was seen %s ago", identities[0], brief(silent)), why, mend)
 	}
 	slices.Sort(identities)
+	if waits := queue.GetStats().GetApproximateBacklogAge().AsDuration(); waits > mostBacklog {
+		return problem(fmt.Sprintf("%d tasks wait, one for %s: %s takes none", queue.GetStats().GetApproximateBacklogCount(), brief(waits), identities[0]), why, mend)
+	}
 	return well("served by %s", strings.Join(slices.Compact(identities), ", "))
 }
