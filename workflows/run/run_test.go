@@ -41,7 +41,7 @@ func TestDetailsStayInsideWhatTheWebUIShows(t *testing.T) {
 	require.Contains(t, page, "the newest step", "the newest steps are kept")
 	require.Contains(t, page, "earlier steps are in the history")
 	require.Contains(t, page, `restore \| `, "a title can't break the table")
-	require.Contains(t, page, "| database/frende (critical) | 15m | 50 % | … |")
+	require.Contains(t, page, "| database/frende (critical) | 15m | over 50 % | … |")
 }
 
 func TestFailureKeepsTheNamedFaultThroughActivityAndChild(t *testing.T) {

@@ -27,23 +27,30 @@ func Details(p api.Progress) string {
 		fmt.Fprintf(&b, "\n%s\n", p.Waiting)
 	}
 	if len(p.Clocks) > 0 {
-		b.WriteString("\n| objective | RTO | passed | back after |\n|---|---|---|---|\n")
+		b.WriteString("\n| objective | RTO | used | back after |\n|---|---|---|---|\n")
 		for _, clock := range p.Clocks {
-			name, back := clock.Name, "…"
+			name, back, used := clock.Name, "…", "…"
+			if clock.Reached > 0 {
+				used = fmt.Sprintf("over %d %%", clock.Reached)
+			}
 			if clock.Critical && clock.Name != "critical" {
 				name += " (critical)"
 			}
 			if clock.Stopped != nil {
-				back = clock.Stopped.Sub(clock.Since).Round(100 * time.Millisecond).String()
+				took := clock.Stopped.Sub(clock.Since)
+				back = took.Round(100 * time.Millisecond).String()
+				if clock.Objective > 0 {
+					used = fmt.Sprintf("%.1f %%", 100*took.Seconds()/clock.Objective.Std().Seconds())
+				}
 			}
-			fmt.Fprintf(&b, "| %s | %s | %d %% | %s |\n", cell(name), clock.Objective, clock.Reached, back)
+			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", cell(name), clock.Objective, used, back)
 		}
 	}
 	rows := make([]string, 0, len(p.Steps))
 	for _, step := range p.Steps {
 		rows = append(rows, row(p, step))
 	}
-	head := "\n| step | | at | took | |\n|---|---|---|---|---|\n"
+	head := "\n| | at | took | of | step |\n|---|---|---|---|---|\n"
 	left := detailsLimit - b.Len() - len(head) - 100
 	first := len(rows)
 	for first > 0 && left >= len(rows[first-1]) {
@@ -65,8 +72,16 @@ func row(p api.Progress, step api.Step) string {
 	if step.Finished != nil {
 		took = step.Finished.Sub(step.Started).Round(10 * time.Millisecond).String()
 	}
-	at := step.Started.Sub(p.Started).Round(100 * time.Millisecond)
-	return fmt.Sprintf("| %s | %s | +%s | %s | %s |\n", cell(step.Title), mark(step.State), at, took, cell(clip(step.Outcome, 200)))
+	since := p.Since // as the report counts, from the disaster
+	if since.IsZero() {
+		since = p.Started
+	}
+	at := step.Started.Sub(since).Round(100 * time.Millisecond)
+	told := cell(step.Title)
+	if step.Outcome != "" {
+		told += ": *" + cell(clip(step.Outcome, 200)) + "*"
+	}
+	return fmt.Sprintf("| %s | +%s | %s | %s | %s |\n", mark(step.State), at, took, cell(step.Component), told)
 }
 
 func mark(state api.StepState) string {
@@ -82,7 +97,7 @@ func mark(state api.StepState) string {
 
 // cell makes text safe inside a Markdown table.
 func cell(text string) string {
-	return strings.NewReplacer("|", "\\|", "\n", " ").Replace(text)
+	return strings.NewReplacer("|", "\\|", "*", "\\*", "\n", " ").Replace(text)
 }
 
 func orElse(text, other string) string {
