@@ -277,7 +277,7 @@ func TestRestoreIsRefusedBeforeAnythingIsTouched(t *testing.T) {
 	err = refused(func(r *activities.Ref) { r.System.Databases[0].Service = "" }, "")
 	require.True(t, fault.Has(err, fault.Unsupported), "%v", err)
 	err = refused(func(r *activities.Ref) { r.Component = "frendee" }, "")
-	require.True(t, fault.Has(err, fault.InputInvalid), "%v", err)
+	require.True(t, fault.Has(err, fault.NameUnknown), "%v", err)
 	err = refused(func(r *activities.Ref) { r.System.Databases[0].DataDir = filepath.Join(h.DataDir, "base") }, "")
 	require.Error(t, err)
 	require.NotEmpty(t, fault.KindOf(err))

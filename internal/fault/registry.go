@@ -26,6 +26,7 @@ const (
 const (
 	ConfigInvalid     Kind = "ConfigInvalid"
 	InputInvalid      Kind = "InputInvalid"
+	NameUnknown       Kind = "NameUnknown"
 	SecretUnavailable Kind = "SecretUnavailable"
 	KeyUnavailable    Kind = "KeyUnavailable"
 	KeyWrong          Kind = "KeyWrong"
@@ -103,6 +104,7 @@ func definitions() map[Kind]Definition {
 	return map[Kind]Definition{
 		ConfigInvalid:     {Summary: "configuration is not valid", Hint: "correct the file and run: lifeboat config check", Exit: ExitUsage},
 		InputInvalid:      {Summary: "input is not valid", Hint: "correct the input; nothing was done", Exit: ExitUsage},
+		NameUnknown:       {Summary: "there is none of this name", Hint: "see what is configured with: lifeboat config check", Exit: ExitNotFound},
 		SecretUnavailable: {Summary: "secret can't be resolved", Hint: "set the environment variable or create the file that the reference names, readable by this user", Exit: ExitUsage},
 		KeyUnavailable:    {Summary: "no configured key opens it", Hint: "configure the key with the id named here; backups can't be read without it", Exit: ExitIntegrity},
 		KeyWrong:          {Summary: "the key given is not the one it was sealed with", Hint: "check BACKUP_ENCRYPTION_KEY and the keys of lifeboat.yaml against the key id named here", Exit: ExitIntegrity},
@@ -138,7 +140,7 @@ func definitions() map[Kind]Definition {
 
 		NoSpace:       {Summary: "not enough disk space", Hint: "free the space named here or choose another place", Exit: ExitRefused},
 		TargetBusy:    {Summary: "target is locked by another run", Hint: "wait for the other run to end, or abort it", Exit: ExitRefused},
-		TargetRefused: {Summary: "target can't be swapped safely", Hint: "see the reason; nothing was touched", Exit: ExitRefused},
+		TargetRefused: {Summary: "target can't be used safely", Hint: "see the reason; nothing was touched", Exit: ExitRefused},
 		PathFailed:    {Summary: "file operation failed", Hint: "check the path, its owner and its permissions", Retryable: true, Exit: ExitFailed},
 
 		CommandFailed:       {Summary: "program failed", Hint: "run it by hand to see its output, or read the log named here", Retryable: true, Exit: ExitFailed},

@@ -142,8 +142,6 @@ func TestSandboxNeedsNoApprovalAndTouchesNothing(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	for name, o := range map[string]plan.Options{
-		"unknown component":  {Components: []string{"database/other"}},
-		"unknown target":     {Target: "moon"},
 		"unknown point":      {To: "yesterday"},
 		"empty key":          {To: "backup:"},
 		"no backup's key":    {To: "backup:file-backups/2024/01/15/uploads"},
@@ -153,6 +151,14 @@ func TestRefusals(t *testing.T) {
 	} {
 		_, err := plan.Recovery(frende(t), o)
 		require.True(t, fault.Has(err, fault.InputInvalid), name)
+		require.NotEmpty(t, fault.HintOf(err), name)
+	}
+	for name, o := range map[string]plan.Options{
+		"unknown component": {Components: []string{"database/other"}},
+		"unknown target":    {Target: "moon"},
+	} {
+		_, err := plan.Recovery(frende(t), o)
+		require.True(t, fault.Has(err, fault.NameUnknown), name)
 		require.NotEmpty(t, fault.HintOf(err), name)
 	}
 }

@@ -18,8 +18,8 @@ type Options struct {
 	Backups    []string // keys of more backups. Each is of one component; the others go to their newest
 }
 
-// Recovery makes the plan. It fails with InputInvalid when a component or the
-// target is not configured, or the point can't be recovered to.
+// Recovery makes the plan. It fails with NameUnknown when a component or the
+// target is not configured, with InputInvalid when the point can't be recovered to.
 func Recovery(s system.System, o Options) (Plan, error) {
 	if _, err := BackupKey(o.To); err != nil {
 		return Plan{}, err
@@ -70,7 +70,7 @@ func choose(s system.System, ids []string) ([]system.Component, error) {
 	}
 	for _, id := range ids {
 		if !slices.ContainsFunc(all, func(c system.Component) bool { return c.ID == id }) {
-			return nil, fault.Newf(fault.InputInvalid, "plan recovery of", id, "the configuration has no such component")
+			return nil, fault.New(fault.NameUnknown, "plan recovery of", id, nil)
 		}
 	}
 	return slices.DeleteFunc(all, func(c system.Component) bool { return !slices.Contains(ids, c.ID) }), nil

@@ -58,33 +58,33 @@ func (s System) Components() []Component {
 }
 
 // Component finds the component of this kind and name. An empty name means the only one of
-// its kind. It fails with InputInvalid, whose hint lists what is configured.
+// its kind. See pick.
 func (s System) Component(kind ComponentKind, name string) (Component, error) {
 	ofKind := slices.DeleteFunc(s.Components(), func(c Component) bool { return c.Kind != kind })
 	return pick(string(kind), name, ofKind, func(c Component) string { return c.Name })
 }
 
-// Database finds a database by name; an empty name means the only one. It fails with InputInvalid.
+// Database finds a database by name; an empty name means the only one. See pick.
 func (s System) Database(name string) (Database, error) {
 	return pick("database", name, s.Databases, func(d Database) string { return d.Name })
 }
 
-// Cache finds a cache by name; an empty name means the only one. It fails with InputInvalid.
+// Cache finds a cache by name; an empty name means the only one. See pick.
 func (s System) Cache(name string) (Cache, error) {
 	return pick("cache", name, s.Caches, func(c Cache) string { return c.Name })
 }
 
-// FileSet finds a file set by name; an empty name means the only one. It fails with InputInvalid.
+// FileSet finds a file set by name; an empty name means the only one. See pick.
 func (s System) FileSet(name string) (FileSet, error) {
 	return pick("files", name, s.Files, func(f FileSet) string { return f.Name })
 }
 
-// Configuration finds a configuration set by name; an empty name means the only one. It fails with InputInvalid.
+// Configuration finds a configuration set by name; an empty name means the only one. See pick.
 func (s System) Configuration(name string) (FileSet, error) {
 	return pick("configuration", name, s.Configurations, func(f FileSet) string { return f.Name })
 }
 
-// Service finds a service by name. It fails with InputInvalid.
+// Service finds a service by name. See pick.
 func (s System) Service(name string) (Service, error) {
 	return pick("service", name, s.Services, func(v Service) string { return v.Name })
 }
@@ -95,7 +95,7 @@ func (s System) Applications() []Service {
 	return slices.DeleteFunc(slices.Clone(s.Services), func(v Service) bool { return v.Role != RoleApplication })
 }
 
-// Target finds a target by name; an empty name means the production target. It fails with InputInvalid.
+// Target finds a target by name; an empty name means the production target. See pick.
 func (s System) Target(name string) (Target, error) {
 	if name == "" {
 		for _, target := range s.Targets {
@@ -107,7 +107,7 @@ func (s System) Target(name string) (Target, error) {
 	return pick("target", name, s.Targets, func(t Target) string { return t.Name })
 }
 
-// StoreNamed finds a store by name. It fails with InputInvalid.
+// StoreNamed finds a store by name. See pick.
 func (s System) StoreNamed(name string) (Store, error) {
 	return pick("store", name, s.Stores, func(v Store) string { return v.Name })
 }
@@ -134,7 +134,7 @@ func (s System) ReplicaOf(store Store) (Store, bool) {
 
 // Alone gives the system as it is when the named store is all that is left:
 // read and written as the primary, without a replica. It is pure, and fails with
-// InputInvalid for a store that is not configured.
+// NameUnknown for a store that is not configured.
 func (s System) Alone(store string) (System, error) {
 	left, err := s.StoreNamed(store)
 	if err != nil {
@@ -146,20 +146,19 @@ func (s System) Alone(store string) (System, error) {
 }
 
 // Sandbox gives the target that drills go to: the one named, or the only sandbox
-// when name is empty. It fails with InputInvalid.
+// when name is empty. A target that is none is TargetRefused; see pick for the others.
 func (s System) Sandbox(name string) (Target, error) {
-	if name != "" {
-		target, err := s.Target(name)
-		if err == nil && target.Kind != TargetSandbox {
-			return Target{}, fault.Newf(fault.InputInvalid, "find sandbox", name, "it is of kind %s: a drill never goes there", target.Kind).
-				WithHint("add a target of kind sandbox to lifeboat.yaml")
-		}
-		return target, err
+	if target, err := s.Target(name); name != "" && err == nil && target.Kind != TargetSandbox {
+		return Target{}, fault.Newf(fault.TargetRefused, "find sandbox", name, "it is of kind %s: a drill never goes there", target.Kind).
+			WithHint("name a target of kind sandbox")
 	}
 	sandboxes := slices.DeleteFunc(slices.Clone(s.Targets), func(t Target) bool { return t.Kind != TargetSandbox })
-	return pick("sandbox", "", sandboxes, func(t Target) string { return t.Name })
+	return pick("sandbox", name, sandboxes, func(t Target) string { return t.Name })
 }
 
+// pick finds one by its name, or the only one when the name is empty. It fails
+// with NameUnknown, whose hint lists what is configured, and with InputInvalid
+// where a name is needed and none is given.
 func pick[T any](what, name string, all []T, nameOf func(T) string) (T, error) {
 	var none T
 	names := make([]string, len(all))
@@ -175,7 +174,11 @@ func pick[T any](what, name string, all []T, nameOf func(T) string) (T, error) {
 	op := "find " + what
 	switch {
 	case len(all) == 0:
-		return none, fault.Newf(fault.InputInvalid, op, name, "the configuration has no %s", what)
+		kind := fault.InputInvalid
+		if name != "" {
+			kind = fault.NameUnknown
+		}
+		return none, fault.Newf(kind, op, name, "the configuration has no %s", what)
 	case name == "":
 		return none, fault.Newf(fault.InputInvalid, op, "", "there are %d, so a name is needed", len(all)).
 			WithHint("name one of: %s", strings.Join(names, ", "))
@@ -184,6 +187,6 @@ func pick[T any](what, name string, all []T, nameOf func(T) string) (T, error) {
 		if near := nearest(name, names); near != "" {
 			hint = "did you mean " + near + "? " + hint
 		}
-		return none, fault.Newf(fault.InputInvalid, op, name, "the configuration has none of this name").WithHint("%s", hint)
+		return none, fault.New(fault.NameUnknown, op, name, nil).WithHint("%s", hint)
 	}
 }

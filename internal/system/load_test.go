@@ -369,7 +369,7 @@ func TestAloneLeavesOneStoreAndNoReplica(t *testing.T) {
 	require.Equal(t, "second", left.From)
 	require.Len(t, s.Stores, 2, "the system itself is not changed")
 	_, err = s.Alone("third")
-	require.True(t, fault.Has(err, fault.InputInvalid), "%v", err)
+	require.True(t, fault.Has(err, fault.NameUnknown), "%v", err)
 }
 
 func TestASandboxRunsItsOwnServicesAndChecks(t *testing.T) {

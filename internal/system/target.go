@@ -16,7 +16,7 @@ const loopback = "127.0.0.1"
 // port_base+1, … (databases, then caches, in the order of the file), and nothing
 // is left that would reach production: no schedules, the services and migrations
 // that the target names itself, and besides its own checks only those that ask
-// the sandbox's own servers. It is pure, and fails with InputInvalid for an
+// the sandbox's own servers. It is pure, and fails with NameUnknown for an
 // unknown target.
 func (s System) ForTarget(name string) (System, Target, error) {
 	target, err := s.Target(name)

@@ -282,7 +282,7 @@ func TestADrillWithoutASecondRegionOrASandboxSaysWhatToConfigure(t *testing.T) {
 	_, err = newStage(t, configured).drill(api.DrillInput{})
 	require.True(t, fault.Has(err, fault.InputInvalid), "%v", err)
 	_, err = newStage(t, frende()).drill(api.DrillInput{Target: "production"})
-	require.True(t, fault.Has(err, fault.InputInvalid), "%v", err)
+	require.True(t, fault.Has(err, fault.TargetRefused), "%v", err)
 	require.ErrorContains(t, err, "a drill never goes there")
 }
 
