@@ -72,7 +72,7 @@ func TestOperatorsDecideWhatARecoveryDoesToALivingSystem(t *testing.T) {
 		h.start(t, "recover/frende/database", api.RecoverDatabase, api.Queue, struct{}{})
 		h.waits(t, "recover/frende/database")
 		first := h.look(t)
-		h.lifeboat(t, "recover", "cache", "sessions", "--yes-destroy", "frende").ended(t, fault.RecoveryRunning, "cache/sessions", "temporal workflow describe -w hold/frende")
+		h.lifeboat(t, "recover", "cache", "sessions", "--yes-destroy", "frende").ended(t, fault.RecoveryRunning, "cache/sessions", "lifeboat watch recover/frende/database;")
 		h.lifeboat(t, "recover", "files", "--yes-destroy", "frende").ended(t, fault.RecoveryRunning, "files/uploads")
 		require.Equal(t, first, h.look(t), "nothing was touched")
 		h.lifeboat(t, "abort", "recover/frende/database").done(t)

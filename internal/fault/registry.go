@@ -76,6 +76,7 @@ const (
 	StepTimeout         Kind = "StepTimeout"
 	ScheduleUnknown     Kind = "ScheduleUnknown"
 	TemporalUnavailable Kind = "TemporalUnavailable"
+	Unanswered          Kind = "Unanswered"
 	Unsupported         Kind = "Unsupported"
 )
 
@@ -150,11 +151,12 @@ func definitions() map[Kind]Definition {
 		VerificationFailed:  {Summary: "restored data does not equal what was backed up", Hint: "do not use it; choose another backup", Exit: ExitIntegrity},
 		Aborted:             {Summary: "aborted by an operator", Hint: "the old system was left as it was", Exit: ExitFailed},
 		Unapproved:          {Summary: "a component went on without an approval", Hint: "look at the steps of its run before anything else: its data may have been replaced; then find out who can signal workflows", Exit: ExitFailed},
-		RecoveryRunning:     {Summary: "a recovery of this component is already running", Hint: "watch it with: lifeboat watch, or abort it first", Exit: ExitRefused},
+		RecoveryRunning:     {Summary: "a recovery is already running", Hint: "watch it with: lifeboat watch, or abort it first", Exit: ExitRefused},
 		RunUnknown:          {Summary: "no such run", Hint: "list the runs in the Temporal Web UI or with: temporal workflow list", Exit: ExitNotFound},
 		StepTimeout:         {Summary: "step did not end in its time, or its worker was lost", Hint: "see that the worker runs, and in its log which server the step waited for", Retryable: true, Exit: ExitUnavailable},
 		ScheduleUnknown:     {Summary: "no such schedule", Hint: "see what there is with: lifeboat schedule list", Exit: ExitNotFound},
 		TemporalUnavailable: {Summary: "Temporal can't be reached", Hint: "check TEMPORAL_ADDRESS and that the server runs", Retryable: true, Exit: ExitUnavailable},
+		Unanswered:          {Summary: "asked for, and no worker has taken it up yet", Hint: "start the lifeboat worker on the system's host: it takes effect then; ask again if Temporal's server is restarted before", Retryable: true, Exit: ExitUnavailable},
 		Unsupported:         {Summary: "not supported", Hint: "see docs/ARCHITECTURE.md for what is", Exit: ExitUsage},
 	}
 }

@@ -7,6 +7,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"net"
+	"strconv"
 	"strings"
 
 	"go.temporal.io/api/serviceerror"
@@ -101,7 +104,27 @@ func settings() (client.Options, error) {
 		return options, fault.New(fault.ConfigInvalid, "read Temporal settings", "TEMPORAL_*", err).
 			WithHint("see: temporal env, and the TEMPORAL_* variables of the temporal CLI")
 	}
+	if err := checkAddress(options.HostPort); err != nil {
+		return options, fault.New(fault.ConfigInvalid, "read address of Temporal", options.HostPort, err).
+			WithHint("write host:port into TEMPORAL_ADDRESS, or the temporal CLI's configuration file, as in 127.0.0.1:7233")
+	}
 	return options, nil
+}
+
+// checkAddress refuses what no server can be found by: gRPC would only say that it
+// has nothing to choose from. A target with a scheme, "dns:///host:port", is gRPC's own.
+func checkAddress(address string) error {
+	if address == "" || strings.Contains(address, "://") {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return errors.New("it is not host:port")
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+		return fmt.Errorf("%q is no port", port)
+	}
+	return nil
 }
 
 func address(options client.Options) string {
@@ -111,8 +134,8 @@ func address(options client.Options) string {
 	return options.HostPort
 }
 
-// Named turns the SDK's own errors into faults: a workflow that does not exist,
-// one that runs already, one that somebody cancelled or terminated, a server that
+// Named turns the SDK's own errors into faults: a workflow or namespace that does not exist, a run
+// that runs already, one that somebody cancelled or terminated, a server that
 // does not answer. Others stay as they are.
 func Named(op, subject string, err error) error {
 	if err == nil {
@@ -121,6 +144,10 @@ func Named(op, subject string, err error) error {
 	if _, ok := errors.AsType[*serviceerror.WorkflowExecutionAlreadyStarted](err); ok {
 		return fault.New(fault.RecoveryRunning, op, subject, nil).
 			WithHint("see it with: lifeboat watch %s; or end it first with: lifeboat abort %s", subject, subject)
+	}
+	if missing, ok := errors.AsType[*serviceerror.NamespaceNotFound](err); ok {
+		return fault.New(fault.NameUnknown, "find namespace of Temporal", missing.Namespace, nil).
+			WithHint("correct TEMPORAL_NAMESPACE; see what there is with: temporal operator namespace list")
 	}
 	if missing, ok := errors.AsType[*serviceerror.NotFound](err); ok {
 		if strings.Contains(missing.Message, "already completed") {

@@ -27,7 +27,7 @@ type desired struct {
 // last one still works is skipped, and counted (see overlapOf); a failure never pauses.
 func desire(s system.System, configured system.Schedule) (desired, error) {
 	id := api.ScheduleID(s.Name, configured.Name)
-	d := desired{name: configured.Name, id: id, note: configured.Starts() + ", from lifeboat.yaml"}
+	d := desired{name: configured.Name, id: id, note: noteOf(configured)}
 	spec, err := specOf(configured)
 	if err != nil {
 		return desired{}, err
@@ -52,6 +52,9 @@ func desire(s system.System, configured system.Schedule) (desired, error) {
 	action.Memo = map[string]any{memoKey: applied{Hash: d.terms.hash(), Terms: d.terms}}
 	return d, nil
 }
+
+// noteOf says what a schedule is, where people look at it in Temporal.
+func noteOf(configured system.Schedule) string { return configured.Starts() + ", from lifeboat.yaml" }
 
 // overlapOf: a replication follows the store until the next one is due, which
 // then takes over at once. Everything else is skipped while the last one works.

@@ -49,11 +49,17 @@ func Pause(ctx context.Context, c Client, s system.System, name, note string) er
 }
 
 // Resume lets a paused schedule start again. What it would have started meanwhile
-// is not made up for. It says whether the schedule was paused.
+// is not made up for. It says whether the schedule was paused. The schedule's note
+// says again what it is, and then note: who resumed it.
 func Resume(ctx context.Context, c Client, s system.System, name, note string) (was bool, err error) {
 	handle, found, err := find(ctx, c, s, "resume schedule", name)
 	if err != nil || !found.Schedule.State.Paused {
 		return false, err
+	}
+	for _, configured := range s.Schedules {
+		if configured.Name == name {
+			note = noteOf(configured) + "; " + note
+		}
 	}
 	return true, Named("resume schedule", name, handle.Unpause(ctx, client.ScheduleUnpauseOptions{Note: note}))
 }

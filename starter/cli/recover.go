@@ -60,8 +60,7 @@ func (a *app) makeRecovery(ctx context.Context, s subject, args []string, f reco
 		return err
 	}
 	if f.destroy != "" && f.destroy != configured.Name {
-		return fault.Newf(fault.InputInvalid, "recover", configured.Name, "--yes-destroy names another system, %q", f.destroy).
-			WithHint("give the name of the system that may be replaced: --yes-destroy %s", configured.Name)
+		return anotherSystem("recover", configured.Name, f.destroy, configured.Name)
 	}
 	to, backups, err := points(f.to)
 	if err != nil {
@@ -96,7 +95,7 @@ func (a *app) makeRecovery(ctx context.Context, s subject, args []string, f reco
 	}
 	var result api.RecoverResult
 	if err := a.follow(ctx, c, id, &result); err != nil {
-		return err
+		return inTheWay(ctx, c, configured.Name, err)
 	}
 	if a.json {
 		return a.printJSON(result)

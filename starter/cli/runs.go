@@ -131,11 +131,11 @@ func (a *app) update(ctx context.Context, id, name string, input any) error {
 		WorkflowID: id, UpdateName: name, Args: []any{input}, WaitForStage: client.WorkflowUpdateStageCompleted,
 	})
 	if err != nil {
-		return named(name, id, err)
+		return a.refused(ctx, c, id, input, named(name, id, err))
 	}
 	var answer api.Answer
 	if err := handle.Get(ctx, &answer); err != nil {
-		return named(name, id, err)
+		return a.refused(ctx, c, id, input, named(name, id, err))
 	}
 	if a.json {
 		return a.printJSON(answer)
@@ -144,16 +144,50 @@ func (a *app) update(ctx context.Context, id, name string, input any) error {
 	return nil
 }
 
+// refused says of an approval that names another system what this command takes
+// instead: the run itself speaks to whoever updates it, with whatever tool.
+func (a *app) refused(ctx context.Context, c client.Client, id string, input any, err error) error {
+	given, approval := input.(api.Approval)
+	if !approval || !fault.Has(err, fault.InputInvalid) {
+		return err
+	}
+	p, queryErr := progressOf(ctx, asking{c, a.payloads}, id)
+	if queryErr != nil || p.System == "" || p.System == given.System {
+		return err
+	}
+	return anotherSystem("approve", id, given.System, p.System)
+}
+
+// anotherSystem refuses a --yes-destroy.
+func anotherSystem(op, subject, given, of string) error {
+	return fault.Newf(fault.InputInvalid, op, subject, "--yes-destroy names another system, %q", given).
+		WithHint("give the name of the system that may be replaced: --yes-destroy %s", of)
+}
+
 // named gives the fault that an error from Temporal stands for.
 func named(op, subject string, err error) error {
 	if restored := temporalfault.FromTemporal(err); fault.KindOf(restored) != "" {
 		return restored
 	}
 	if _, ok := errors.AsType[*client.WorkflowUpdateServiceTimeoutOrCanceledError](err); ok {
-		return fault.Newf(fault.TemporalUnavailable, op, subject, "no worker answered within %s", answerTimeout).
-			WithHint("check that the lifeboat worker runs on the system's host")
+		return fault.Newf(fault.Unanswered, op, subject, "waited for %s", answerTimeout)
 	}
 	return temporal.Named(op, subject, err)
+}
+
+// inTheWay names the recovery for which another one of the system was refused:
+// the one that holds the system.
+func inTheWay(ctx context.Context, c client.Client, of string, err error) error {
+	refused, ok := errors.AsType[*fault.Error](err)
+	if !ok || refused.Kind != fault.RecoveryRunning || ctx.Err() != nil {
+		return err
+	}
+	held, lookErr := c.DescribeWorkflowExecution(ctx, api.HoldID(of), "")
+	id := held.GetWorkflowExecutionInfo().GetParentExecution().GetWorkflowId()
+	if lookErr != nil || id == "" || held.GetWorkflowExecutionInfo().GetCloseTime() != nil {
+		return err // what the run said of it stands
+	}
+	return refused.WithHint("see it with: lifeboat watch %s; or end it first with: lifeboat abort %s", id, id)
 }
 
 // who says on whose behalf a run is started, for the audit.

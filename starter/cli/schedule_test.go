@@ -87,6 +87,13 @@ func TestOperatorsOfATimetable(t *testing.T) {
 		_, stderr := said(t, fault.ExitNotFound, append([]string{"schedule"}, args...)...)
 		require.Contains(t, stderr, args[0]+" schedule drlil: no such schedule\nHINT: there are: database-daily, cache, files-daily,")
 	}
+
+	t.Setenv("TEMPORAL_NAMESPACE", "nope")
+	for _, args := range [][]string{{"schedule", "list"}, {"watch", "recover/frende"}, {"abort", "recover/frende"}} {
+		_, stderr := said(t, fault.ExitNotFound, args...)
+		require.Equal(t, "lifeboat: find namespace of Temporal nope: there is none of this name\n"+
+			"HINT: correct TEMPORAL_NAMESPACE; see what there is with: temporal operator namespace list\n", stderr)
+	}
 }
 
 func TestRemarksAreTheWorstFirst(t *testing.T) {

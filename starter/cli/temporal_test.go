@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"path/filepath"
 	"strings"
@@ -148,13 +149,14 @@ func TestOperatorsOfARecovery(t *testing.T) {
 	// A second recovery while one runs is refused by name.
 	second := command(t, "recover", "system").wait(t)
 	require.Equal(t, fault.ExitRefused, second.code)
-	require.Contains(t, second.stderr.String(), "lifeboat: start recover/frende: a recovery of this component is already running")
+	require.Contains(t, second.stderr.String(), "lifeboat: start recover/frende: a recovery is already running")
 	require.Contains(t, second.stderr.String(), "HINT: ")
 
 	// The wrong system's name approves nothing; the right one does.
 	wrong := command(t, "approve", "recover/frende", "--yes-destroy", "shop").wait(t)
 	require.Equal(t, fault.ExitUsage, wrong.code, wrong.stderr.String())
-	require.Contains(t, wrong.stderr.String(), `this is the recovery of "frende"`)
+	require.Equal(t, "lifeboat: approve recover/frende: input is not valid: --yes-destroy names another system, \"shop\"\n"+
+		"HINT: give the name of the system that may be replaced: --yes-destroy frende\n", wrong.stderr.String())
 	right := command(t, "approve", "recover/frende", "--yes-destroy", "frende").wait(t)
 	require.Equal(t, 0, right.code, right.stderr.String())
 	require.Equal(t, "it goes on\n", right.stdout.String())
@@ -199,4 +201,11 @@ func TestOperatorsOfARecovery(t *testing.T) {
 	ended := command(t, "abort", "recover/frende").wait(t)
 	require.Equal(t, fault.ExitNotFound, ended.code, ended.stderr.String())
 	require.Contains(t, ended.stderr.String(), "abort recover/frende: no such run: the last one has ended\nHINT: see how it ended with: lifeboat report recover/frende\n")
+}
+
+func TestWhatNoWorkerAnsweredStaysAskedFor(t *testing.T) {
+	err := named("abort", "recover/frende", client.NewWorkflowUpdateServiceTimeoutOrCanceledError(context.DeadlineExceeded))
+	require.EqualError(t, err, "abort recover/frende: asked for, and no worker has taken it up yet: waited for 30s")
+	require.Equal(t, fault.ExitUnavailable, fault.ExitCode(err))
+	require.Contains(t, fault.HintOf(err), "it takes effect then")
 }
