@@ -184,7 +184,7 @@ func pick[T any](what, name string, all []T, nameOf func(T) string) (T, error) {
 			WithHint("name one of: %s", strings.Join(names, ", "))
 	default:
 		hint := "configured are: " + strings.Join(names, ", ")
-		if near := nearest(name, names); near != "" {
+		if near := Nearest(name, names); near != "" {
 			hint = "did you mean " + near + "? " + hint
 		}
 		return none, fault.New(fault.NameUnknown, op, name, nil).WithHint("%s", hint)

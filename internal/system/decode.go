@@ -50,7 +50,7 @@ func (s *source) spoiled(path string) bool {
 			return true
 		}
 	}
-	return false
+	return slices.Contains(s.spoilt, "") // nothing was read
 }
 
 func (s *source) refuse(node *yaml.Node, path, hint, format string, args ...any) {
@@ -73,27 +73,20 @@ func (s *source) decode(text []byte, into *System) {
 	case errors.Is(err, io.EOF):
 		return // an empty file lacks everything that is required, and Validate says so
 	case err != nil:
-		s.syntax(err)
+		s.syntax(string(text), err)
 		return
 	}
 	if err := loader.Load(&second); !errors.Is(err, io.EOF) {
-		s.refuse(&second, "", "keep one document in the file: remove what follows the line ---", "a second document follows the first")
+		s.findings = append(s.findings, Finding{
+			File: s.file, Line: second.Line, Column: second.Column, Message: "a second document follows the first",
+			Hint: "keep one document in the file: remove what follows the line ---",
+		})
 	}
 	root := &document
 	if root.Kind == yaml.DocumentNode {
 		root = root.Content[0]
 	}
 	s.value(root, reflect.ValueOf(into).Elem(), "")
-}
-
-// syntax reports text that is no YAML.
-func (s *source) syntax(err error) {
-	found := Finding{File: s.file, Message: strings.TrimPrefix(err.Error(), "yaml: "), Hint: "indent with spaces, and quote texts that hold : or #"}
-	if failed, ok := errors.AsType[*yaml.LoadError](err); ok {
-		found.Line, found.Column, found.Message = failed.Mark.Line, failed.Mark.Column, failed.Message
-	}
-	s.spoilt = append(s.spoilt, "")
-	s.findings = append(s.findings, found)
 }
 
 // value decodes node into target, which lies at path.
@@ -108,9 +101,10 @@ func (s *source) value(node *yaml.Node, target reflect.Value, path string) {
 		if node.Kind != yaml.ScalarNode {
 			s.refuse(node, path, "", "must be one value, not %s", shape(node))
 		} else if err := reader.UnmarshalText([]byte(node.Value)); err != nil {
-			s.refuse(node, path, "", "%v", err)
+			message, hint := halves(err)
+			s.refuse(node, path, hint, "%s", message)
 		} else if d, ok := reader.(*Duration); ok && *d < 0 {
-			s.refuse(node, path, "", "%s is negative", node.Value)
+			s.refuse(node, path, "write it without the minus", "%s is negative", node.Value)
 		}
 		return
 	}
@@ -144,6 +138,15 @@ func (s *source) value(node *yaml.Node, target reflect.Value, path string) {
 	default:
 		s.refuse(node, path, "", "can't be set in a file")
 	}
+}
+
+// halves parts what is wrong with a scalar from what to write instead.
+func halves(err error) (message, hint string) {
+	message, hint, found := strings.Cut(err.Error(), ": write ")
+	if found {
+		hint = "write " + hint
+	}
+	return message, hint
 }
 
 func (s *source) mapping(node *yaml.Node, target reflect.Value, path string) {

@@ -65,8 +65,8 @@ func (f Findings) sorted() Findings {
 	return slices.Compact(sorted)
 }
 
-// nearest gives the candidate that a typing error turned into word, or "".
-func nearest(word string, candidates []string) string {
+// Nearest gives the candidate that a typing error turned into word, or "".
+func Nearest(word string, candidates []string) string {
 	best, distance := "", 1+max(1, len(word)/3)
 	for _, candidate := range candidates {
 		if d := edits(strings.ToLower(word), strings.ToLower(candidate)); d < distance {
@@ -98,7 +98,7 @@ func edits(a, b string) int {
 }
 
 func didYouMean(word string, candidates []string) string {
-	if near := nearest(word, candidates); near != "" {
+	if near := Nearest(word, candidates); near != "" {
 		return "did you mean " + near + "?"
 	}
 	return "known are: " + strings.Join(candidates, ", ")

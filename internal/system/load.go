@@ -92,6 +92,9 @@ func readText(path string) ([]byte, error) {
 	if err != nil {
 		return nil, fault.New(fault.ConfigInvalid, op, path, withoutPath(err)).WithHint("name it with --config FILE or %s", EnvConfig)
 	}
+	if info.IsDir() {
+		return nil, fault.Newf(fault.ConfigInvalid, op, path, "it is a directory").WithHint("name the file: --config %s", filepath.Join(path, "lifeboat.yaml"))
+	}
 	if info.Size() > maxFile {
 		return nil, fault.Newf(fault.ConfigInvalid, op, path, "it has %d bytes; at most %d are read", info.Size(), maxFile)
 	}

@@ -132,8 +132,8 @@ func mistakes() []mistake {
 		{"scalar for list", "encryption: [env:KEY]", "encryption: env:KEY", "keys.encryption: must be a list, not text", "write a list"},
 		{"key twice", "system: shop", "system: shop\nsystem: shop", `2: system: key "system" stands twice`, "keep one"},
 		{"second document", "system: shop\n", "---\nsystem: shop\n---\n", "a second document follows", "keep one document"},
-		{"bad duration", "of: orders\n    cron: 0 2 * * *", "of: orders\n    every: 5 minutes", `schedules[0].every: "5 minutes" is not a duration`, ""},
-		{"negative duration", "of: orders\n    cron: 0 2 * * *", "of: orders\n    every: -5m", "schedules[0].every: -5m is negative", ""},
+		{"bad duration", "of: orders\n    cron: 0 2 * * *", "of: orders\n    every: 5 minutes", `schedules[0].every: "5 minutes" is not a duration`, "write 45s, 30m, 1h30m or 30d"},
+		{"negative duration", "of: orders\n    cron: 0 2 * * *", "of: orders\n    every: -5m", "schedules[0].every: -5m is negative", "without the minus"},
 		{"missing key", "    data_dir: data/orders\n", "", "databases[0].data_dir: data_dir is required", "add the key"},
 		{"missing service", "service: postgres", "service: postgras", `databases[0].service: there is no service named "postgras"`, "did you mean postgres?"},
 		{"application as server", "service: postgres", "service: web", `service "web" has the role application`, "role: server"},
@@ -192,7 +192,7 @@ func mistakes() []mistake {
 		{"RTO against the whole", "name: uploads", "name: uploads\n    rto: 2h", "2h is longer than the 1h of the whole system", "objectives.rto.system"},
 		{"RTO against critical", "name: uploads", "name: uploads\n    critical: true\n    rto: 45m", "45m is longer than the 30m of all critical", "objectives.rto.critical"},
 		{"bad pattern", "root: /srv/shop/uploads", "root: /srv/shop/uploads\n    include: ['[']", `files[0].include[0]: "[" is no pattern`, ""},
-		{"no YAML", "system: shop", "system: [", "lifeboat.yaml:", "indent with spaces"},
+		{"no YAML", "region: eu-central-1", "region: eu: 1", "5:15: mapping values are not allowed in this context", "indent with spaces"},
 	}
 }
 
@@ -216,6 +216,21 @@ func TestEachMistakeIsNamedWithItsPlaceAndHint(t *testing.T) {
 			require.Contains(t, joined, c.hint)
 			require.NotContains(t, joined, "hunter2")
 		})
+	}
+}
+
+func TestTextThatIsNoYAMLIsOneFindingWhereItBegins(t *testing.T) {
+	for name, c := range map[string]struct{ bucket, want, hint string }{
+		"list":              {"[a", "4:13: [ is not closed before line 10, where this is noticed: mapping values", "close it"},
+		"keys":              {"{a: é, b: [1, 2]", "4:13: { is not closed before line 5, where this is noticed: did not find", "close it"},
+		"quote":             {`"a # b`, "4:13: the text that begins here has no closing quote", "close it with the quote"},
+		"bracket in a text": {"a[0: b: c", "4:16: mapping values are not allowed in this context", "indent with spaces"},
+		"in a comment":      {"a # [\n    c: d: e", "5:9: mapping values are not allowed in this context", "indent with spaces"},
+	} {
+		found := findings(t, strings.Replace(good, "bucket: shop-backups", "bucket: "+c.bucket, 1), secrets)
+		require.Len(t, found, 1, name)
+		require.Contains(t, found[0].String(), "/etc/shop/lifeboat.yaml:"+c.want, name)
+		require.Contains(t, found[0].Hint, c.hint, name)
 	}
 }
 
@@ -339,6 +354,9 @@ func TestFindLooksInItsPlaces(t *testing.T) {
 	path, err = system.Find("", environment())
 	require.NoError(t, err)
 	require.Equal(t, "lifeboat.yaml", path)
+	_, err = system.Load(t.TempDir(), environment())
+	require.ErrorContains(t, err, "configuration is not valid: it is a directory")
+	require.Regexp(t, `^name the file: --config /.+/lifeboat.yaml$`, fault.HintOf(err))
 	_, err = system.Load("nowhere.yaml", environment())
 	require.ErrorContains(t, err, "read configuration nowhere.yaml: configuration is not valid: no such file or directory")
 }

@@ -34,7 +34,7 @@ func (s subject) use() (string, cobra.PositionalArgs) {
 	if s.kind == "" {
 		return s.word, cobra.NoArgs
 	}
-	return s.word + " [NAME]", cobra.MaximumNArgs(1)
+	return s.word + " [NAME]", atMost("NAME")
 }
 
 // component checks that the named component is configured; no name means all of the kind.

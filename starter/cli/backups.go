@@ -132,7 +132,7 @@ func (a *app) backupsShow() *cobra.Command {
 		Short:   "Show what a backup holds",
 		Long:    "Show what a backup holds, from its manifest, which is decrypted and authenticated.",
 		Example: "  lifeboat backups show database-backups/2024/01/15/frende_db_backup_20240115_020000.base",
-		Args:    cobra.ExactArgs(1),
+		Args:    exactly("KEY"),
 		RunE:    a.run(func(ctx context.Context, args []string) error { return a.showBackup(ctx, args[0]) }),
 	})
 }

@@ -32,6 +32,9 @@ keys:
 files:
   - name: uploads
     root: /srv/shop/uploads
+schedules:
+  - {name: weekly-clean, workflow: CleanUp, cron: 0 2 * * 0}
+  - {name: weekly, workflow: BackupFiles, of: uploads, cron: 0 3 * * 0}
 `
 
 // shopStore is a configured system with a real store, and its environment.

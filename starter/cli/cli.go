@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -69,8 +68,7 @@ func (a *app) execute(ctx context.Context) error {
 	root.SetErr(a.Stderr)
 	called, err := root.ExecuteContextC(ctx)
 	if err != nil && !a.reached && fault.KindOf(err) == "" {
-		line, _, _ := strings.Cut(err.Error(), "\n")
-		return fault.Newf(fault.InputInvalid, "read command line", "", "%s", line).WithHint("see: %s --help", called.CommandPath())
+		return unread(called, err)
 	}
 	return err
 }
@@ -144,23 +142,6 @@ func (a *app) root() *cobra.Command {
 		group("codec", "Read and serve sealed payloads of Temporal", a.codecServe(), a.codecKeys()),
 	)
 	return root
-}
-
-// group is a command that only holds others.
-func group(use, short string, members ...*cobra.Command) *cobra.Command {
-	g := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs, Example: "  lifeboat " + use + " " + members[0].Use, RunE: needsCommand}
-	g.AddCommand(members...)
-	return g
-}
-
-// needsCommand refuses a group without a member: a bare "lifeboat recover" must not look like success.
-func needsCommand(c *cobra.Command, _ []string) error {
-	names := make([]string, 0, len(c.Commands()))
-	for _, member := range c.Commands() {
-		names = append(names, member.Name())
-	}
-	return fault.Newf(fault.InputInvalid, "read command line", "", "%s needs to know of what", c.CommandPath()).
-		WithHint("add one of: %s", strings.Join(names, ", "))
 }
 
 // run makes a cobra function of one that begins once the command line is understood.

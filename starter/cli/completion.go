@@ -29,7 +29,7 @@ func (a *app) completion() *cobra.Command {
 		Example:   "  lifeboat completion bash > /etc/bash_completion.d/lifeboat",
 		Hidden:    true,
 		ValidArgs: []string{"bash", "zsh", "fish"},
-		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
+		Args:      cobra.MatchAll(exactly("SHELL"), cobra.OnlyValidArgs),
 		RunE: func(c *cobra.Command, args []string) error {
 			a.reached = true
 			switch root := c.Root(); args[0] {

@@ -92,8 +92,16 @@ func (a *app) examine(ctx context.Context, e examining) error {
 	if err != nil || report.Healthy() {
 		return err
 	}
-	return fault.Newf(fault.CheckFailed, "examine", report.System, "%s, %d not examined", counted(report.Problems, "problem"), report.Unknown).
-		WithHint("mend the problems first: what was not examined depends on them")
+	return unhealthy(report)
+}
+
+// unhealthy is the error of an examination that did not find all well.
+func unhealthy(r doctor.Report) error {
+	found := fault.Newf(fault.CheckFailed, "examine", r.System, "%s, %d not examined", counted(r.Problems, "problem"), r.Unknown)
+	if r.Unknown > 0 {
+		return found.WithHint("mend the problems first: what was not examined depends on them")
+	}
+	return found.WithHint("mend each as it says, and examine again")
 }
 
 func (a *app) examination(path string, s *system.System, findings system.Findings) *doctor.Examination {

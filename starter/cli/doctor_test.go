@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/frende/lifeboat/internal/doctor"
+	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/system"
 )
 
@@ -60,6 +61,10 @@ PROBLEM  services/app/running
 shop: 3 ok, 1 warning, 2 problems, 3 not examined, in 1.3s
 `, told.String())
 
+	require.Equal(t, "mend the problems first: what was not examined depends on them", fault.HintOf(unhealthy(report)))
+	report.Unknown = 0
+	require.Equal(t, "mend each as it says, and examine again", fault.HintOf(unhealthy(report)))
+	report.Unknown = 3
 	told.Reset()
 	require.NoError(t, tellExamination(&told, report, true))
 	require.Contains(t, told.String(), "files          2 checks ok\n  files/uploads, root: /u can be read\n  files/uploads, swap: /u can be replaced\n")

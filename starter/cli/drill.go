@@ -178,7 +178,7 @@ func (a *app) drillShow() *cobra.Command {
 		Use:     "show [ID]",
 		Short:   "Tell a drill, from the ledger (default: the newest)",
 		Example: "  lifeboat drill show drill/frende/2024-Q1",
-		Args:    cobra.MaximumNArgs(1),
+		Args:    atMost("ID"),
 		RunE:    a.run(a.showDrill),
 	})
 }

@@ -17,7 +17,7 @@ func (a *app) man(root *cobra.Command) *cobra.Command {
 		Short:   "Write a man page for each command into a directory",
 		Example: "  lifeboat man /usr/local/share/man/man1",
 		Hidden:  true,
-		Args:    cobra.ExactArgs(1),
+		Args:    exactly("DIR"),
 		RunE: a.run(func(_ context.Context, args []string) error {
 			if err := os.MkdirAll(args[0], 0o755); err != nil {
 				return fault.New(fault.PathFailed, "make directory for man pages", args[0], err)

@@ -15,7 +15,7 @@ func (a *app) approve() *cobra.Command {
 		Use:     "approve ID",
 		Short:   "Let a prepared recovery touch production",
 		Example: "  lifeboat approve recover/frende --yes-destroy frende",
-		Args:    cobra.ExactArgs(1),
+		Args:    exactly("ID"),
 		RunE: a.run(func(ctx context.Context, args []string) error {
 			if destroy == "" {
 				return fault.Newf(fault.InputInvalid, "approve", args[0], "the system's name is missing").
@@ -34,7 +34,7 @@ func (a *app) abort() *cobra.Command {
 		Use:     "abort ID",
 		Short:   "End a recovery before its cut-over, leaving the old system as it was",
 		Example: `  lifeboat abort recover/frende --reason "the server came back"`,
-		Args:    cobra.ExactArgs(1),
+		Args:    exactly("ID"),
 		RunE: a.run(func(ctx context.Context, args []string) error {
 			return a.update(ctx, args[0], api.UpdateAbort, api.Abort{By: a.who(), Reason: reason})
 		}),

@@ -12,6 +12,7 @@ import (
 	"github.com/frende/lifeboat/internal/ledger"
 	"github.com/frende/lifeboat/internal/report"
 	"github.com/frende/lifeboat/internal/system"
+	"github.com/frende/lifeboat/workflows/api"
 )
 
 // kindRun is the kind under which the ledger keeps the record of a run.
@@ -35,7 +36,14 @@ func (a *app) report() *cobra.Command {
 			"list the last runs. Of several runs with one ID it is the newest; ID@RUN, as listed, is another.\n" +
 			"All comes from the ledger in the store: Temporal need not be there.",
 		Example: "  lifeboat report recover/frende --open\n  lifeboat report recover/frende --markdown > report.md",
-		Args:    cobra.MaximumNArgs(1),
+		Args: func(c *cobra.Command, args []string) error {
+			for flag, chosen := range map[string]bool{"html": form.html, "markdown": form.markdown} {
+				if chosen && len(args) == 2 {
+					return misread("--%s takes no file: it prints", flag).WithHint("send it there: lifeboat report %s --%s > %s", args[0], flag, args[1])
+				}
+			}
+			return atMost("ID")(c, args)
+		},
 		RunE: a.run(func(ctx context.Context, args []string) error {
 			if len(args) == 0 {
 				return a.listRuns(ctx, form)
@@ -67,8 +75,7 @@ func (a *app) tellRun(ctx context.Context, id string, form reportForm) error {
 	}
 	found, err := findRun(ctx, records, id)
 	if fault.Has(err, fault.RunUnknown) {
-		return fault.New(fault.RunUnknown, "find report of", id, nil).
-			WithHint("see the last runs with: lifeboat report; one that still runs with: lifeboat watch %s", id)
+		return a.unreported(id)
 	}
 	if err != nil {
 		return err
@@ -128,6 +135,38 @@ func findRun(ctx context.Context, records *ledger.Ledger, id string) (foundRun, 
 
 // shortRun is how many characters of a run ID name one of several runs.
 const shortRun = 8
+
+// unreported says why there is no report of a run, as far as that is known.
+func (a *app) unreported(id string) error {
+	unknown := fault.New(fault.RunUnknown, "find report of", id, nil)
+	if kind := a.filesNone(id); kind != "" {
+		return unknown.WithHint("a run of %s files none; see what it did with: temporal workflow show -w %s", kind, id)
+	}
+	return unknown.WithHint("see the last runs with: lifeboat report; one that still runs with: lifeboat watch %s", id)
+}
+
+// filesNone gives the workflow type of a run that leaves no report, "" when it may
+// have left one.
+func (a *app) filesNone(id string) string {
+	configured, err := a.system()
+	if err != nil {
+		return ""
+	}
+	if id == api.CleanUpID(configured.Name) {
+		return api.CleanUp
+	}
+	for _, one := range configured.Schedules {
+		begun, ours := strings.CutPrefix(id, api.ScheduleID(configured.Name, one.Name)+"-")
+		if _, err := time.Parse(time.RFC3339, begun); !ours || err != nil {
+			continue
+		}
+		switch one.Workflow {
+		case api.CleanUp, api.ReplicateStore, api.ReportStatus:
+			return one.Workflow
+		}
+	}
+	return ""
+}
 
 // listedRun is one line of the last runs.
 type listedRun struct {

@@ -214,7 +214,7 @@ func (a *app) scheduleTrigger() *cobra.Command {
 		Short:   "Start what a schedule starts, now",
 		Long:    "Start what a schedule starts, now, be it paused or not. While a run of it still works,\nthe new one starts as soon as that has ended.",
 		Example: "  lifeboat schedule trigger drill",
-		Args:    cobra.ExactArgs(1),
+		Args:    exactly("NAME"),
 		RunE: a.run(func(ctx context.Context, args []string) error {
 			return a.scheduling(ctx, func(c temporal.Client, s system.System) error {
 				triggered, err := temporal.Trigger(ctx, c, s, args[0])
@@ -242,7 +242,7 @@ func (a *app) scheduleBackfill() *cobra.Command {
 		Short:   "Start a run for each start that was due in a time that is past",
 		Long:    "Start a run for each start that was due in a time that is past, one after the other,\nnow. A backup that is made now holds what is there now, not what was there then.",
 		Example: "  lifeboat schedule backfill report-daily --from 2024-01-13T00:00:00Z --to 2024-01-15T00:00:00Z",
-		Args:    cobra.ExactArgs(1),
+		Args:    exactly("NAME"),
 		RunE: a.run(func(ctx context.Context, args []string) error {
 			first, err := pointInTime("--from", from)
 			if err != nil {
@@ -276,6 +276,9 @@ func (a *app) scheduleBackfill() *cobra.Command {
 
 // pointInTime reads a flag that must be given.
 func pointInTime(flag, text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, misread("%s is missing", flag).WithHint("give it with its time zone: %s 2024-01-15T02:10:00Z", flag)
+	}
 	at, err := time.Parse(time.RFC3339, text)
 	if err != nil {
 		return time.Time{}, fault.Newf(fault.InputInvalid, "read time", text, "%s is not written as RFC 3339", flag).

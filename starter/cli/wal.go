@@ -55,7 +55,7 @@ func (a *app) walPush() *cobra.Command {
 			"Its working directory is the server's data directory, as PostgreSQL calls it. A directory\n" +
 			"that was recovered with --from archives to that store.",
 		Example: "  archive_command = 'lifeboat wal-push %p'",
-		Args:    cobra.ExactArgs(1),
+		Args:    exactly("PATH"),
 		RunE: a.run(func(ctx context.Context, args []string) error {
 			if a.from == "" {
 				home, err := wal.HomeOf(".")
@@ -91,7 +91,7 @@ func (a *app) walFetch() *cobra.Command {
 		Long: "Fetch a WAL segment of a recovery, up to the end that its pin fixed.\n" +
 			"Exit codes: 0 found, 1 past the pinned end, 126 anything else: PostgreSQL then stops.",
 		Example: "  restore_command = 'lifeboat wal-fetch %f %p --pin /srv/recovery/pin.json'",
-		Args:    cobra.ExactArgs(2),
+		Args:    exactly("NAME", "PATH"),
 		RunE: a.run(func(ctx context.Context, args []string) error {
 			pin, err := wal.ReadPin(pinned)
 			if err != nil {

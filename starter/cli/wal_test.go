@@ -127,7 +127,7 @@ func TestWALPushFailsWithOneExitCodeAndNamesWhatIsWrong(t *testing.T) {
 		args []string
 		told string
 	}{
-		"no argument":  {[]string{walPush}, "accepts 1 arg"},
+		"no argument":  {[]string{walPush}, "lifeboat wal-push needs PATH"},
 		"unknown flag": {[]string{walPush, segment, "--bogus"}, "--bogus"},
 		"flags before": {[]string{"--bogus", walPush, segment}, "read command line"},
 		"no database":  {[]string{walPush, segment}, "the configuration has no database"},

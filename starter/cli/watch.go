@@ -27,7 +27,7 @@ func (a *app) watch() *cobra.Command {
 		Long: "Show a run live, until it ends: each step with rate, remaining time and objective.\n" +
 			"The exit code is the run's. With --json, one object per change.",
 		Example: "  lifeboat watch recover/frende",
-		Args:    cobra.ExactArgs(1),
+		Args:    exactly("ID"),
 		RunE: a.run(func(ctx context.Context, args []string) error {
 			c, err := a.temporal(ctx)
 			if err != nil {
