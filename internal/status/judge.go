@@ -23,8 +23,30 @@ func (l *looking) problem(kind ProblemKind, mend, format string, args ...any) {
 	l.status.Problems = append(l.status.Problems, Problem{Kind: kind, Text: fmt.Sprintf(format, args...), Mend: mend})
 }
 
+// judgeKeys says once that the keys at hand are not those that things were sealed
+// with: no other backup and no replication mends that.
+func (l *looking) judgeKeys() {
+	var what []string
+	why := ""
+	for _, c := range l.status.Components {
+		for _, p := range []*Point{&c.Bucket, c.Replica} {
+			if p != nil && locked(p.Fault) && !slices.Contains(what, c.ID) {
+				what, why = append(what, c.ID), cmp.Or(why, p.Why)
+			}
+		}
+	}
+	if l.sealed != nil {
+		what, why = append(what, "the ledger"), cmp.Or(why, reason(l.sealed))
+	}
+	if len(what) > 0 {
+		l.problem(Wrong, "check BACKUP_ENCRYPTION_KEY and keys in lifeboat.yaml, then: lifeboat doctor --only keys",
+			"the key at hand does not open %s: %s", strings.Join(what, ", "), why)
+	}
+}
+
 // judge says what is overdue and what is wrong, and gives the answer.
 func (l *looking) judge() {
+	l.judgeKeys()
 	l.judgeStore(l.status.Store, func(c Component) Point { return c.Bucket }, l.judgeBucket)
 	if l.status.Replica != "" {
 		l.judgeStore(l.status.Replica, func(c Component) Point { return *c.Replica }, l.judgeReplica)
@@ -55,6 +77,7 @@ func (l *looking) judgeStore(name string, of func(Component) Point, one func(c C
 	for _, c := range l.status.Components {
 		p := of(c)
 		switch {
+		case locked(p.Fault): // judgeKeys says it
 		case p.State != Unreachable:
 			one(c)
 		case !told:
@@ -100,18 +123,16 @@ func (l *looking) judgeReplica(c Component) {
 }
 
 func (l *looking) judgeDrill() {
-	d, by := l.status.Drill, ""
-	if l.status.Ledger != "" {
-		by = ", by the copy of the ledger in " + l.status.Ledger
-	}
+	d := l.status.Drill
 	switch {
 	case !d.Asked:
 	case d.ID != "" && d.Outcome != report.Succeeded:
 		l.problem(Wrong, "lifeboat report "+d.ID, "the last drill did not succeed, on %s", d.At.Format(time.DateOnly))
+	case l.status.Ledger != "": // a copy may lack the newest: what it does not have proves nothing
 	case d.Succeeded.IsZero():
-		l.problem(Late, drillAgain, "no drill has succeeded in the last %s%s", Age(system.Duration(drillEvery)), by)
+		l.problem(Late, drillAgain, "no drill has succeeded in the last %s: one is due each quarter, and two weeks are left to hold it", Age(system.Duration(drillEvery)))
 	case l.status.At.Sub(d.Succeeded) > drillEvery:
-		l.problem(Late, drillAgain, "the last drill was %s ago%s; one is due each quarter", Age(l.since(d.Succeeded)), by)
+		l.problem(Late, drillAgain, "the last drill was %s ago: one is due each quarter, and two weeks are left to hold it", Age(l.since(d.Succeeded)))
 	}
 }
 

@@ -38,6 +38,7 @@ type looking struct {
 	Deps
 	system system.System
 	status Status
+	sealed error // why a record of the ledger can't be opened with the keys at hand
 }
 
 // Look asks every source at once, each for a few seconds at most.
@@ -109,6 +110,9 @@ func within[T any](ctx context.Context, limit time.Duration, source string, ask 
 	}
 	return given
 }
+
+// locked says whether a fault is that the key at hand is not the one it takes.
+func locked(kind fault.Kind) bool { return kind == fault.KeyUnavailable || kind == fault.KeyWrong }
 
 // unreachable says whether an error is of the source as a whole.
 func unreachable(err error) bool {

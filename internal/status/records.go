@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/ledger"
 	"github.com/frende/lifeboat/internal/report"
 )
@@ -173,12 +174,15 @@ func (r *reading) earlier(entry ledger.Entry) error {
 // take puts what was read into the status.
 func (l *looking) take(r reading) {
 	l.status.Drill = r.drill
+	if len(r.unreadable) > 0 && r.drill.ID == "" {
+		l.status.Drill.Asked = false // one of them may be of a drill
+	}
 	for i := range l.status.Components {
 		c := &l.status.Components[i]
-		c.Asked = true
 		if c.Backup != nil {
 			c.Proof = r.proofs[c.Backup.Key]
 		}
+		c.Asked = c.Proof != "" || len(r.unreadable) == 0
 		for _, p := range []*Point{&c.Bucket, c.Replica} {
 			if p == nil || p.State != Known {
 				continue
@@ -188,7 +192,9 @@ func (l *looking) take(r reading) {
 			}
 		}
 	}
-	if len(r.unreadable) > 0 {
+	if len(r.unreadable) > 0 && locked(fault.KindOf(r.unreadable[0])) {
+		l.sealed = r.unreadable[0]
+	} else if len(r.unreadable) > 0 {
 		l.problem(Wrong, "lifeboat doctor --only keys,stores", "the ledger has %d records that can't be read: %s", len(r.unreadable), reason(r.unreadable[0]))
 	}
 }

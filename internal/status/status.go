@@ -3,6 +3,7 @@ package status
 import (
 	"time"
 
+	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/report"
 	"github.com/frende/lifeboat/internal/system"
 )
@@ -56,6 +57,7 @@ type Point struct {
 	Least  bool            `json:"least,omitempty"`  // RPO is at least this: only the time of the copy is known
 	Lacks  string          `json:"lacks,omitempty"`  // of State known: what is there and can't be used, as something is missing
 	Why    string          `json:"why,omitempty"`    // of State broken and unreachable
+	Fault  fault.Kind      `json:"fault,omitempty"`  // its name
 	Hint   string          `json:"hint,omitempty"`
 }
 

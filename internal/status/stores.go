@@ -61,11 +61,12 @@ func (l *looking) ask(ctx context.Context, opened answer[*vault.Vault], name str
 		found = within(ctx, l.Limit, name, func(ctx context.Context) (Point, error) { return l.point(ctx, alone, origin, c) })
 	}
 	p := found.value
+	p.Fault = fault.KindOf(found.err)
 	switch {
 	case found.err == nil:
 		p.State, p.RPO = Known, l.since(p.At)
 	case fault.Has(found.err, fault.BackupUnknown) && p.Backup == "":
-		p.State = None
+		p.State, p.Fault = None, ""
 	case unreachable(found.err):
 		p.State, p.Why, p.Hint = Unreachable, reason(found.err), fault.HintOf(found.err)
 	default:

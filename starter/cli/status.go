@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -18,7 +20,7 @@ import (
 	"github.com/frende/lifeboat/workflows/api"
 )
 
-// screen is the width that a status is made for.
+// screen is the width that a status is made for where no terminal has another.
 const screen = 80
 
 func (a *app) status() *cobra.Command {
@@ -47,7 +49,8 @@ func (a *app) tellStatus(ctx context.Context) error {
 	if a.json {
 		err = a.printJSON(found)
 	} else {
-		err = showStatus(a.Stdout, found)
+		width, _ := a.Screen()
+		err = showStatus(a.Stdout, found, cmp.Or(width, screen))
 	}
 	if err != nil || found.Late+found.Wrong == 0 {
 		return err
@@ -66,14 +69,60 @@ func (a *app) running(ctx context.Context, s system.System) ([]status.Run, error
 	return status.Underway(ctx, c, s.Name, api.Queue, api.ReportStatus)
 }
 
-// showStatus writes a status: the answer first, then the reasons for it.
-func showStatus(out io.Writer, s status.Status) error {
+// showStatus writes a status for a screen of this width: the answer first, then
+// the reasons for it. What has no blank, such as an ID, is never cut.
+func showStatus(out io.Writer, s status.Status, width int) error {
 	var b strings.Builder
 	at := s.At.UTC().Format("2006-01-02 15:04 UTC")
-	fmt.Fprintf(&b, "%-*s %s\n\n", screen-1-len(at), s.Answer, at)
-	table := tabwriter.NewWriter(&b, 0, 0, 3, ' ', 0)
+	if line := min(width, screen); len(s.Answer)+1+len(at) <= line {
+		fmt.Fprintf(&b, "%-*s %s\n\n", line-1-len(at), s.Answer, at)
+	} else {
+		fmt.Fprintf(&b, "%s\n%s\n\n", s.Answer, at)
+	}
+	if err := showComponents(&b, s.Components, width); err != nil {
+		return err
+	}
+	b.WriteString("\n")
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-8s %s\n", name, folded(fmt.Sprintf(format, args...), width))
+	}
+	line("drill", "%s", drillLine(s.Drill, s.Ledger, s.At))
+	line("replica", "%s", replicaLine(s))
+	if !s.Review.IsZero() {
+		line("plan", "next review %s", s.Review.Format(time.DateOnly))
+	}
+	line("running", "%s", underway(s))
+	for _, p := range s.Problems {
+		b.WriteString("\n")
+		line(strings.ToUpper(string(p.Kind)), "%s", p.Text)
+		if p.Mend != "" {
+			fmt.Fprintf(&b, "%9s%s\n", "", p.Mend)
+		}
+	}
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+// showComponents writes the table, narrower where the screen is.
+func showComponents(out io.Writer, components []status.Component, width int) error {
+	var text strings.Builder
+	for _, gap := range []int{3, 2, 1} {
+		text.Reset()
+		if err := tableOf(&text, components, gap); err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(strings.Split(text.String(), "\n"), func(line string) bool { return utf8.RuneCountInString(line) > width }) {
+			break
+		}
+	}
+	_, err := io.WriteString(out, text.String())
+	return err
+}
+
+func tableOf(out io.Writer, components []status.Component, gap int) error {
+	table := tabwriter.NewWriter(out, 0, 0, gap, ' ', 0)
 	fmt.Fprint(table, "component\tbackup\tproof\tlost now\treplica\tobjective\n")
-	for _, c := range s.Components {
+	for _, c := range components {
 		backup, proof, replica := "-", "?", "-"
 		if c.Backup != nil {
 			backup = status.Age(c.Backup.Age)
@@ -91,27 +140,7 @@ func showStatus(out io.Writer, s status.Status) error {
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", c.ID, backup, proof, lost(c.Bucket), replica, c.Objective)
 	}
-	if err := table.Flush(); err != nil {
-		return err
-	}
-	b.WriteString("\n")
-	line := func(name, format string, args ...any) {
-		fmt.Fprintf(&b, "%-8s %s\n", name, clip(fmt.Sprintf(format, args...), screen-9))
-	}
-	line("drill", "%s", drillLine(s.Drill, s.Ledger, s.At))
-	line("replica", "%s", replicaLine(s))
-	if !s.Review.IsZero() {
-		line("plan", "next review %s", s.Review.Format(time.DateOnly))
-	}
-	line("running", "%s", underway(s))
-	for _, p := range s.Problems {
-		fmt.Fprintf(&b, "\n%-8s %s\n", strings.ToUpper(string(p.Kind)), folded(p.Text))
-		if p.Mend != "" {
-			fmt.Fprintf(&b, "%9s%s\n", "", p.Mend)
-		}
-	}
-	_, err := io.WriteString(out, b.String())
-	return err
+	return table.Flush()
 }
 
 // lost is how much a loss of everything but this store would cost.
@@ -137,13 +166,16 @@ func drillLine(d status.Drill, copied string, now time.Time) string {
 	case !d.Asked:
 		return "not known: the ledger can't be read"
 	case d.ID == "" && copied != "":
-		return "none is on record in the copy of the ledger in " + copied
+		return "none is on record in the copy of the ledger in " + copied + ", which may lack the newest"
 	case d.ID == "":
 		return "none is on record"
 	}
 	text := fmt.Sprintf("%s, %s ago, %s", d.At.UTC().Format(time.DateOnly), status.Age(system.Duration(now.Sub(d.At))), d.Outcome)
 	if !d.Succeeded.IsZero() && !d.Succeeded.Equal(d.At) {
 		text += ", the last success " + d.Succeeded.UTC().Format(time.DateOnly)
+	}
+	if copied != "" {
+		text += ", by the copy of the ledger in " + copied + ", which may lack the newest"
 	}
 	return text + ": " + d.ID
 }
@@ -176,8 +208,8 @@ func underway(s status.Status) string {
 	return strings.Join(told, ", ")
 }
 
-// folded breaks the text of a problem where the screen ends.
-func folded(text string) string {
+// folded breaks a text that stands behind a name where the screen ends.
+func folded(text string, screen int) string {
 	var b strings.Builder
 	width := 0
 	for word := range strings.FieldsSeq(text) {

@@ -35,7 +35,7 @@ func TestAStatusIsOneScreen(t *testing.T) {
 		},
 	}
 	var told strings.Builder
-	require.NoError(t, showStatus(&told, s))
+	require.NoError(t, showStatus(&told, s, screen))
 	require.Equal(t, `WRONG frende: 1 wrong, 1 overdue                            2024-04-02 07:00 UTC
 
 component         backup   proof   lost now   replica   objective
@@ -57,13 +57,41 @@ LATE     cache/sessions: the newest backup is 40m old (objective 15m)
 `, told.String())
 	s.Behind, s.Away, s.Drill, s.Ledger = nil, []status.Away{{Source: "store primary"}}, status.Drill{Asked: true}, "dr"
 	var away strings.Builder
-	require.NoError(t, showStatus(&away, s))
-	require.Contains(t, away.String(), "\ndrill    none is on record in the copy of the ledger in dr\nreplica  dr; whether it has every newest backup is not known\n")
+	require.NoError(t, showStatus(&away, s, screen))
+	require.Contains(t, away.String(), "\ndrill    none is on record in the copy of the ledger in dr, which may lack the\n         newest\nreplica  dr; whether it has every newest backup is not known\n")
 	s.Away[0].Source = status.Temporal
 	away.Reset()
-	require.NoError(t, showStatus(&away, s))
+	require.NoError(t, showStatus(&away, s, screen))
 	require.Contains(t, away.String(), "\nreplica  dr has every newest backup\n", "the stores were asked")
 	for line := range strings.SplitSeq(told.String(), "\n") {
 		require.LessOrEqual(t, len([]rune(line)), screen, line)
 	}
+}
+
+func TestAStatusFitsItsScreenAndCutsNoID(t *testing.T) {
+	now := time.Date(2024, 4, 2, 7, 0, 0, 0, time.UTC)
+	day := 24 * system.Duration(time.Hour)
+	s := status.Status{
+		System: "frende", At: now, Answer: "OK frende: every component within its objective in dr", Store: "primary", Replica: "dr",
+		Components: []status.Component{{
+			ID: "configuration/frende", Objective: day, Backup: &status.Backup{Age: day}, Proof: "none", Asked: true,
+			Bucket: status.Point{State: status.Known, RPO: day}, Replica: &status.Point{State: status.Broken},
+		}},
+		Drill:   status.Drill{Asked: true, ID: "schedule/frende/drill-2024-04-01T06:00:00Z", At: now, Succeeded: now, Outcome: report.Succeeded},
+		Running: []status.Run{{ID: "schedule/frende/replicate-2024-04-02T06:45:00Z", Started: now}, {ID: "backup/frende/database/20240402T065900Z", Started: now}},
+	}
+	for _, width := range []int{60, 80, 200} {
+		var told strings.Builder
+		require.NoError(t, showStatus(&told, s, width))
+		for line := range strings.SplitSeq(told.String(), "\n") {
+			require.LessOrEqual(t, len([]rune(line)), width, line)
+			require.Equal(t, strings.TrimRight(line, " "), line)
+		}
+		require.Contains(t, told.String(), s.Drill.ID)
+		require.Contains(t, told.String(), s.Running[0].ID)
+		require.Contains(t, told.String(), s.Running[1].ID)
+	}
+	var wide strings.Builder
+	require.NoError(t, showStatus(&wide, s, 200))
+	require.Contains(t, wide.String(), "running  schedule/frende/replicate-2024-04-02T06:45:00Z (0s), backup/frende/database/20240402T065900Z (0s)\n", "nothing is broken that fits")
 }

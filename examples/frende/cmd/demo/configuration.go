@@ -5,13 +5,14 @@ import (
 	"strconv"
 	"strings"
 	"text/template"
+	"time"
 )
 
 // lifeboatTemplate is the plan of this Frende. Everything that can is left at
 // its default.
 const lifeboatTemplate = `# Written by the demo.
 system: frende
-plan: {version: "1.0", last_review: 2024-01-01, next_review: 2024-02-01}
+plan: {version: "1.0", last_review: {{.Reviewed}}, next_review: {{.Review}}}
 
 objectives:
   rto: {critical: 30m, database: 15m, application: 10m, system: 1h}
@@ -131,7 +132,9 @@ func (d *demo) lifeboatConfiguration() ([]byte, error) {
 		return nil, err
 	}
 	var text bytes.Buffer
+	today := d.started.UTC() // the plan of a Frende that lives today was reviewed today
 	err = parsed.Execute(&text, map[string]any{
+		"Reviewed": today.Format(time.DateOnly), "Review": today.AddDate(0, 0, 31).Format(time.DateOnly),
 		"PrimaryBucket": primaryBucket, "Primary": d.regions[0].Endpoint,
 		"ReplicaBucket": replicaBucket, "Replica": d.regions[1].Endpoint,
 		"DataDir": d.lab.Path("postgres", "data"), "BinDir": d.postgresBin,

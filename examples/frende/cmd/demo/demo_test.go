@@ -203,3 +203,14 @@ func TestBytesUnderCountsWhatIsOnDisk(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, total)
 }
+
+func TestTheReviewOfAFreshDemoIsNotOverdue(t *testing.T) {
+	d := &demo{started: time.Date(2026, 1, 31, 23, 0, 0, 0, time.UTC), lab: &lab.Lab{Dir: t.TempDir()}}
+	d.redis = &lab.Redis{}
+	for i := range d.regions {
+		d.regions[i] = &lab.S3{}
+	}
+	text, err := d.lifeboatConfiguration()
+	require.NoError(t, err)
+	require.Contains(t, string(text), `plan: {version: "1.0", last_review: 2026-01-31, next_review: 2026-03-03}`)
+}
