@@ -40,6 +40,8 @@ type Plan struct {
 	Target     string             `json:"target"`
 	To         string             `json:"to"`                // for a person
 	Backups    map[string]string  `json:"backups,omitempty"` // keys by component; the others go to their newest
+	Newest     map[string]string  `json:"newest,omitempty"`  // keys of the newest now, when they are known
+	From       string             `json:"from,omitempty"`    // the store that alone is read
 	Objective  system.Duration    `json:"objective"`         // RTO of what is recovered
 	Components []system.Component `json:"components"`
 	Steps      []Step             `json:"steps"`

@@ -200,6 +200,7 @@ func TestTextReadsAsAPlan(t *testing.T) {
 	p, err := plan.Recovery(frende(t), plan.Options{Components: []string{"files/uploads"}})
 	require.NoError(t, err)
 	text := p.Text()
+	require.NotRegexp(t, `(?m) $`, text)
 	require.Contains(t, text, "Recovery of frende to production, to latest: 10 steps, objective 30m.\nThis is a plan: nothing has been changed.\n")
 	require.Contains(t, text, "    1  check backup, disk and place of files/uploads\n    2  restore files/uploads beside the living data, from its newest backup  (after 1)\n")
 	require.Contains(t, text, "!   6  stop frende-frontend, frende-backend  (after 5)\n")

@@ -16,6 +16,10 @@ type Options struct {
 	Target     string   // name of a target
 	To         string   // "latest" or "backup:KEY"
 	Backups    []string // keys of more backups. Each is of one component; the others go to their newest
+
+	// What a person is told besides; it decides nothing.
+	Newest map[string]string // keys of the newest backups, by component
+	From   string            // the store that alone is read
 }
 
 // Recovery makes the plan. It fails with NameUnknown when a component or the
@@ -36,13 +40,13 @@ func Recovery(s system.System, o Options) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	g := &graph{system: at, production: target.Kind == system.TargetProduction, from: backups, whole: objective(s, components)}
+	g := &graph{system: at, production: target.Kind == system.TargetProduction, from: backups, newest: o.Newest, whole: objective(s, components)}
 	g.build(components)
 	steps, err := order(g.steps)
 	if err != nil {
 		return Plan{}, err
 	}
-	return Plan{System: s.Name, Target: target.Name, To: point(components, backups), Backups: backups, Objective: g.whole, Components: components, Steps: steps}, nil
+	return Plan{System: s.Name, Target: target.Name, To: point(components, backups), Backups: backups, Newest: o.Newest, From: o.From, Objective: g.whole, Components: components, Steps: steps}, nil
 }
 
 // point says for a person what is recovered to.
@@ -93,6 +97,7 @@ type graph struct {
 	system     system.System // as it is at the target
 	production bool
 	from       map[string]string // backups by component; none is the newest
+	newest     map[string]string // which that is, when it is known
 	whole      system.Duration
 	steps      []Step
 }
@@ -190,6 +195,9 @@ func (g *graph) approveAndStop(prepared []string) []string {
 // prepare restores a component beside the living one.
 func (g *graph) prepare(c system.Component) string {
 	from := "its newest backup"
+	if newest := g.newest[c.ID]; newest != "" {
+		from += ", now " + newest
+	}
 	if key := g.from[c.ID]; key != "" {
 		from = key
 	}

@@ -13,13 +13,18 @@ import (
 // the target as it runs now.
 func (p Plan) Text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Recovery of %s to %s, to %s: %d steps, objective %s.\nThis is a plan: nothing has been changed.\n",
-		p.System, p.Target, p.To, len(p.Steps), p.Objective)
+	alone := ""
+	if p.From != "" {
+		alone = ", from the store " + p.From + " alone"
+	}
+	fmt.Fprintf(&b, "Recovery of %s to %s, to %s%s: %d steps, objective %s.\nThis is a plan: nothing has been changed.\n",
+		p.System, p.Target, p.To, alone, len(p.Steps), p.Objective)
 	if slices.ContainsFunc(p.Steps, func(step Step) bool { return step.Destructive }) {
 		b.WriteString("A step with ! touches what runs now.\n")
 	}
 	b.WriteString("\n")
-	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	var aligned strings.Builder
+	table := tabwriter.NewWriter(&aligned, 0, 0, 2, ' ', 0)
 	for _, c := range p.Components {
 		critical := ""
 		if c.Critical {
@@ -28,6 +33,9 @@ func (p Plan) Text() string {
 		fmt.Fprintf(table, "  %s\tRTO %s\tRPO %s\t%s\n", c.ID, c.RTO, c.RPO, critical)
 	}
 	_ = table.Flush() // a strings.Builder never fails
+	for line := range strings.Lines(aligned.String()) {
+		b.WriteString(strings.TrimRight(line, " \n") + "\n")
+	}
 
 	number := map[string]int{}
 	var phase Phase

@@ -106,7 +106,7 @@ func TestBackupsAreListedAndShown(t *testing.T) {
 
 	code, stdout, stderr = s.run(t, "backups", "list")
 	require.Zero(t, code, stderr)
-	require.Equal(t, fmt.Sprintf("2024-01-15 14:00:00  files/uploads  tree  %s  INCOMPLETE\n2024-01-15 13:00:00  files/uploads  tree  %s  \n2024-01-15 12:00:00  files/uploads  tree  %s  \n", unfinished, newer, older), stdout)
+	require.Equal(t, fmt.Sprintf("2024-01-15 14:00:00  files/uploads  tree  %s  INCOMPLETE\n2024-01-15 13:00:00  files/uploads  tree  %s\n2024-01-15 12:00:00  files/uploads  tree  %s\n", unfinished, newer, older), stdout)
 
 	code, stdout, stderr = s.run(t, "backups", "list", "--of", "files/uploads", "--json")
 	require.Zero(t, code, stderr)

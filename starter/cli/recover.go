@@ -66,16 +66,13 @@ func (a *app) makeRecovery(ctx context.Context, s subject, args []string, f reco
 	if err != nil {
 		return err
 	}
-	planned, err := plan.Recovery(*configured, plan.Options{Components: s.ids(configured, name), Target: f.target, To: to, Backups: backups})
+	options := plan.Options{Components: s.ids(configured, name), Target: f.target, To: to, Backups: backups}
+	planned, err := plan.Recovery(*configured, options)
 	if err != nil {
 		return err
 	}
 	if f.dryRun {
-		if a.json {
-			return a.printJSON(planned)
-		}
-		fmt.Fprint(a.Stdout, planned.Text())
-		return nil
+		return a.foresee(ctx, configured, options, planned)
 	}
 	c, err := a.temporal(ctx)
 	if err != nil {
