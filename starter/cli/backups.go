@@ -22,6 +22,7 @@ func (a *app) vault(ctx context.Context) (*system.System, *vault.Vault, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	a.readable(s)
 	v, err := opened.Vault(ctx, *s, a.fellBack)
 	return s, v, err
 }
@@ -40,6 +41,9 @@ type listed struct {
 	Complete  bool      `json:"complete"`
 	GivenUp   bool      `json:"given_up,omitempty"` // never finished, and removed by a clean-up
 	Store     string    `json:"store"`
+	Bytes     int64     `json:"bytes,omitempty"`  // at the source, as the ledger says
+	Stored    int64     `json:"stored,omitempty"` // in the store
+	Proof     string    `json:"proof,omitempty"`  // the highest level on record
 }
 
 // kindOfFolder says what lies in a folder of the store.
@@ -72,7 +76,7 @@ func (a *app) backupsList() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "list",
 		Short:   "List the backups in the store, the newest first",
-		Long:    "List the backups in the store, the newest first. Nothing is decrypted.\nA backup without a manifest is incomplete and can't be restored.",
+		Long:    "List the backups in the store, the newest first. No backup is decrypted: size and proof\nare what the ledger says of it, \"?\" where it did not within seconds. Times are UTC.\nA backup without a manifest is incomplete and can't be restored.",
 		Example: "  lifeboat backups list --of database/frende",
 		Args:    cobra.NoArgs,
 		RunE:    a.run(func(ctx context.Context, _ []string) error { return a.listBackups(ctx, of) }),
@@ -88,7 +92,7 @@ func (a *app) listBackups(ctx context.Context, of string) error {
 		return fault.Newf(fault.InputInvalid, "list backups of", of, "there is no such kind of component").
 			WithHint("name a kind, database, cache, files or configuration, or one component: database/frende")
 	}
-	_, opened, err := a.vault(ctx)
+	configured, opened, err := a.vault(ctx)
 	if err != nil {
 		return err
 	}
@@ -105,6 +109,9 @@ func (a *app) listBackups(ctx context.Context, of string) error {
 	slices.SortStableFunc(backups, func(a, b listed) int {
 		return cmp.Or(b.At.Compare(a.At), cmp.Compare(a.Component, b.Component))
 	})
+	if err := a.know(ctx, configured, backups); err != nil {
+		return err
+	}
 	if a.json {
 		return a.printJSON(backups)
 	}
@@ -113,6 +120,7 @@ func (a *app) listBackups(ctx context.Context, of string) error {
 		return nil
 	}
 	table := a.table()
+	fmt.Fprint(table, "taken (UTC)\tcomponent\tkind\tstored\tproof\tkey\n")
 	for _, b := range backups {
 		state := ""
 		switch {
@@ -121,7 +129,8 @@ func (a *app) listBackups(ctx context.Context, of string) error {
 		case !b.Complete:
 			state = "INCOMPLETE"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", b.At.UTC().Format(time.DateTime), b.Component, b.Kind, b.Key, state)
+		size, proof := b.columns()
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", b.At.UTC().Format(time.DateTime), b.Component, b.Kind, size, proof, b.Key, state)
 	}
 	return table.Flush()
 }

@@ -14,8 +14,10 @@ import (
 	"github.com/frende/lifeboat/internal/assembly"
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/lab"
+	"github.com/frende/lifeboat/internal/ledger"
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/internal/vault"
+	"github.com/frende/lifeboat/workflows/api"
 )
 
 const shop = `system: shop
@@ -103,10 +105,22 @@ func TestBackupsAreListedAndShown(t *testing.T) {
 	older := s.upload(t, noon, true)
 	newer := s.upload(t, noon.Add(time.Hour), true)
 	unfinished := s.upload(t, noon.Add(2*time.Hour), false)
+	records := s.records(t, func() time.Time { return noon.Add(2 * time.Hour) })
+	for _, known := range []ledger.Record{
+		{Kind: kindBackup, Subject: newer, Body: api.BackupMade{Key: newer, Bytes: 6000, Stored: 1536, Proof: "L1"}},
+		{Kind: kindProof, Subject: newer, Body: map[string]string{"level": "L4"}},
+	} {
+		_, err := records.Append(t.Context(), known)
+		require.NoError(t, err)
+	}
 
 	code, stdout, stderr = s.run(t, "backups", "list")
 	require.Zero(t, code, stderr)
-	require.Equal(t, fmt.Sprintf("2024-01-15 14:00:00  files/uploads  tree  %s  INCOMPLETE\n2024-01-15 13:00:00  files/uploads  tree  %s\n2024-01-15 12:00:00  files/uploads  tree  %s\n", unfinished, newer, older), stdout)
+	require.Equal(t, fmt.Sprintf(`taken (UTC)          component      kind  stored   proof  key
+2024-01-15 14:00:00  files/uploads  tree  -        -      %s  INCOMPLETE
+2024-01-15 13:00:00  files/uploads  tree  1.5 KiB  L4     %s
+2024-01-15 12:00:00  files/uploads  tree  ?        ?      %s
+`, unfinished, newer, older), stdout)
 
 	code, stdout, stderr = s.run(t, "backups", "list", "--of", "files/uploads", "--json")
 	require.Zero(t, code, stderr)
@@ -115,6 +129,8 @@ func TestBackupsAreListedAndShown(t *testing.T) {
 	require.Len(t, backups, 3)
 	require.Equal(t, "files/uploads", backups[1].Component)
 	require.True(t, backups[1].Complete)
+	require.EqualValues(t, 6000, backups[1].Bytes)
+	require.Equal(t, "L4", backups[1].Proof)
 
 	code, stdout, stderr = s.run(t, "backups", "list", "--of", "database")
 	require.Zero(t, code, stderr)
@@ -141,6 +157,7 @@ func TestBackupsAreListedAndShown(t *testing.T) {
 	require.Equal(t, fault.ExitIntegrity, code)
 	require.Empty(t, stdout)
 	require.NotContains(t, stderr, "passphrase altogether")
-	code, _, stderr = s.run(t, "backups", "list")
+	code, stdout, stderr = s.run(t, "backups", "list")
 	require.Zero(t, code, stderr)
+	require.Regexp(t, `13:00:00  files/uploads  tree  \? +\? +`+newer, stdout, "the ledger can't be opened either")
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -52,6 +53,9 @@ type app struct {
 	secrets *telemetry.Secrets // what no message may hold
 	traces  *telemetry.Traces  // nil: none
 
+	reads  bool   // this command only reads stores
+	copied string // the replica that it could read instead; "": none
+
 	payloads *temporal.Payloads // how to read what Temporal stores, once connected
 }
 
@@ -81,7 +85,7 @@ func (a *app) explain(err error) {
 	findings, many := errors.AsType[system.Findings](err)
 	if !many {
 		fmt.Fprintf(a.Stderr, "lifeboat: %s\n", a.secrets.Redact(err.Error()))
-		if hint := fault.HintOf(err); hint != "" {
+		if hint := a.hint(err); hint != "" {
 			fmt.Fprintf(a.Stderr, "HINT: %s\n", a.secrets.Redact(hint))
 		}
 		return
@@ -95,6 +99,29 @@ func (a *app) explain(err error) {
 		fmt.Fprintln(a.Stderr, finding)
 		if finding.Hint != "" {
 			fmt.Fprintf(a.Stderr, "HINT: %s\n", finding.Hint)
+		}
+	}
+}
+
+// hint is what to do about an error. A command that only reads has ended: nothing
+// tries again by itself, and a copy may be read instead.
+func (a *app) hint(err error) string {
+	hint := fault.HintOf(err)
+	if !a.reads || hint != fault.StorageUnavailable.Definition().Hint {
+		return hint
+	}
+	if a.copied != "" {
+		return "read the replica instead, which may lack the newest: lifeboat --from " + a.copied + " " + strings.Join(a.Args, " ")
+	}
+	return "check the network, the endpoint and the service's status page, and ask again"
+}
+
+// readable notes that this command only reads the stores of the system.
+func (a *app) readable(s *system.System) {
+	a.reads = true
+	if primary, err := s.Primary(); err == nil {
+		if replica, ok := s.ReplicaOf(primary); ok {
+			a.copied = replica.Name
 		}
 	}
 }

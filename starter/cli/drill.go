@@ -140,6 +140,7 @@ func (a *app) listDrills(ctx context.Context) error {
 		return nil
 	}
 	table := a.table()
+	fmt.Fprint(table, "started (UTC)\tID\toutcome\tachieved\tfailures\n")
 	for _, line := range lines {
 		achieved := ""
 		if line.RTA > 0 {

@@ -65,6 +65,7 @@ func (a *app) ledger(ctx context.Context) (*ledger.Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.readable(s)
 	return opened.Ledger(ctx, *s, reader)
 }
 
@@ -238,6 +239,7 @@ func (a *app) showRuns(runs []listedRun) error {
 		return nil
 	}
 	table := a.table()
+	fmt.Fprint(table, "started (UTC)\tkind\toutcome\ttook\tobjective\tID\n")
 	for _, run := range runs {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n",
 			run.Started.UTC().Format(time.DateTime), run.Kind, run.Outcome, brief(run.RTA.Std()), run.against(), run.Report)

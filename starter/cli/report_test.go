@@ -21,16 +21,23 @@ import (
 // file puts records of runs on the shop's ledger, a minute apart.
 func (s shopStore) file(t *testing.T, runs ...report.Run) {
 	t.Helper()
-	configured, err := system.Load(s.config, s.lookup)
-	require.NoError(t, err)
 	now := noon
-	records, err := assembly.New(assembly.Config{Env: s.lookup, Now: func() time.Time { return now }}).Ledger(t.Context(), *configured, "worker")
-	require.NoError(t, err)
+	records := s.records(t, func() time.Time { return now })
 	for _, run := range runs {
 		now = now.Add(time.Minute)
-		_, err = records.Append(t.Context(), ledger.Record{Kind: kindRun, Subject: run.ID, Body: run})
+		_, err := records.Append(t.Context(), ledger.Record{Kind: kindRun, Subject: run.ID, Body: run})
 		require.NoError(t, err)
 	}
+}
+
+// records opens the shop's ledger for a worker with this clock.
+func (s shopStore) records(t *testing.T, now func() time.Time) *ledger.Ledger {
+	t.Helper()
+	configured, err := system.Load(s.config, s.lookup)
+	require.NoError(t, err)
+	records, err := assembly.New(assembly.Config{Env: s.lookup, Now: now}).Ledger(t.Context(), *configured, "worker")
+	require.NoError(t, err)
+	return records
 }
 
 func ended(outcome report.Outcome, took time.Duration) report.Run {
@@ -105,7 +112,9 @@ func TestLastRunsAreListedNewestFirst(t *testing.T) {
 	s.file(t, append(runs, again...)...)
 	code, stdout, stderr = s.run(t, "report")
 	require.Zero(t, code, stderr)
-	lines := strings.Split(strings.TrimSpace(stdout), "\n")
+	header, rest, _ := strings.Cut(stdout, "\n")
+	require.Regexp(t, `^started \(UTC\) +kind +outcome +took +objective +ID$`, header)
+	lines := strings.Split(strings.TrimSpace(rest), "\n")
 	require.Len(t, lines, 20)
 	require.Regexp(t, `^2024-01-15 12:00:00  RecoverSystem  succeeded  1m  +of 1h: met  +recover/shop$`, lines[0])
 	require.Regexp(t, `^2024-01-15 12:00:00  RecoverSystem  succeeded  1h1m  +of 1h: MISSED  recover/shop@00000001$`, lines[1])
@@ -198,4 +207,15 @@ func TestReportIsOpenedFromAFileOfThisUserAlone(t *testing.T) {
 	require.Equal(t, fault.ExitFailed, code)
 	require.Empty(t, stdout)
 	require.Contains(t, stderr, "neither XDG_CACHE_HOME nor HOME names one")
+}
+
+func TestWhoOnlyReadsIsSentToTheReplica(t *testing.T) {
+	away := fault.New(fault.StorageUnavailable, "list", "primary", nil)
+	a := &app{Process: Process{Args: []string{"drill", "list"}}}
+	require.Contains(t, a.hint(away), "it is tried again by itself", "a worker does")
+	a.readable(&system.System{Stores: []system.Store{{Name: "primary"}}})
+	require.Equal(t, "check the network, the endpoint and the service's status page, and ask again", a.hint(away))
+	a.readable(&system.System{Stores: []system.Store{{Name: "primary", Replica: "dr"}, {Name: "dr"}}})
+	require.Equal(t, "read the replica instead, which may lack the newest: lifeboat --from dr drill list", a.hint(away))
+	require.Equal(t, "own", a.hint(away.WithHint("own")))
 }

@@ -1,0 +1,97 @@
+package cli
+
+import (
+	"context"
+	"time"
+
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/ledger"
+	"github.com/frende/lifeboat/internal/system"
+	"github.com/frende/lifeboat/workflows/api"
+)
+
+// Kinds under which the ledger keeps what is known of a backup, by its key.
+const (
+	kindBackup = "backup" // body: api.BackupMade
+	kindProof  = "proof"  // body: the level reached
+)
+
+const (
+	knowing = 3 * time.Second // how long a listing waits for the ledger
+	skew    = time.Hour       // how far the clocks of writers may differ
+)
+
+// know adds to a listing what the ledger says of its backups: size and proof. It
+// is for the eye: what the ledger does not say in time, or can't, stays unknown.
+func (a *app) know(ctx context.Context, s *system.System, backups []listed) error {
+	wanted, oldest := map[string]*listed{}, a.Now()
+	for i := range backups {
+		if one := &backups[i]; one.Complete {
+			wanted[one.Key] = one
+			if one.At.Before(oldest) {
+				oldest = one.At
+			}
+		}
+	}
+	if len(wanted) == 0 {
+		return nil
+	}
+	limited, cancel := context.WithTimeout(ctx, knowing)
+	defer cancel()
+	records, err := a.assembly(s).Ledger(limited, *s, reader)
+	if err != nil {
+		return ctx.Err()
+	}
+	left := len(wanted)
+	for entry, err := range records.Newest(limited, ledger.Filter{}) {
+		if limited.Err() != nil || fault.Has(err, fault.StorageUnavailable) {
+			break
+		}
+		if err != nil {
+			continue
+		}
+		if left == 0 || entry.Time.Before(oldest.Add(-skew)) {
+			break
+		}
+		if one := wanted[entry.Subject]; one != nil && one.learn(entry) {
+			left--
+		}
+	}
+	return ctx.Err()
+}
+
+// learn takes what a record says of the backup. It is true for the record of the
+// backup itself, before which there is none.
+func (l *listed) learn(entry ledger.Entry) bool {
+	switch entry.Kind {
+	case kindBackup:
+		var made api.BackupMade
+		if entry.Decode(&made) == nil {
+			l.Bytes, l.Stored, l.Proof = made.Bytes, made.Stored, max(l.Proof, made.Proof)
+		}
+		return true
+	case kindProof:
+		var proven struct {
+			Level string `json:"level"`
+		}
+		if entry.Decode(&proven) == nil {
+			l.Proof = max(l.Proof, proven.Level)
+		}
+	}
+	return false
+}
+
+// columns are the size and the proof of a backup as a listing shows them.
+func (l *listed) columns() (size, proof string) {
+	size, proof = "?", "?"
+	if !l.Complete {
+		return "-", "-"
+	}
+	if l.Stored > 0 {
+		size = system.Bytes(l.Stored).Human()
+	}
+	if l.Proof != "" {
+		proof = l.Proof
+	}
+	return size, proof
+}
