@@ -111,7 +111,7 @@ func TestBadInputEndsInOneNamedFaultAndTouchesNothing(t *testing.T) {
 	})
 	row("wrong words on the command line", func(t *testing.T) {
 		h.lifeboat(t, "recover", "system", "--yes-destroy", "friende").ended(t, fault.InputInvalid, "friende")
-		h.lifeboat(t, "recover", "database", "friende", "--yes-destroy", "frende").ended(t, fault.InputInvalid, "friende")
+		h.lifeboat(t, "recover", "database", "friende", "--yes-destroy", "frende").ended(t, fault.NameUnknown, "friende")
 		h.lifeboat(t, "recover", "system", "--to", "yesterday", "--yes-destroy", "frende").ended(t, fault.InputInvalid, "yesterday")
 	})
 	row("backup half copied", func(t *testing.T) {
