@@ -130,9 +130,9 @@ func (l *looking) judgeDrill() {
 		l.problem(Wrong, "lifeboat report "+d.ID, "the last drill did not succeed, on %s", d.At.Format(time.DateOnly))
 	case l.status.Ledger != "": // a copy may lack the newest: what it does not have proves nothing
 	case d.Succeeded.IsZero():
-		l.problem(Late, drillAgain, "no drill has succeeded in the last %s: one is due each quarter, and two weeks are left to hold it", Age(system.Duration(drillEvery)))
+		l.problem(Late, drillAgain, "no drill has succeeded in the last %s: a quarter, and two weeks to find a day for it", Age(system.Duration(drillEvery)))
 	case l.status.At.Sub(d.Succeeded) > drillEvery:
-		l.problem(Late, drillAgain, "the last drill was %s ago: one is due each quarter, and two weeks are left to hold it", Age(l.since(d.Succeeded)))
+		l.problem(Late, drillAgain, "the last drill was %s ago, of at most %s: a quarter, and two weeks to find a day for it", Age(l.since(d.Succeeded)), Age(system.Duration(drillEvery)))
 	}
 }
 

@@ -384,10 +384,10 @@ func TestDrillsAreDueEachQuarter(t *testing.T) {
 	require.Equal(t, h.now.Add(-10*24*time.Hour), s.Drill.Succeeded)
 
 	drill("drill/frende/3", report.Succeeded, 107*24*time.Hour)
-	require.Equal(t, []string{"the last drill was 107d ago: one is due each quarter, and two weeks are left to hold it"}, texts(h.look(), status.Late))
+	require.Equal(t, []string{"the last drill was 107d ago, of at most 106d: a quarter, and two weeks to find a day for it"}, texts(h.look(), status.Late))
 
 	empty := newHouse(t)
-	require.Contains(t, texts(empty.look(), status.Late), "no drill has succeeded in the last 106d: one is due each quarter, and two weeks are left to hold it")
+	require.Contains(t, texts(empty.look(), status.Late), "no drill has succeeded in the last 106d: a quarter, and two weeks to find a day for it")
 }
 
 func TestAnEarlierStatusSparesTheWayBackToTheDrills(t *testing.T) {
