@@ -249,15 +249,7 @@ func (m *meter) rate(done int64, now time.Time) float64 {
 }
 
 // brief writes a duration as a person says it: "0.4s", "41.2s", "3m12s".
-func brief(d time.Duration) string {
-	if d < 0 {
-		d = 0
-	}
-	if d < time.Minute {
-		return fmt.Sprintf("%.1fs", d.Seconds())
-	}
-	return system.Duration(d.Round(time.Second)).String()
-}
+func brief(d time.Duration) string { return system.Duration(d).Brief() }
 
 func clip(line string, width int) string {
 	if width < 2 || utf8.RuneCountInString(line) <= width {

@@ -106,9 +106,24 @@ func (c *coordinator) result() api.RecoverResult {
 	}
 	for _, one := range c.children {
 		one.outcome.RPA = c.rpa(one.outcome)
+		one.outcome.Proof = c.proofs[one.outcome.Backup]
+		one.outcome.Rate = c.rate(one)
 		result.Components = append(result.Components, one.outcome)
 	}
+	for _, check := range c.checks {
+		result.Checks = append(result.Checks, api.Check{Name: check.Name, OK: check.OK, Latency: check.Latency, Message: check.Message})
+	}
 	return result
+}
+
+// rate is how fast a component was restored, in bytes per second; 0 when that is not known.
+func (c *coordinator) rate(of *child) int64 {
+	for _, step := range c.Progress.Steps {
+		if step.ID == of.component.ID+"/restore" && step.Finished != nil {
+			return rate(of.outcome.Bytes-of.outcome.Resumed, step.Finished.Sub(step.Started))
+		}
+	}
+	return 0
 }
 
 // file writes the run's record to the ledger.

@@ -19,7 +19,7 @@ func Recorded(step api.Step, phase string) report.Step {
 		made.Finished = *step.Finished
 	}
 	switch {
-	case step.State == api.StepFailed && step.Outcome == cancelled:
+	case step.State == api.StepAborted:
 		made.Outcome, made.Detail = report.Aborted, ""
 	case step.State == api.StepFailed:
 		made.Outcome, made.Detail = report.Failed, ""
