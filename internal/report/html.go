@@ -32,6 +32,7 @@ type page struct {
 	Before   []shown // what went wrong
 	Clocks   []gauge
 	Points   []gauge
+	Losses   string // title of the points
 	Timeline timeline
 	Sections []shown
 	Told     string
@@ -96,6 +97,10 @@ func (r *Run) page(now time.Time) page {
 		Timeline: r.timeline(now), Told: timeText(now),
 	}
 	p.Tone, p.Verdict = r.tone(now)
+	p.Losses = "Lost at most"
+	if r.kind() == kindDrill {
+		p.Losses = "Would have been lost at most"
+	}
 	for _, sentence := range d.lead {
 		p.Lead = append(p.Lead, flat(sentence))
 	}

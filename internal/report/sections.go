@@ -242,7 +242,7 @@ func (r *Run) noticeSection() section {
 
 // noteSection tells what was not done, and why.
 func (r *Run) noteSection() section {
-	s := section{id: "notes", title: "Notes"}
+	s := section{id: "notes", title: "Notes", columns: []column{{name: "what"}}}
 	for _, note := range r.Notes {
 		s.rows = append(s.rows, []string{note})
 	}
