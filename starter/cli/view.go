@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -77,21 +78,54 @@ func (v *viewer) tell(s seen) {
 	if v.told == nil {
 		v.told = map[string]api.StepState{}
 	}
-	if s.Phase != v.phase {
-		v.phase = s.Phase
-		fmt.Fprintf(v.out, "%s  %s: %s\n", v.now().UTC().Format(time.TimeOnly), s.ID, s.Phase)
-	}
+	var news []event
 	for _, step := range s.Steps {
 		key := activityKey(step.Workflow, step.ID)
 		if step.State != api.StepRunning && v.told[key] != step.State {
 			v.told[key] = step.State
-			fmt.Fprintln(v.out, fold(endedLine(step), width-1))
+			news = append(news, event{stampOf(step), endedLine(step)})
 		}
+	}
+	if s.Phase != v.phase {
+		v.phase = s.Phase
+		news = append(news, event{v.entered(s), fmt.Sprintf("%s: %s", s.ID, s.Phase)})
+		last := &news[len(news)-1]
+		last.line = last.at.UTC().Format(time.TimeOnly) + "  " + last.line
+	}
+	slices.SortStableFunc(news, func(a, b event) int { return a.at.Compare(b.at) })
+	for _, one := range news {
+		fmt.Fprintln(v.out, fold(one.line, width-1, indent))
 	}
 	if s.Waiting != "" && s.Waiting != v.waiting {
 		fmt.Fprint(v.out, asked(s.Waiting, width-1))
 	}
 	v.waiting = s.Waiting
+}
+
+// event is something that happened, and how it is told.
+type event struct {
+	at   time.Time
+	line string
+}
+
+// entered is when a run entered its phase. A worker of the first version does not say.
+func (v *viewer) entered(s seen) time.Time {
+	switch {
+	case !s.Entered.IsZero():
+		return s.Entered
+	case s.Finished != nil:
+		return *s.Finished
+	default:
+		return v.now()
+	}
+}
+
+// stampOf is when a step ended.
+func stampOf(step api.Step) time.Time {
+	if step.Finished != nil {
+		return *step.Finished
+	}
+	return step.Started
 }
 
 // showRunning repeats now and then what runs.
@@ -158,16 +192,17 @@ func (v *viewer) showJSON(s seen) {
 // endedLine tells a step that ended.
 func endedLine(step api.Step) string {
 	mark, took := "done", ""
-	if step.State == api.StepFailed {
+	switch step.State {
+	case api.StepFailed:
 		mark = "FAILED"
+	case api.StepAborted:
+		mark = "aborted"
 	}
-	stamp := step.Started
 	if step.Finished != nil {
-		stamp = *step.Finished
 		took = brief(step.Finished.Sub(step.Started))
 	}
-	line := fmt.Sprintf("%s  %-6s %6s  %s", stamp.UTC().Format(time.TimeOnly), mark, took, placed(step))
-	if step.Outcome != "" {
+	line := fmt.Sprintf("%s  %s %*s  %s", stampOf(step).UTC().Format(time.TimeOnly), mark, 12-len(mark), took, placed(step))
+	if step.Outcome != "" && step.State != api.StepAborted {
 		line += ": " + step.Outcome
 	}
 	return line
@@ -192,7 +227,7 @@ func runningLine(step api.Step, a activity, rate float64, clock *api.Clock, now 
 		parts = append(parts, fmt.Sprintf("attempt %d", a.attempt))
 	}
 	if clock != nil {
-		parts = append(parts, fmt.Sprintf("%s of %s", brief(now.Sub(clock.Since)), clock.Objective))
+		parts = append(parts, fmt.Sprintf("%s of RTO %s", brief(now.Sub(clock.Since)), clock.Objective))
 	}
 	if len(parts) > 0 {
 		figures = "[" + strings.Join(parts, ", ") + "]"
@@ -261,13 +296,14 @@ func clip(line string, width int) string {
 // indent is where the text of a step begins.
 const indent = 26
 
-// fold breaks a line that stays, between words, where the terminal ends. What
-// has no blank, such as a key, stays whole, so that it can be copied.
-func fold(line string, width int) string {
+// fold breaks a line that stays, between words, where the terminal ends, and
+// indents what follows. What has no blank, such as a key, stays whole, so that it
+// can be copied.
+func fold(line string, width, indent int) string {
 	var b strings.Builder
 	margin := 0 // the leading blanks of a line are no place to break it
 	rest := []rune(line)
-	for width > 2*indent && len(rest) > width {
+	for width > 2*indent && width > 0 && len(rest) > width {
 		end := width
 		for end > margin+indent && rest[end] != ' ' {
 			end--
@@ -288,18 +324,47 @@ func fold(line string, width int) string {
 }
 
 // asked tells what a person is asked. Each command, which stands between
-// backquotes, has a line of its own and stays whole, so that it can be copied.
+// backquotes, has lines of its own, so that it can be copied.
 func asked(waiting string, width int) string {
 	var b strings.Builder
 	for i, part := range strings.Split(waiting, "`") {
 		if i%2 == 1 {
-			fmt.Fprintf(&b, "  %s\n", part)
-		} else if part = strings.Trim(part, " ,."); part != "" {
-			fmt.Fprintln(&b, fold("          "+part, width))
+			b.WriteString(continued(part, width))
+		} else if part = strings.Trim(part, " ,.;"); part != "" {
+			fmt.Fprintln(&b, fold(part, width, 0))
 		}
 	}
 	return b.String()
 }
 
+// continued writes a command, which goes on in another line before a flag, as a
+// shell takes it, where the terminal ends.
+func continued(command string, width int) string {
+	const margin = "  "
+	var b strings.Builder
+	line := margin
+	for i, part := range strings.Split(command, " --") {
+		if i > 0 {
+			part = "--" + part
+		}
+		switch room := width - utf8.RuneCountInString(line) - len(` \`); {
+		case line == margin:
+			line += part
+		case width > 0 && utf8.RuneCountInString(part)+1 > room:
+			b.WriteString(line + " \\\n")
+			line = margin + margin + part
+		default:
+			line += " " + part
+		}
+	}
+	return b.String() + line + "\n"
+}
+
 // table aligns columns on stdout.
 func (a *app) table() *tabwriter.Writer { return tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', 0) }
+
+// say writes a line that stays, broken between words where the terminal ends.
+func (a *app) say(line string) {
+	width, _ := a.Screen()
+	fmt.Fprintln(a.Stdout, fold(line, width-1, 2))
+}
