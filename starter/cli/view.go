@@ -29,6 +29,7 @@ type viewer struct {
 	meters   map[string]*meter // by activity
 
 	told      map[string]api.StepState // steps whose end was told
+	held      []event                  // what is told in a moment
 	phase     api.Phase
 	waiting   string
 	last      *seen
@@ -78,24 +79,25 @@ func (v *viewer) tell(s seen) {
 	if v.told == nil {
 		v.told = map[string]api.StepState{}
 	}
-	var news []event
+	now := v.now()
 	for _, step := range s.Steps {
 		key := activityKey(step.Workflow, step.ID)
 		if step.State != api.StepRunning && v.told[key] != step.State {
 			v.told[key] = step.State
-			news = append(news, event{stampOf(step), endedLine(step)})
+			v.held = append(v.held, event{stampOf(step), now, endedLine(step)})
 		}
 	}
 	if s.Phase != v.phase {
 		v.phase = s.Phase
-		news = append(news, event{v.entered(s), fmt.Sprintf("%s: %s", s.ID, s.Phase)})
-		last := &news[len(news)-1]
-		last.line = last.at.UTC().Format(time.TimeOnly) + "  " + last.line
+		at := v.entered(s)
+		v.held = append(v.held, event{at, now, fmt.Sprintf("%s  %s: %s", at.UTC().Format(time.TimeOnly), s.ID, s.Phase)})
 	}
-	slices.SortStableFunc(news, func(a, b event) int { return a.at.Compare(b.at) })
-	for _, one := range news {
-		fmt.Fprintln(v.out, fold(one.line, width-1, indent))
+	slices.SortStableFunc(v.held, func(a, b event) int { return a.at.Compare(b.at) })
+	settled := len(v.held)
+	for s.Finished == nil && s.Waiting == "" && settled > 0 && now.Sub(v.held[settled-1].seen) < settle {
+		settled--
 	}
+	v.release(settled)
 	if s.Waiting != "" && s.Waiting != v.waiting {
 		fmt.Fprint(v.out, asked(s.Waiting, width-1))
 	}
@@ -105,7 +107,21 @@ func (v *viewer) tell(s seen) {
 // event is something that happened, and how it is told.
 type event struct {
 	at   time.Time
+	seen time.Time // by the viewer's clock
 	line string
+}
+
+// settle is how long an event is held back, so that one which happened before it
+// and is heard of later, for components tell theirs in their own time, is told first.
+const settle = 2 * pollEvery
+
+// release tells the first events that were held back.
+func (v *viewer) release(count int) {
+	width, _ := v.screen()
+	for _, one := range v.held[:count] {
+		fmt.Fprintln(v.out, fold(one.line, width-1, indent))
+	}
+	v.held = slices.Delete(v.held, 0, count)
 }
 
 // entered is when a run entered its phase. A worker of the first version does not say.
@@ -161,6 +177,7 @@ func (v *viewer) leave() {
 	if v.last != nil {
 		v.tell(*v.last)
 	}
+	v.release(len(v.held))
 }
 
 // silent says once that nobody answers.

@@ -114,6 +114,28 @@ func TestWhatEndedIsToldInItsOrder(t *testing.T) {
 		"12:00:10  recover/frende: aborted\n", out.String())
 }
 
+func TestWhatIsHeardOfLateIsToldFirst(t *testing.T) {
+	clock := &clockwork{at: noon.Add(3 * time.Second)}
+	v, out := newViewer(0, clock)
+	s := restoring()
+	s.Steps = s.Steps[:1] // ended at 12:00:02
+	v.show(s)
+	require.Empty(t, out.String())
+	earlier := noon.Add(time.Second)
+	clock.at = clock.at.Add(pollEvery)
+	s.Steps = append(s.Steps, api.Step{ID: "late", Title: "look", State: api.StepDone, Started: noon, Finished: &earlier})
+	v.show(s)
+	clock.at = clock.at.Add(pollEvery)
+	v.show(s)
+	const all = "12:00:00  recover/frende: preparing\n12:00:01  done     1.0s  look\n12:00:02  done     2.0s  database/frende  check backup: timeline 1\n"
+	require.Equal(t, all, out.String())
+	s.Steps = append(s.Steps, api.Step{ID: "last", Title: "end", State: api.StepDone, Started: noon, Finished: &clock.at})
+	v.show(s)
+	require.Equal(t, all, out.String())
+	v.leave()
+	require.Contains(t, out.String(), "done     4.0s  end\n", "nothing that is held back is lost")
+}
+
 func TestWatchingEndsAsTheCommandThatStartedTheRun(t *testing.T) {
 	result := func(value any) json.RawMessage {
 		text, err := json.Marshal(value)
