@@ -31,7 +31,7 @@ type Run struct {
 	Checks    []Check         `json:"checks,omitempty"`
 	Fallbacks []Fallback      `json:"fallbacks,omitempty"`
 	Failures  []Failure       `json:"failures,omitempty"`
-	Recovery  string          `json:"recovery,omitempty"` // drills: ID of the recovery that was led, which has a report of its own
+	Recovery  string          `json:"recovery,omitempty"` // drills: the recovery that was led, by the name of its own report
 	Notes     []string        `json:"notes,omitempty"`    // what was not done, and why
 }
 

@@ -111,6 +111,7 @@ type RecoverResult struct {
 	System     string             `json:"system"`
 	Target     string             `json:"target"`
 	Report     string             `json:"report"` // ID for: lifeboat report ID
+	RunID      string             `json:"run_id,omitempty"`
 	Started    time.Time          `json:"started"`
 	Finished   time.Time          `json:"finished"`
 	RTA        system.Duration    `json:"rta"` // from the disaster, or the start when none was given

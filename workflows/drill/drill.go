@@ -275,7 +275,7 @@ func (d *drill) record(err error) report.Run {
 	record := report.Run{
 		System: d.system.Name, ID: p.ID, RunID: p.RunID, Kind: p.Workflow, Target: d.target.Name, By: d.in.By, Phase: string(p.Phase),
 		Outcome: report.Succeeded, Started: p.Started, Finished: *p.Finished, Objective: d.system.Objectives.RTO.System,
-		Recovery: d.child, Notes: d.result.Notes, Checks: append(d.recovered(), d.checks...),
+		Recovery: d.recovery(), Notes: d.result.Notes, Checks: append(d.recovered(), d.checks...),
 	}
 	if d.result.RTA > 0 {
 		record.Clocks = []report.Clock{{Name: report.ClockWhole, Objective: d.result.Objective, Since: p.Since, Took: d.result.RTA, Breached: !d.result.Met}}
@@ -302,6 +302,15 @@ func (d *drill) record(err error) report.Run {
 		}
 	}
 	return record
+}
+
+// recovery names the report of the recovery that was led, as "lifeboat report"
+// takes it; of one that failed, only its ID is known.
+func (d *drill) recovery() string {
+	if d.result.RunID == "" {
+		return d.child
+	}
+	return d.child + "@" + d.result.RunID
 }
 
 // recovered is what was asked of that which came back: the checks of its

@@ -150,7 +150,7 @@ func (s *stage) drill(in api.DrillInput) (api.DrillResult, error) {
 
 func recovered() api.RecoverResult {
 	return api.RecoverResult{
-		System: "frende", Target: "sandbox", RTA: system.Duration(40 * time.Second), Objective: system.Duration(time.Hour), Met: true,
+		System: "frende", Target: "sandbox", RunID: "01a2094d-647f-7b08-95df-2cd5bb53b952", RTA: system.Duration(40 * time.Second), Objective: system.Duration(time.Hour), Met: true,
 		Components: []api.ComponentOutcome{{Component: "database/frende", Backup: backup, Compared: 1, RPA: system.Duration(time.Second), Proof: "L1", Bytes: 1 << 30, Rate: 1 << 26}},
 		Checks:     []api.Check{{Name: "page", OK: true, Message: "status 200"}},
 	}
@@ -190,7 +190,7 @@ func TestADrillReadsTheSecondRegionAloneAndProvesWhatCameBack(t *testing.T) {
 	require.Equal(t, report.Succeeded, filed.Record.Outcome)
 	require.Equal(t, "DrillSystem", filed.Record.Kind)
 	require.Equal(t, system.Duration(40*time.Second), filed.Record.Clocks[0].Took)
-	require.Equal(t, "recover/frende/target/sandbox", filed.Record.Recovery)
+	require.Equal(t, "recover/frende/target/sandbox@01a2094d-647f-7b08-95df-2cd5bb53b952", filed.Record.Recovery)
 	require.Len(t, filed.Record.Points, 1)
 	require.Equal(t, report.Point{Proof: "L1", Bytes: 1 << 30, Rate: 1 << 26},
 		report.Point{Proof: filed.Record.Points[0].Proof, Bytes: filed.Record.Points[0].Bytes, Rate: filed.Record.Points[0].Rate})

@@ -99,7 +99,7 @@ func (c *coordinator) rpa(o api.ComponentOutcome) system.Duration {
 func (c *coordinator) result() api.RecoverResult {
 	rta := c.Progress.Finished.Sub(c.Progress.Since)
 	result := api.RecoverResult{
-		System: c.system.Name, Target: c.target.Name, Report: c.Progress.ID,
+		System: c.system.Name, Target: c.target.Name, Report: c.Progress.ID, RunID: c.Progress.RunID,
 		Started: c.Progress.Started, Finished: *c.Progress.Finished,
 		RTA: system.Duration(rta), Objective: c.plan.Objective,
 		Met: c.plan.Objective <= 0 || rta <= time.Duration(c.plan.Objective),
