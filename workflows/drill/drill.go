@@ -1,6 +1,7 @@
 package drill
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -27,8 +28,9 @@ type drill struct {
 	from       system.Store // that alone is read
 	before     footprint
 	references map[string]api.Reference
-	made       bool // the sandbox is ours to clear
-	child      string
+	made       bool   // the sandbox is ours to clear
+	child      string // ID of the recovery
+	led        string // its very run, as "lifeboat report" takes it; "" until it has succeeded
 	result     api.DrillResult
 	checks     []report.Check
 }
@@ -218,6 +220,7 @@ func (d *drill) recover(ctx workflow.Context) error {
 	if err != nil {
 		return err
 	}
+	d.led = d.child + "@" + d.result.RunID
 	for _, c := range d.result.Components {
 		d.result.Compared += c.Compared
 	}
@@ -230,7 +233,7 @@ func (d *drill) note(text string) { d.result.Notes = append(d.result.Notes, text
 // it neither failed nor proved anything.
 func (d *drill) end(ctx workflow.Context, err error) {
 	d.result.System, d.result.Target, d.result.From = d.system.Name, d.target.Name, d.from.Name
-	d.result.Report = d.Progress.ID
+	d.result.Report, d.result.RunID = d.Progress.ID, d.Progress.RunID
 	d.result.Started = d.Progress.Started
 	if err != nil {
 		phase := api.PhaseFailed
@@ -275,7 +278,7 @@ func (d *drill) record(err error) report.Run {
 	record := report.Run{
 		System: d.system.Name, ID: p.ID, RunID: p.RunID, Kind: p.Workflow, Target: d.target.Name, By: d.in.By, Phase: string(p.Phase),
 		Outcome: report.Succeeded, Started: p.Started, Finished: *p.Finished, Objective: d.system.Objectives.RTO.System,
-		Recovery: d.recovery(), Notes: d.result.Notes, Checks: append(d.recovered(), d.checks...),
+		Recovery: cmp.Or(d.led, d.child), Notes: d.result.Notes, Checks: append(d.recovered(), d.checks...),
 	}
 	if d.result.RTA > 0 {
 		record.Clocks = []report.Clock{{Name: report.ClockWhole, Objective: d.result.Objective, Since: p.Since, Took: d.result.RTA, Breached: !d.result.Met}}
@@ -302,15 +305,6 @@ func (d *drill) record(err error) report.Run {
 		}
 	}
 	return record
-}
-
-// recovery names the report of the recovery that was led, as "lifeboat report"
-// takes it; of one that failed, only its ID is known.
-func (d *drill) recovery() string {
-	if d.result.RunID == "" {
-		return d.child
-	}
-	return d.child + "@" + d.result.RunID
 }
 
 // recovered is what was asked of that which came back: the checks of its

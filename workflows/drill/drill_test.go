@@ -185,6 +185,7 @@ func TestADrillReadsTheSecondRegionAloneAndProvesWhatCameBack(t *testing.T) {
 	require.True(t, result.Untouched)
 	require.True(t, result.Clean)
 	require.Equal(t, 1, result.Compared)
+	require.NotEqual(t, "01a2094d-647f-7b08-95df-2cd5bb53b952", result.RunID, "its own, not that of the recovery")
 	filed := s.filed[0]
 	require.Equal(t, []string{backup}, filed.Proven)
 	require.Equal(t, report.Succeeded, filed.Record.Outcome)
