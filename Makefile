@@ -51,4 +51,4 @@ torture: tools ## the faults of the reliability table at full count, about three
 
 clean: ## end what the lab left running and remove it
 	@$(GO) run ./examples/frende/cmd/demo -clean
-	@rm -rf bin
+	@rm -rf bin && echo "removed bin"

@@ -104,7 +104,7 @@ func (b builder) assemble() (worker.Worker, error) {
 			Searchable: func(ctx context.Context) bool {
 				return temporal.HasSearchAttributes(ctx, connected, namespace, api.SearchAttributes())
 			},
-			Status: looker(parts, connected, f.queue),
+			Status: looker(parts, connected, b.payloads, f.queue),
 		}),
 	} {
 		w.RegisterActivityWithOptions(activities, activity.RegisterOptions{Name: name})

@@ -39,12 +39,14 @@ func recovering(connected connection) func(ctx context.Context, s system.System)
 const lookTime = 30 * time.Second
 
 // looker says how a system stands.
-func looker(parts *assembly.Assembly, connected connection, queue string) func(ctx context.Context, s system.System) status.Status {
+func looker(parts *assembly.Assembly, connected connection, payloads *temporal.Payloads, queue string) func(ctx context.Context, s system.System) status.Status {
 	return func(ctx context.Context, s system.System) status.Status {
 		return status.Look(ctx, status.Deps{
 			Vault: parts.Vault, Ledger: parts.Ledger, Limit: lookTime,
 			Running: func(ctx context.Context, s system.System) ([]status.Run, error) {
-				return status.Underway(ctx, connected, s.Name, queue, api.ReportStatus)
+				return status.Underway(ctx, connected, status.Underways{
+					System: s.Name, Queue: queue, Except: api.ReportStatus, Phase: api.MemoPhase, Value: payloads.Value,
+				})
 			},
 		}, s)
 	}

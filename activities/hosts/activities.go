@@ -126,15 +126,17 @@ func (l looking) old(undo time.Duration) error {
 	for _, swap := range swaps {
 		known[swap.Old] = true
 		until := swap.At.Add(undo)
-		switch _, err := os.Lstat(swap.Old); {
-		case errors.Is(err, fs.ErrNotExist):
-			continue // nothing was replaced; its journal is small and tells who swapped
+		what, path := api.OldDirectory, swap.Old
+		if _, err := os.Lstat(swap.Old); errors.Is(err, fs.ErrNotExist) {
+			what, path = api.RecoveryJournal, swap.Journal // nothing was replaced, as after a disaster
+		}
+		switch {
 		case held:
-			l.keep(api.OldDirectory, swap.Old, "recovery %s holds %s", holder.Run, l.dir)
+			l.keep(what, path, "recovery %s holds %s", holder.Run, l.dir)
 		case l.deps.Now().Before(until):
-			l.keep(api.OldDirectory, swap.Old, "kept for undo until %s", until.UTC().Format(time.RFC3339))
+			l.keep(what, path, "kept for undo until %s", until.UTC().Format(time.RFC3339))
 		default:
-			l.result.Old = append(l.result.Old, Old{Component: l.component.ID, Dir: l.dir, Run: swap.Run, Path: swap.Old, At: swap.At})
+			l.result.Old = append(l.result.Old, Old{What: what, Component: l.component.ID, Dir: l.dir, Run: swap.Run, Path: path, At: swap.At})
 		}
 	}
 	for _, one := range left {
@@ -182,7 +184,7 @@ func (l looking) staging(ctx context.Context, s system.System) error {
 }
 
 // Expire ends the time in which a recovery can be undone: it removes the old
-// directory and the journal. It refuses with TargetRefused while that recovery's
+// directory, if there is one, and the journal. It refuses with TargetRefused while that recovery's
 // directory is not in place.
 func (a *Activities) Expire(ctx context.Context, in ExpireInput) error {
 	stop := temporal.Heartbeats(ctx, func() any { return none{} })

@@ -122,6 +122,26 @@ func TestOldDirectoriesGoWhenTheirUndoIsOver(t *testing.T) {
 	require.DirExists(t, byHand)
 }
 
+func TestTheJournalOfARecoveryThatReplacedNothingGoes(t *testing.T) {
+	h := newHouse(t)
+	require.NoError(t, os.RemoveAll(h.path("uploads"))) // by the disaster
+	require.Empty(t, h.recovered("uploads", "20240115T094122Z-ce35e8d2"))
+	journal := h.path("uploads.lifeboat-swap-20240115T094122Z-ce35e8d2")
+	require.FileExists(t, journal)
+	require.Contains(t, why(h.leftovers().Kept)[journal], "kept for undo until ")
+
+	h.now = time.Now().AddDate(0, 0, 8)
+	found := h.leftovers()
+	require.Len(t, found.Old, 1)
+	require.Equal(t, api.RecoveryJournal, found.Old[0].What)
+	require.Equal(t, journal, found.Old[0].Path)
+	_, err := h.environment().ExecuteActivity("hosts.Expire", hosts.ExpireInput{Dir: found.Old[0].Dir, Run: found.Old[0].Run})
+	require.NoError(t, err)
+	require.NoFileExists(t, journal)
+	require.DirExists(t, h.path("uploads"))
+	require.Empty(t, h.leftovers())
+}
+
 func TestNothingIsTouchedWhereARecoveryHoldsTheLock(t *testing.T) {
 	h := newHouse(t)
 	old := h.recovered("uploads", "20240101T000000Z-aaaaaaaa")

@@ -19,13 +19,15 @@ type LeftoversResult struct {
 	Kept    []api.Cleaned `json:"kept,omitempty"`
 }
 
-// Old is a directory that a recovery replaced longer ago than it can be undone.
+// Old is a directory that a recovery replaced longer ago than it can be undone, or
+// the journal of one that replaced nothing.
 type Old struct {
-	Component string    `json:"component"`
-	Dir       string    `json:"dir"` // that is in its place now
-	Run       string    `json:"run"`
-	Path      string    `json:"path"`
-	At        time.Time `json:"at"` // when it was replaced
+	What      api.CleanedKind `json:"what,omitempty"` // "": a directory
+	Component string          `json:"component"`
+	Dir       string          `json:"dir"` // that is in its place now
+	Run       string          `json:"run"`
+	Path      string          `json:"path"`
+	At        time.Time       `json:"at"` // when it was replaced
 }
 
 // Staging is a directory that a recovery filled and never put in place; the recovery has ended.

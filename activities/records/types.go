@@ -66,12 +66,8 @@ func (r LastRecovery) Ended() (target, outcome string, rta time.Duration, at tim
 }
 
 func ended(r report.Run) (target, outcome string, rta time.Duration, at time.Time, ok bool) {
-	began := r.Started
-	if !r.Disaster.IsZero() {
-		began = r.Disaster
-	}
 	recovers := strings.HasPrefix(r.Kind, "Recover") || strings.HasPrefix(r.Kind, "Drill")
-	return r.Target, string(r.Outcome), r.Finished.Sub(began), r.Finished, recovers && !r.Finished.IsZero()
+	return r.Target, string(r.Outcome), r.RTA(r.Finished), r.Finished, recovers && !r.Finished.IsZero()
 }
 
 // BackupInput is a backup that was made and read back.

@@ -28,6 +28,9 @@ type column struct {
 	name  string
 	right bool // numbers
 	code  bool // keys and the like
+	long  bool // sentences
+
+	moment bool // times of day
 }
 
 // Sections that HTML draws in its own way.
@@ -44,7 +47,7 @@ func (r *Run) compose(now time.Time) document {
 	d := document{title: r.headline(now), lead: r.lead(), facts: r.facts(now)}
 	for _, s := range []section{
 		r.failureSection(), r.clockSection(), r.pointSection(), r.stepSection(now), r.sourceSection(), r.backupSection(),
-		r.checkSection(), r.fallbackSection(), r.approvalSection(), r.noticeSection(),
+		r.checkSection(), r.fallbackSection(), r.approvalSection(), r.noticeSection(), r.noteSection(),
 	} {
 		if len(s.rows) > 0 {
 			d.sections = append(d.sections, s)
@@ -67,7 +70,7 @@ func (r *Run) facts(now time.Time) [][2]string {
 	fact("target", r.Target)
 	fact("started by", r.By)
 	fact("phase", r.Phase)
-	if !r.Disaster.IsZero() {
+	if r.fromDisaster() {
 		fact("disaster", timeText(r.Disaster))
 	}
 	fact("started", timeText(r.Started))
@@ -83,6 +86,7 @@ func (r *Run) facts(now time.Time) [][2]string {
 	if r.Critical != 0 {
 		fact("critical path", durationText(std(r.Critical)))
 	}
+	fact("its recovery", r.Recovery)
 	if bytes := r.restored(); bytes > 0 && r.Outcome == Succeeded {
 		fact("restored", bytesText(bytes))
 	}

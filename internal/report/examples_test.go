@@ -289,3 +289,38 @@ func longNames() *report.Run {
 	r.Checks[0].Message = strings.Repeat("a very long message ", 20)
 	return r
 }
+
+// rehearsed is a drill: it begins before its recovery, and clears up after it.
+func rehearsed() *report.Run {
+	r := recovered()
+	r.ID, r.Kind, r.Target, r.By, r.Disaster, r.Started, r.Critical = "drill/frende/2024-Q1", "DrillSystem", "sandbox", "schedule", time.Time{}, at(0), 0
+	r.Recovery, r.Approvals, r.Finished = "recover/frende/target/sandbox", nil, at(48)
+	r.Clocks = []report.Clock{{Name: report.ClockWhole, Objective: duration(time.Hour), Since: at(3), Took: seconds(38.2)}}
+	r.Steps = []report.Step{
+		step("configuration", "read and pin the configuration", "", 0, .1, false, "plan version 1.0"),
+		step("make-sandbox", "make the sandbox /srv/rehearsal/frende", "", .1, .2, false, ""),
+		step("database/frende/observe-before", "look at production's frende, before", "", .1, .1, false, "pid 4711, timeline 1"),
+		step("database/frende/reference", "take from frende what it holds at one position of the WAL", "", .3, 1.2, false, "7 tables and sequences, at the end of 00000001000000000000008C"),
+		step("second-region", "bring what is new to dr", "", 1.5, 1.4, false, "3 objects copied"),
+		step("recover", "recover frende into sandbox from dr", "", 3, 38.2, false, "RTA 38.2s"),
+		step("clear-sandbox", "remove the sandbox /srv/rehearsal/frende", "", 41.2, 6.8, false, "nothing is left behind"),
+	}
+	for i := range r.Steps {
+		if s := &r.Steps[i]; s.Component == s.ID || !strings.Contains(s.ID, "/") {
+			s.Component = ""
+		}
+	}
+	for i := range r.Points {
+		p := &r.Points[i]
+		p.Proof, p.Bytes, p.Rate = "L1", int64(100+i)<<20, int64(40+i)<<20
+	}
+	r.Points[3].Bytes, r.Points[3].Rate = 365, 0
+	r.Checks = append(r.Checks,
+		report.Check{Name: "database/frende equals production's", OK: true, Message: "rows and digest of 7 tables and sequences, at the end of 00000001000000000000008C"},
+		report.Check{Name: "nothing left behind", OK: true, Message: "no file, no process, no port"},
+		report.Check{Name: "production untouched", OK: true, Message: "3 servers and services are what they were: cache/sessions running, pid 4712, role master, run 4f1c0a; " +
+			"database/frende running, archiving directory true, failures to archive 0, pid 4711, started 2024-01-14 09:12:44 +0000 UTC, system identifier 7300000000000000001, timeline 1; service/backend running"},
+	)
+	r.Notes = []string{"files/uploads was not compared with production"}
+	return r
+}

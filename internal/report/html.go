@@ -32,6 +32,7 @@ type page struct {
 	Before   []shown // what went wrong
 	Clocks   []gauge
 	Points   []gauge
+	Losses   string // title of the points
 	Timeline timeline
 	Sections []shown
 	Told     string
@@ -77,7 +78,8 @@ type shownCell struct{ Text, Class string }
 func HTML(w io.Writer, r *Run, now time.Time) error {
 	var b bytes.Buffer
 	t, err := template.New("report").Funcs(template.FuncMap{
-		"at": func(x float64) string { return strconv.FormatFloat(x, 'f', 2, 64) + "%" },
+		"parts": parts,
+		"at":    func(x float64) string { return strconv.FormatFloat(x, 'f', 2, 64) + "%" },
 	}).Parse(layout)
 	if err == nil {
 		err = t.Execute(&b, r.page(now))
@@ -95,6 +97,10 @@ func (r *Run) page(now time.Time) page {
 		Timeline: r.timeline(now), Told: timeText(now),
 	}
 	p.Tone, p.Verdict = r.tone(now)
+	p.Losses = "Lost at most"
+	if r.kind() == kindDrill {
+		p.Losses = "Would have been lost at most"
+	}
 	for _, sentence := range d.lead {
 		p.Lead = append(p.Lead, flat(sentence))
 	}
@@ -214,12 +220,40 @@ func (s *section) shown() shown {
 	return made
 }
 
+// shortWord is how long a word may be and need no place to be broken, in bytes.
+const shortWord = 18
+
+// parts are what a text may be broken between, beside its blanks: those of long
+// paths and keys.
+func parts(text string) []string {
+	var all []string
+	begin := 0 // of the part
+	word := 0
+	for i, r := range text {
+		if r == ' ' {
+			word = i + 1
+		}
+		if r != '/' && r != '_' {
+			continue
+		}
+		end := i + strings.IndexByte(text[i:]+" ", ' ')
+		if end-word > shortWord && end > i+1 {
+			all, begin = append(all, text[begin:i+1]), i+1
+		}
+	}
+	return append(all, text[begin:])
+}
+
 func (c column) class() string {
 	switch {
 	case c.right:
 		return "number"
 	case c.code:
 		return "code"
+	case c.long:
+		return "sentence"
+	case c.moment:
+		return "moment"
 	default:
 		return ""
 	}

@@ -189,6 +189,12 @@ func luminance(t *testing.T, hex string) float64 {
 	return sum
 }
 
+func TestOnlyLongWordsAreBrokenBetweenTheirParts(t *testing.T) {
+	r := backedUp()
+	r.Steps[0].Detail = "49.7 MiB/s, pg_verifybackup, /srv/frende/uploads.lifeboat-old and a/"
+	require.Contains(t, page(t, r), "<small>49.7 MiB/s, pg_verifybackup, /<wbr>srv/<wbr>frende/<wbr>uploads.lifeboat-old and a/</small>")
+}
+
 func TestRecordsOfTheFirstVersionAreStillTold(t *testing.T) {
 	body, err := os.ReadFile("testdata/v0.1.json")
 	require.NoError(t, err)
@@ -196,7 +202,7 @@ func TestRecordsOfTheFirstVersionAreStillTold(t *testing.T) {
 	require.NoError(t, json.Unmarshal(body, &run))
 	html := page(t, &run)
 	require.Contains(t, html, "<h1>frende recovered in 5.3 s of 1 h</h1>")
-	require.Contains(t, html, "old one is kept as /srv/frende/.lab/postgres/data.lifeboat-old-20261123T164650Z-7ccb8878")
+	require.Contains(t, strings.ReplaceAll(html, "<wbr>", ""), "old one is kept as /srv/frende/.lab/postgres/data.lifeboat-old-20261123T164650Z-7ccb8878")
 	require.NotContains(t, html, "critical path</span>", "nothing is marked that the record does not hold")
 	require.Equal(t, 30, strings.Count(html, `<td class="state">`))
 }

@@ -97,8 +97,15 @@ func Text(w io.Writer, r *Run, now time.Time) error {
 	return write(w, r, b.String())
 }
 
+// widestCell is how wide a key or a sentence may be and still stand in its row, in
+// characters; widestLine is where a sentence is folded.
+const (
+	widestCell = 40
+	widestLine = 96
+)
+
 // table writes rows with aligned columns, indented by two. The last column is
-// not padded.
+// not padded. A column of wide keys or of sentences stands beneath its rows.
 func table(b *strings.Builder, rows [][]string, columns []column) {
 	widths := make([]int, len(columns))
 	for _, row := range rows {
@@ -106,10 +113,17 @@ func table(b *strings.Builder, rows [][]string, columns []column) {
 			widths[i] = max(widths[i], utf8.RuneCountInString(flat(cell)))
 		}
 	}
-	for _, row := range rows {
-		var line strings.Builder
+	beneath := func(i int) bool { return (columns[i].code || columns[i].long) && widths[i] > widestCell }
+	for n, row := range rows {
+		var line, below strings.Builder
 		for i, cell := range row {
 			cell = flat(cell)
+			if beneath(i) {
+				if n > 0 { // the names are those of the rows
+					below.WriteString(folded(cell))
+				}
+				continue
+			}
 			padding := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
 			if columns[i].right {
 				line.WriteString("  " + padding + cell)
@@ -117,8 +131,29 @@ func table(b *strings.Builder, rows [][]string, columns []column) {
 				line.WriteString("  " + cell + padding)
 			}
 		}
-		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+		b.WriteString(strings.TrimRight(line.String(), " ") + "\n" + below.String())
 	}
+}
+
+// folded writes a text beneath a row, broken between its words; a key is never broken.
+func folded(text string) string {
+	var b strings.Builder
+	width := 0
+	for word := range strings.FieldsSeq(text) {
+		long := utf8.RuneCountInString(word)
+		switch {
+		case width == 0:
+			b.WriteString("      ")
+		case width+1+long > widestLine:
+			b.WriteString("\n      ")
+			width = 0
+		default:
+			b.WriteString(" ")
+		}
+		b.WriteString(word)
+		width = max(width+1, 6) + long
+	}
+	return b.String() + "\n"
 }
 
 func (s *section) names() []string {

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,7 +23,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 func TestReportsReadAsRecorded(t *testing.T) {
 	now := at(20)
 	for name, run := range map[string]*report.Run{
-		"recovered": recovered(), "breached": breached(), "failed": failed(), "aborted": aborted(), "running": running(), "backup": backedUp(),
+		"recovered": recovered(), "breached": breached(), "failed": failed(), "aborted": aborted(), "running": running(), "backup": backedUp(), "drill": rehearsed(),
 	} {
 		for form, render := range map[string]func(*bytes.Buffer) error{
 			"md":   func(b *bytes.Buffer) error { return report.Markdown(b, run, now) },
@@ -100,6 +101,32 @@ func TestRTACountsFromTheDisaster(t *testing.T) {
 	r.Finished = time.Time{}
 	require.Equal(t, 96800*time.Millisecond, r.RTA(at(100)))
 	require.Zero(t, r.RTA(at(0)), "a clock that goes back gives no negative time")
+}
+
+func TestADrillLostNothingAndCountsFromItsStart(t *testing.T) {
+	r := rehearsed()
+	r.Disaster = at(3) // as records of the first version have it
+	var b bytes.Buffer
+	require.NoError(t, report.Text(&b, r, at(100)))
+	require.Contains(t, b.String(), "A disaster then would have cost at most: database 22 s")
+	require.NotContains(t, b.String(), "Lost at most")
+	require.NotRegexp(t, `(?m)^  disaster `, b.String())
+	require.Contains(t, b.String(), "Times count from the start of the run.")
+	require.Regexp(t, `bring what is new to dr +\+1\.5 s`, b.String())
+	require.Contains(t, b.String(), "in 38.2 s of 1 h", "its time is that of its recovery")
+}
+
+func TestKeysAndSentencesStandBeneathTheirRows(t *testing.T) {
+	var b bytes.Buffer
+	require.NoError(t, report.Text(&b, rehearsed(), at(100)))
+	require.Contains(t, b.String(), "\n      database-backups/2024/01/15/frende_db_backup_20240115_013000.base\n")
+	_, checks, found := strings.Cut(b.String(), "\nChecks\n")
+	require.True(t, found)
+	for line := range strings.Lines(checks) {
+		require.LessOrEqual(t, len(line), 100, line)
+	}
+	html := page(t, rehearsed())
+	require.Contains(t, html, "database-backups/<wbr>2024/<wbr>01/<wbr>15/<wbr>frende_<wbr>db_<wbr>backup_<wbr>20240115_<wbr>013000.base</td>", "a key is broken between its parts")
 }
 
 // full is a disk with no space left.

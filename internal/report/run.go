@@ -31,6 +31,8 @@ type Run struct {
 	Checks    []Check         `json:"checks,omitempty"`
 	Fallbacks []Fallback      `json:"fallbacks,omitempty"`
 	Failures  []Failure       `json:"failures,omitempty"`
+	Recovery  string          `json:"recovery,omitempty"` // drills: the recovery that was led, by the name of its own report
+	Notes     []string        `json:"notes,omitempty"`    // what was not done, and why
 }
 
 // Outcome says how a run ended.
@@ -94,6 +96,8 @@ type Point struct {
 	Objective system.Duration `json:"objective"`          // RPO
 	Breached  bool            `json:"breached,omitempty"`
 	Proof     string          `json:"proof,omitempty"` // highest proof level of the backup: "L1"
+	Bytes     int64           `json:"bytes,omitempty"` // restored; where the steps don't tell
+	Rate      int64           `json:"rate,omitempty"`  // bytes per second
 
 	PassedOver []PassedOver `json:"passed_over,omitempty"` // newer backups that could not be used
 }
@@ -174,13 +178,16 @@ func (r *Run) elapsed(now time.Time) time.Duration {
 	return now.Sub(from)
 }
 
-// zero is the moment that all is counted from: the disaster, or the start when none is known.
+// zero is the moment that all is counted from: the disaster, or the start when none
+// is known. A drill has none, though old records of drills name one: the start of their recovery.
 func (r *Run) zero() time.Time {
-	if !r.Disaster.IsZero() {
+	if r.fromDisaster() {
 		return r.Disaster
 	}
 	return r.Started
 }
+
+func (r *Run) fromDisaster() bool { return !r.Disaster.IsZero() && r.kind() != kindDrill }
 
 // Took is how long a step ran, until now while it still runs.
 func (s *Step) Took(now time.Time) time.Duration {

@@ -114,9 +114,9 @@ func (r *Run) sourceSection() section {
 		if position != "" && p.Timeline != 0 {
 			position = fmt.Sprintf("%s, timeline %d", position, p.Timeline)
 		}
-		var bytes, rate int64
+		bytes, rate := p.Bytes, p.Rate
 		for _, step := range r.Steps {
-			if step.Component == p.Component && step.Bytes > 0 {
+			if p.Bytes == 0 && step.Component == p.Component && step.Bytes > 0 {
 				bytes, rate = bytes+step.Bytes, step.Rate
 			}
 		}
@@ -139,7 +139,7 @@ func (r *Run) sourceSection() section {
 func (r *Run) backupSection() section {
 	s := section{
 		id: "backups", title: "Backups made",
-		columns: []column{{name: "component"}, {name: "backup", code: true}, {name: "state of"}, {name: "size", right: true}, {name: "stored", right: true}, {name: "proof"}, {}},
+		columns: []column{{name: "component"}, {name: "backup", code: true}, {name: "state of", moment: true}, {name: "size", right: true}, {name: "stored", right: true}, {name: "proof"}, {}},
 	}
 	for _, b := range r.Backups {
 		state := Point{Time: b.From, Until: b.To}
@@ -167,7 +167,7 @@ func (r *Run) stepSection(now time.Time) section {
 		s.rows = append(s.rows, []string{mark, step.state(), dash(step.Component), step.Title, began, took, step.details()})
 	}
 	s.note = "Times count from the start of the run."
-	if !r.Disaster.IsZero() {
+	if r.fromDisaster() {
 		s.note = "Times count from the disaster."
 	}
 	if critical {
@@ -185,13 +185,17 @@ func (r *Run) times(step *Step, now time.Time) (began, took string) {
 }
 
 func (r *Run) checkSection() section {
-	s := section{id: "checks", title: "Checks", columns: []column{{}, {name: "check"}, {name: "seen"}, {name: "latency", right: true}}}
+	s := section{id: "checks", title: "Checks", columns: []column{{}, {name: "check"}, {name: "seen", long: true}, {name: "latency", right: true}}}
 	for _, c := range r.Checks {
 		state := "failed"
 		if c.OK {
 			state = "ok"
 		}
-		s.rows = append(s.rows, []string{state, c.Name, dash(c.Message), durationText(std(c.Latency))})
+		latency := dash("")
+		if c.Latency > 0 {
+			latency = durationText(std(c.Latency))
+		}
+		s.rows = append(s.rows, []string{state, c.Name, dash(c.Message), latency})
 	}
 	return s
 }
@@ -232,6 +236,15 @@ func (r *Run) noticeSection() section {
 		if step := &r.Steps[i]; step.notice() {
 			s.rows = append(s.rows, []string{timeText(step.Started), step.Title})
 		}
+	}
+	return s
+}
+
+// noteSection tells what was not done, and why.
+func (r *Run) noteSection() section {
+	s := section{id: "notes", title: "Notes", columns: []column{{name: "what"}}}
+	for _, note := range r.Notes {
+		s.rows = append(s.rows, []string{note})
 	}
 	return s
 }

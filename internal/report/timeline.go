@@ -217,7 +217,7 @@ func (d *drawing) summary() string {
 		}
 	}
 	from := "the start"
-	if !d.Disaster.IsZero() {
+	if d.fromDisaster() {
 		from = "the disaster"
 	}
 	told := fmt.Sprintf("%d steps over %s, counted from %s.", steps, durationText(d.axis.end), from)

@@ -124,7 +124,11 @@ func (r *Run) against(now time.Time) string {
 func (r *Run) lead() []string {
 	var lead []string
 	if r.Outcome == Succeeded && len(r.Points) > 0 {
-		lead = append(lead, "Lost at most: "+r.losses()+".")
+		told := "Lost at most: "
+		if r.kind() == kindDrill {
+			told = "A disaster then would have cost at most: "
+		}
+		lead = append(lead, told+r.losses()+".")
 	}
 	var missed []string
 	for _, c := range r.Clocks {

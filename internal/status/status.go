@@ -86,6 +86,7 @@ type Run struct {
 	ID      string    `json:"id"`
 	Kind    string    `json:"kind"`
 	Started time.Time `json:"started"`
+	Phase   string    `json:"phase,omitempty"` // "waiting for approval"
 }
 
 // Away is a source that gave no answer.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"go.temporal.io/api/common/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 
@@ -15,23 +16,38 @@ import (
 // mostUnderway bounds what Underway lists.
 const mostUnderway = 100
 
+// Underways says what Underway lists, and how it reads it.
+type Underways struct {
+	System string
+	Queue  string
+	Except string // a type of workflow that is not listed
+	Phase  string // field of a run's memo that holds its phase
+	Value  func(stored *common.Payloads, into any) error
+}
+
 // Underway lists the runs of a system that go on, the oldest first: those that
 // people and schedules started on the queue, without their children and without
 // those of the type except. What started moments ago may not be listed yet.
-func Underway(ctx context.Context, c client.Client, system, queue, except string) ([]Run, error) {
+func Underway(ctx context.Context, c client.Client, of Underways) ([]Run, error) {
 	page, err := c.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
-		Query: fmt.Sprintf("ExecutionStatus = 'Running' AND TaskQueue = '%s'", queue), PageSize: mostUnderway,
+		Query: fmt.Sprintf("ExecutionStatus = 'Running' AND TaskQueue = '%s'", of.Queue), PageSize: mostUnderway,
 	})
 	if err != nil {
-		return nil, temporal.Named("list runs of", system, err)
+		return nil, temporal.Named("list runs of", of.System, err)
 	}
 	var runs []Run
 	for _, found := range page.GetExecutions() {
 		id, kind := found.GetExecution().GetWorkflowId(), found.GetType().GetName()
-		if found.GetParentExecution() != nil || kind == except || !belongs(id, system) {
+		if found.GetParentExecution() != nil || kind == of.Except || !belongs(id, of.System) {
 			continue
 		}
-		runs = append(runs, Run{ID: id, Kind: kind, Started: found.GetStartTime().AsTime()})
+		run := Run{ID: id, Kind: kind, Started: found.GetStartTime().AsTime()}
+		if phase := found.GetMemo().GetFields()[of.Phase]; phase != nil {
+			if err := of.Value(&common.Payloads{Payloads: []*common.Payload{phase}}, &run.Phase); err != nil {
+				run.Phase = "" // sealed with a key that is not here: the run is listed all the same
+			}
+		}
+		runs = append(runs, run)
 	}
 	slices.SortFunc(runs, func(a, b Run) int { return a.Started.Compare(b.Started) })
 	return runs, nil

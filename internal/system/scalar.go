@@ -30,6 +30,15 @@ func (d Duration) String() string {
 	return text
 }
 
+// Brief writes a duration as a person says it: "0.4s", "41.2s", "3m12s".
+func (d Duration) Brief() string {
+	std := max(0, time.Duration(d))
+	if std < time.Minute {
+		return fmt.Sprintf("%.1fs", std.Seconds())
+	}
+	return Duration(std.Round(time.Second)).String()
+}
+
 // MarshalText writes String.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 

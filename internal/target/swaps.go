@@ -17,6 +17,8 @@ type Kept struct {
 	Run string    `json:"run"`
 	Old string    `json:"old"` // where the replaced directory is; it may be missing
 	At  time.Time `json:"at"`  // when the swap began
+
+	Journal string `json:"journal"` // the file that says all this
 }
 
 // Swaps lists the swaps of dir whose journals are there, oldest first.
@@ -39,7 +41,7 @@ func Swaps(dir string) ([]Kept, error) {
 		if err := json.Unmarshal(body, &j); err != nil || j.Current != dir || journalPath(dir, j.Run) != one.Path {
 			continue // not ours: Expire would refuse it
 		}
-		all = append(all, Kept{Run: j.Run, Old: j.Old, At: j.At})
+		all = append(all, Kept{Run: j.Run, Old: j.Old, At: j.At, Journal: one.Path})
 	}
 	return all, nil
 }

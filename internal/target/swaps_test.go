@@ -20,7 +20,7 @@ func TestSwapsAreListedUntilTheyExpire(t *testing.T) {
 
 	all, err := Swaps(current)
 	require.NoError(t, err)
-	require.Equal(t, []Kept{{Run: run, Old: swapped.Old, At: swapped.At}}, all)
+	require.Equal(t, []Kept{{Run: run, Old: swapped.Old, At: swapped.At, Journal: journalPath(current, run)}}, all)
 	require.NoError(t, Expire(t.Context(), current, run))
 	all, err = Swaps(current)
 	require.NoError(t, err)

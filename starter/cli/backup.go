@@ -106,12 +106,17 @@ func (a *app) makeBackup(ctx context.Context, s subject, args []string, ifChange
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	told := counted(len(result.Backups), "backup")
-	if len(result.Unchanged) > 0 {
-		told += fmt.Sprintf(", %d unchanged since the newest", len(result.Unchanged))
-	}
-	fmt.Fprintf(a.Stdout, "BACKED UP %s in %s: %s\n", configured.Name, brief(result.Finished.Sub(result.Started)), told)
+	a.say(backedUp(result))
 	return nil
+}
+
+// backedUp is the last line of a backup.
+func backedUp(r api.BackupResult) string {
+	told := counted(len(r.Backups), "backup")
+	if len(r.Unchanged) > 0 {
+		told += fmt.Sprintf(", %d unchanged since the newest", len(r.Unchanged))
+	}
+	return fmt.Sprintf("BACKED UP %s in %s: %s", r.System, brief(r.Finished.Sub(r.Started)), told)
 }
 
 func subjectName(of string, s subject, name string) string {

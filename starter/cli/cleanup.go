@@ -17,7 +17,7 @@ func (a *app) cleanup() *cobra.Command {
 		Use:   "cleanup",
 		Short: "Remove what unfinished backups and ended recoveries left behind",
 		Long: "Remove what unfinished backups and ended recoveries left behind: their objects in the\n" +
-			"store, directories kept for undo past their time, directories never put in place.\n" +
+			"store, directories and journals kept for undo past their time, directories never put in place.\n" +
 			"Finished backups and WAL are never touched.",
 		Example: "  lifeboat cleanup --dry-run",
 		Args:    cobra.NoArgs,

@@ -75,7 +75,7 @@ func (a *app) runDrill(ctx context.Context, target string, detach bool) error {
 	for _, note := range result.Notes {
 		fmt.Fprintln(a.Stdout, note)
 	}
-	fmt.Fprintln(a.Stdout, rehearsed(result))
+	a.say(rehearsed(result))
 	return nil
 }
 
@@ -87,8 +87,13 @@ func rehearsed(r api.DrillResult) string {
 		b.WriteString(", missed")
 	}
 	fmt.Fprintf(&b, ") from %s alone", r.From)
-	for _, c := range r.Components {
-		fmt.Fprintf(&b, ", %s RPA %s", c.Component, brief(c.RPA.Std()))
+	for i, c := range r.Components {
+		if i == 0 {
+			b.WriteString(", RPA at most")
+		} else {
+			b.WriteString(",")
+		}
+		fmt.Fprintf(&b, " %s of %s", brief(c.RPA.Std()), c.Component)
 	}
 	fmt.Fprintf(&b, "; %d tables and sequences equal production's; production untouched, nothing left behind; report: lifeboat report %s", r.Compared, r.Report)
 	return b.String()

@@ -117,14 +117,18 @@ func head(s seen, width int, now time.Time) []styled {
 		now = *clock.Stopped
 	}
 	passed, objective := now.Sub(clock.Since), clock.Objective.Std()
-	line := styled{text: fmt.Sprintf("%s  %s of %s", bar(passed.Seconds()/objective.Seconds()), brief(passed), clock.Objective)}
-	switch {
-	case passed > objective && clock.Stopped == nil:
-		line = styled{text: line.text + ", OBJECTIVE MISSED by " + brief(passed-objective) + ", the run goes on", style: alarm}
+	line := styled{text: fmt.Sprintf("RTO %s  %s  ", clock.Objective, bar(passed.Seconds()/objective.Seconds()))}
+	switch ended := s.Finished != nil; {
+	case passed > objective && clock.Stopped == nil && !ended:
+		line = styled{text: line.text + "OBJECTIVE MISSED by " + brief(passed-objective) + ", the run goes on", style: alarm}
 	case passed > objective:
-		line = styled{text: line.text + ", objective missed by " + brief(passed-objective), style: alarm}
-	case clock.Stopped == nil:
-		line.text += ", " + brief(objective-passed) + " left"
+		line = styled{text: line.text + "objective missed by " + brief(passed-objective), style: alarm}
+	case clock.Stopped != nil:
+		line.text += "met in " + brief(passed)
+	case ended:
+		line.text += brief(passed) + " passed, not recovered"
+	default: // the time that has passed of the objective tells nothing about the work
+		line.text += brief(passed) + " passed, missed in " + brief(objective-passed)
 	}
 	return append(lines, line)
 }
@@ -232,7 +236,7 @@ func resting(s seen, name, label string) styled {
 		case one.Outcome != "":
 			state = one.Outcome
 		case one.Gate != "":
-			state = string(one.Gate) + ", waits for the others"
+			state = string(one.Gate) + held(s, one)
 		}
 	}
 	var last *api.Step
@@ -245,10 +249,25 @@ func resting(s seen, name, label string) styled {
 	case last == nil:
 	case last.State == api.StepFailed:
 		return styled{text: label + "  FAILED " + last.Title + ": " + last.Outcome, style: alarm}
+	case last.State == api.StepAborted:
+		return styled{text: label + "  aborted: " + last.Title, style: faint}
 	case state == "waits":
 		state = "done: " + last.Title
 	}
 	return styled{text: label + "  " + state, style: faint}
+}
+
+// held says for whom a component waits that has reached a gate.
+func held(s seen, one api.ComponentView) string {
+	for _, other := range s.Components {
+		if other.Outcome == "" && other.Gate != one.Gate && (other.Gate == "" || one.Gate == api.GateReady && other.Gate == api.GatePrepared) {
+			return ", waits for the others"
+		}
+	}
+	if s.Waiting != "" {
+		return ", waits for approval"
+	}
+	return ""
 }
 
 // recent tells the steps that ended last, the newest at the bottom.

@@ -51,7 +51,7 @@ func TestAFrameShowsClockComponentsAndWhatEndedLast(t *testing.T) {
 		"80 by 24": {to: size{80, 24}, rates: map[string]float64{restore: 10 << 20}, at: at, want: `
 RecoverSystem frende  recover/frende                                12:00:20 UTC
 preparing
-[------------------------]  20.0s of 1h, 59m40s left
+RTO 1h  [------------------------]  20.0s passed, missed in 59m40s
 
 database/frende  restore frende (20…  100.0 of 200.0 MiB  10.0 MiB/s  10.0s left
 cache/sessions   prepared, waits for the others
@@ -64,7 +64,7 @@ files/uploads    waits
 		"narrow and low": {to: size{50, 8}, at: at, want: `
 RecoverSystem frende  recover/frende  12:00:20 UTC
 preparing
-[------------------------]  20.0s of 1h, 59m40s l…
+RTO 1h  [------------------------]  20.0s passed,…
 
 database/frende  restore fren…  100.0 of 200.0 MiB
 … and 3 more lines
@@ -73,17 +73,20 @@ database/frende  restore fren…  100.0 of 200.0 MiB
 `},
 		"waiting for a person, beyond the objective": {to: size{80, 24}, at: noon.Add(61 * time.Minute), change: func(s *seen) {
 			s.Phase, s.Waiting, s.Steps = api.PhaseWaiting, "It waits. To go on: `lifeboat approve recover/frende --yes-destroy frende`.", nil
+			for i := range s.Components {
+				s.Components[i].Gate = api.GatePrepared
+			}
 		}, want: `
 RecoverSystem frende  recover/frende                                13:01:00 UTC
 waiting for approval
-[########################]  1h1m of 1h, OBJECTIVE MISSED by 1m, the run goes on
+RTO 1h  [########################]  OBJECTIVE MISSED by 1m, the run goes on
 
-          It waits. To go on:
+It waits. To go on:
   lifeboat approve recover/frende --yes-destroy frende
 
-database/frende  waits
-cache/sessions   prepared, waits for the others
-files/uploads    waits
+database/frende  prepared, waits for approval
+cache/sessions   prepared, waits for approval
+files/uploads    prepared, waits for approval
 `},
 		"a drill in its recovery, and another attempt": {to: size{80, 24}, at: at, change: func(s *seen) {
 			s.Workflow, s.ID, s.Target, s.Phase, s.below = api.DrillSystem, "drill/frende/2024-Q1", "sandbox", api.PhaseRehearsing, api.PhasePreparing
@@ -93,7 +96,7 @@ files/uploads    waits
 		}, want: `
 DrillSystem frende → sandbox  drill/frende/2024-Q1                  12:00:20 UTC
 recovering into the sandbox: preparing
-[------------------------]  20.0s of 1h, 59m40s left
+RTO 1h  [------------------------]  20.0s passed, missed in 59m40s
 
 database/frende  restore frende (200.0 MiB)                                18.0s
                  attempt 3: store can't be reached
@@ -107,7 +110,7 @@ database/frende  restore frende (200.0 MiB)                                18.0s
 RecoverSystem frende  recover/frende                                12:00:30 UTC
 failed
 it went wrong
-[------------------------]  30.0s of 1h
+RTO 1h  [------------------------]  met in 30.0s
 
 database/frende  back after 30.0s (objective 15m)
 cache/sessions   prepared, waits for the others
@@ -126,6 +129,25 @@ files/uploads    waits
 	}
 }
 
+func TestAComponentSaysForWhomItWaits(t *testing.T) {
+	prepared := api.ComponentView{ID: "database/frende", Gate: api.GatePrepared}
+	for _, row := range []struct {
+		other   api.ComponentView
+		waiting string
+		want    string
+	}{
+		{api.ComponentView{ID: "files/uploads"}, "", ", waits for the others"},
+		{api.ComponentView{ID: "files/uploads", Gate: api.GatePrepared}, "approve it", ", waits for approval"},
+		{api.ComponentView{ID: "files/uploads", Gate: api.GatePrepared}, "", ""},
+		{api.ComponentView{ID: "files/uploads", Gate: api.GateReady}, "", ""},
+		{api.ComponentView{ID: "files/uploads", Outcome: "failed"}, "", ""},
+		{prepared, "approve it", ", waits for approval"},
+	} {
+		s := seen{Progress: api.Progress{Waiting: row.waiting, Components: []api.ComponentView{prepared, row.other}}}
+		require.Equal(t, row.want, held(s, prepared), "%+v", row)
+	}
+}
+
 func TestACommandThatIsAskedForIsNeverCut(t *testing.T) {
 	s := recovering()
 	command := "temporal workflow update execute -w recover/frende --name approve --input '{\"system\":\"frende\"}'"
@@ -137,7 +159,7 @@ func TestACommandThatIsAskedForIsNeverCut(t *testing.T) {
 		}
 		b.WriteString(line.text)
 	}
-	require.Contains(t, b.String(), "\n  "+command+"\n")
+	require.Contains(t, strings.ReplaceAll(b.String(), " \\\n   ", ""), "\n  "+command+"\n", "it goes on in another line as a shell takes it")
 }
 
 func TestAFrameFitsEveryScreen(t *testing.T) {
@@ -171,7 +193,7 @@ func TestATerminalIsGivenBackWithWhatEndedOnIt(t *testing.T) {
 	out.Reset()
 	v.leave()
 	v.leave()
-	require.Equal(t, firstScreen+"12:00:21  recover/frende: preparing\n12:00:02  done     2.0s  database/frende  check backup: timeline 1\n"+
+	require.Equal(t, firstScreen+"12:00:00  recover/frende: preparing\n12:00:02  done     2.0s  database/frende  check backup: timeline 1\n"+
 		"12:00:12  done     2.0s  cache/sessions  load the restored sessions: 100 keys\n", strings.SplitAfterN(out.String(), "\n", 4)[0]+
 		strings.Join(strings.SplitAfterN(out.String(), "\n", 4)[1:3], ""))
 

@@ -97,7 +97,7 @@ func (a *app) makeRecovery(ctx context.Context, s subject, args []string, f reco
 	if a.json {
 		return a.printJSON(result)
 	}
-	fmt.Fprintln(a.Stdout, recovered(result))
+	a.say(recovered(result))
 	return nil
 }
 
@@ -160,15 +160,21 @@ func recovered(r api.RecoverResult) string {
 		b.WriteString(", missed")
 	}
 	b.WriteString(")")
-	for i, c := range r.Components {
-		separator := ", "
-		if i == 0 {
-			separator = ": "
-		}
-		fmt.Fprintf(&b, "%s%s RPA %s", separator, c.Component, brief(c.RPA.Std()))
+	if len(r.Components) > 0 {
+		b.WriteString(": " + losses(r.Components))
 	}
 	if r.Report != "" {
 		fmt.Fprintf(&b, "; report: lifeboat report %s", r.Report)
 	}
 	return b.String()
+}
+
+// losses tells how much each component lost at most: what came back holds all
+// that was written before its recovery point, and nobody may have written since.
+func losses(components []api.ComponentOutcome) string {
+	told := make([]string, 0, len(components))
+	for _, c := range components {
+		told = append(told, brief(c.RPA.Std())+" of "+c.Component)
+	}
+	return "lost at most (RPA) " + strings.Join(told, ", ")
 }

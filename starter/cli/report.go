@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -224,6 +225,8 @@ func (a *app) listRuns(ctx context.Context, form reportForm) error {
 	if len(runs) == 0 && unread != nil {
 		return unread
 	}
+	// The ledger has them as they ended; a person reads when they began.
+	slices.SortStableFunc(runs, func(x, y listedRun) int { return y.Started.Compare(x.Started) })
 	if err := a.showRuns(runs); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -116,19 +117,20 @@ func TestLastRunsAreListedNewestFirst(t *testing.T) {
 	require.Regexp(t, `^started \(UTC\) +kind +outcome +took +objective +ID$`, header)
 	lines := strings.Split(strings.TrimSpace(rest), "\n")
 	require.Len(t, lines, 20)
-	require.Regexp(t, `^2024-01-15 12:00:00  RecoverSystem  succeeded  1m  +of 1h: met  +recover/shop$`, lines[0])
-	require.Regexp(t, `^2024-01-15 12:00:00  RecoverSystem  succeeded  1h1m  +of 1h: MISSED  recover/shop@00000001$`, lines[1])
-	require.Regexp(t, `^2024-01-15 12:00:00  RecoverSystem  failed  +1m  +recover/shop@00000000$`, lines[2])
-	require.Regexp(t, `^2024-01-15 12:24:00  BackupSystem  +succeeded  12.0s  +backup/shop/24$`, lines[3])
+	require.Regexp(t, `^2024-01-15 12:24:00  BackupSystem  +succeeded  12.0s  +backup/shop/24$`, lines[0])
+	require.Regexp(t, `^2024-01-15 12:00:00  RecoverSystem  succeeded  1m  +of 1h: met  +recover/shop$`, lines[17])
+	require.Regexp(t, `^2024-01-15 12:00:00  RecoverSystem  succeeded  1h1m  +of 1h: MISSED  recover/shop@00000001$`, lines[18])
+	require.Regexp(t, `^2024-01-15 12:00:00  RecoverSystem  failed  +1m  +recover/shop@00000000$`, lines[19])
+	require.True(t, slices.IsSortedFunc(lines, func(x, y string) int { return strings.Compare(y[:19], x[:19]) }), "by when they began, which is what is shown")
 	code, stdout, stderr = s.run(t, "report", "--json")
 	require.Zero(t, code, stderr)
 	var listed []listedRun
 	require.NoError(t, json.Unmarshal([]byte(stdout), &listed))
 	require.Len(t, listed, 20)
-	require.True(t, listed[1].Breached)
-	require.Equal(t, system.Duration(61*time.Minute), listed[1].RTA)
+	require.True(t, listed[18].Breached)
+	require.Equal(t, system.Duration(61*time.Minute), listed[18].RTA)
 
-	code, stdout, stderr = s.run(t, "report", listed[1].Report)
+	code, stdout, stderr = s.run(t, "report", listed[18].Report)
 	require.Zero(t, code, stderr)
 	require.Contains(t, stdout, "01a2094d-647f-7b08-95df-000000000001")
 	code, _, stderr = s.run(t, "report", "recover/shop@00000007")

@@ -66,7 +66,9 @@ func (a *app) running(ctx context.Context, s system.System) ([]status.Run, error
 		return nil, err
 	}
 	defer c.Close()
-	return status.Underway(ctx, c, s.Name, api.Queue, api.ReportStatus)
+	return status.Underway(ctx, c, status.Underways{
+		System: s.Name, Queue: api.Queue, Except: api.ReportStatus, Phase: api.MemoPhase, Value: a.payloads.Value,
+	})
 }
 
 // showStatus writes a status for a screen of this width: the answer first, then
@@ -200,7 +202,11 @@ func underway(s status.Status) string {
 	}
 	var told []string
 	for _, run := range s.Running {
-		told = append(told, fmt.Sprintf("%s (%s)", run.ID, status.Age(system.Duration(s.At.Sub(run.Started)))))
+		age := status.Age(system.Duration(s.At.Sub(run.Started)))
+		if run.Phase == string(api.PhaseWaiting) { // a person is asked
+			age = run.Phase + ", " + age
+		}
+		told = append(told, fmt.Sprintf("%s (%s)", run.ID, age))
 	}
 	if len(told) == 0 {
 		return "nothing"

@@ -10,6 +10,7 @@ import (
 	"github.com/frende/lifeboat/internal/report"
 	"github.com/frende/lifeboat/internal/status"
 	"github.com/frende/lifeboat/internal/system"
+	"github.com/frende/lifeboat/workflows/api"
 )
 
 func TestAStatusIsOneScreen(t *testing.T) {
@@ -55,6 +56,10 @@ WRONG    files/uploads: there is no complete backup in primary, and this text
 LATE     cache/sessions: the newest backup is 40m old (objective 15m)
          lifeboat backup cache sessions
 `, told.String())
+	s.Running[0] = status.Run{ID: "recover/frende/database", Started: now.Add(-90 * time.Second), Phase: string(api.PhaseWaiting)}
+	var waiting strings.Builder
+	require.NoError(t, showStatus(&waiting, s))
+	require.Contains(t, waiting.String(), "\nrunning  recover/frende/database (waiting for approval, 90s)\n")
 	s.Behind, s.Away, s.Drill, s.Ledger = nil, []status.Away{{Source: "store primary"}}, status.Drill{Asked: true}, "dr"
 	var away strings.Builder
 	require.NoError(t, showStatus(&away, s, screen))

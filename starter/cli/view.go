@@ -4,9 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/workflows/api"
@@ -27,6 +27,7 @@ type viewer struct {
 	meters   map[string]*meter // by activity
 
 	told      map[string]api.StepState // steps whose end was told
+	held      []event                  // what is told in a moment
 	phase     api.Phase
 	waiting   string
 	last      *seen
@@ -76,21 +77,69 @@ func (v *viewer) tell(s seen) {
 	if v.told == nil {
 		v.told = map[string]api.StepState{}
 	}
-	if s.Phase != v.phase {
-		v.phase = s.Phase
-		fmt.Fprintf(v.out, "%s  %s: %s\n", v.now().UTC().Format(time.TimeOnly), s.ID, s.Phase)
-	}
+	now := v.now()
 	for _, step := range s.Steps {
 		key := activityKey(step.Workflow, step.ID)
 		if step.State != api.StepRunning && v.told[key] != step.State {
 			v.told[key] = step.State
-			fmt.Fprintln(v.out, fold(endedLine(step), width-1))
+			v.held = append(v.held, event{stampOf(step), now, endedLine(step)})
 		}
 	}
+	if s.Phase != v.phase {
+		v.phase = s.Phase
+		at := v.entered(s)
+		v.held = append(v.held, event{at, now, fmt.Sprintf("%s  %s: %s", at.UTC().Format(time.TimeOnly), s.ID, s.Phase)})
+	}
+	slices.SortStableFunc(v.held, func(a, b event) int { return a.at.Compare(b.at) })
+	settled := len(v.held)
+	for s.Finished == nil && s.Waiting == "" && settled > 0 && now.Sub(v.held[settled-1].seen) < settle {
+		settled--
+	}
+	v.release(settled)
 	if s.Waiting != "" && s.Waiting != v.waiting {
 		fmt.Fprint(v.out, asked(s.Waiting, width-1))
 	}
 	v.waiting = s.Waiting
+}
+
+// event is something that happened, and how it is told.
+type event struct {
+	at   time.Time
+	seen time.Time // by the viewer's clock
+	line string
+}
+
+// settle is how long an event is held back, so that one which happened before it
+// and is heard of later, for components tell theirs in their own time, is told first.
+const settle = 2 * pollEvery
+
+// release tells the first events that were held back.
+func (v *viewer) release(count int) {
+	width, _ := v.screen()
+	for _, one := range v.held[:count] {
+		fmt.Fprintln(v.out, fold(one.line, width-1, indent))
+	}
+	v.held = slices.Delete(v.held, 0, count)
+}
+
+// entered is when a run entered its phase. A worker of the first version does not say.
+func (v *viewer) entered(s seen) time.Time {
+	switch {
+	case !s.Entered.IsZero():
+		return s.Entered
+	case s.Finished != nil:
+		return *s.Finished
+	default:
+		return v.now()
+	}
+}
+
+// stampOf is when a step ended.
+func stampOf(step api.Step) time.Time {
+	if step.Finished != nil {
+		return *step.Finished
+	}
+	return step.Started
 }
 
 // showRunning repeats now and then what runs.
@@ -126,6 +175,7 @@ func (v *viewer) leave() {
 	if v.last != nil {
 		v.tell(*v.last)
 	}
+	v.release(len(v.held))
 }
 
 // silent says once that nobody answers.
@@ -157,16 +207,17 @@ func (v *viewer) showJSON(s seen) {
 // endedLine tells a step that ended.
 func endedLine(step api.Step) string {
 	mark, took := "done", ""
-	if step.State == api.StepFailed {
+	switch step.State {
+	case api.StepFailed:
 		mark = "FAILED"
+	case api.StepAborted:
+		mark = "aborted"
 	}
-	stamp := step.Started
 	if step.Finished != nil {
-		stamp = *step.Finished
 		took = brief(step.Finished.Sub(step.Started))
 	}
-	line := fmt.Sprintf("%s  %-6s %6s  %s", stamp.UTC().Format(time.TimeOnly), mark, took, placed(step))
-	if step.Outcome != "" {
+	line := fmt.Sprintf("%s  %s %*s  %s", stampOf(step).UTC().Format(time.TimeOnly), mark, 12-len(mark), took, placed(step))
+	if step.Outcome != "" && step.State != api.StepAborted {
 		line += ": " + step.Outcome
 	}
 	return line
@@ -191,7 +242,7 @@ func runningLine(step api.Step, a activity, rate float64, clock *api.Clock, now 
 		parts = append(parts, fmt.Sprintf("attempt %d", a.attempt))
 	}
 	if clock != nil {
-		parts = append(parts, fmt.Sprintf("%s of %s", brief(now.Sub(clock.Since)), clock.Objective))
+		parts = append(parts, fmt.Sprintf("%s of RTO %s", brief(now.Sub(clock.Since)), clock.Objective))
 	}
 	if len(parts) > 0 {
 		figures = "[" + strings.Join(parts, ", ") + "]"
@@ -245,67 +296,6 @@ func (m *meter) rate(done int64, now time.Time) float64 {
 		return 0
 	}
 	return float64(done-first.done) / seconds
-}
-
-// brief writes a duration as a person says it: "0.4s", "41.2s", "3m12s".
-func brief(d time.Duration) string {
-	if d < 0 {
-		d = 0
-	}
-	if d < time.Minute {
-		return fmt.Sprintf("%.1fs", d.Seconds())
-	}
-	return system.Duration(d.Round(time.Second)).String()
-}
-
-func clip(line string, width int) string {
-	if width < 2 || utf8.RuneCountInString(line) <= width {
-		return line
-	}
-	return string([]rune(line)[:width-1]) + "…"
-}
-
-// indent is where the text of a step begins.
-const indent = 26
-
-// fold breaks a line that stays, between words, where the terminal ends. What
-// has no blank, such as a key, stays whole, so that it can be copied.
-func fold(line string, width int) string {
-	var b strings.Builder
-	margin := 0 // the leading blanks of a line are no place to break it
-	rest := []rune(line)
-	for width > 2*indent && len(rest) > width {
-		end := width
-		for end > margin+indent && rest[end] != ' ' {
-			end--
-		}
-		if end <= margin+indent {
-			for end = width; end < len(rest) && rest[end] != ' '; end++ {
-				continue
-			}
-		}
-		if end == len(rest) {
-			break
-		}
-		b.WriteString(strings.TrimRight(string(rest[:end]), " ") + "\n")
-		rest = []rune(strings.Repeat(" ", indent) + strings.TrimLeft(string(rest[end:]), " "))
-		margin = indent
-	}
-	return b.String() + string(rest)
-}
-
-// asked tells what a person is asked. Each command, which stands between
-// backquotes, has a line of its own and stays whole, so that it can be copied.
-func asked(waiting string, width int) string {
-	var b strings.Builder
-	for i, part := range strings.Split(waiting, "`") {
-		if i%2 == 1 {
-			fmt.Fprintf(&b, "  %s\n", part)
-		} else if part = strings.Trim(part, " ,."); part != "" {
-			fmt.Fprintln(&b, fold("          "+part, width))
-		}
-	}
-	return b.String()
 }
 
 // table aligns columns on stdout.

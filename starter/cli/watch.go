@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/temporal"
+	"github.com/frende/lifeboat/workflows/api"
 )
 
 const (
@@ -34,7 +36,8 @@ func (a *app) watch() *cobra.Command {
 				return err
 			}
 			defer c.Close()
-			if _, err := c.DescribeWorkflowExecution(ctx, args[0], ""); err != nil {
+			described, err := c.DescribeWorkflowExecution(ctx, args[0], "")
+			if err != nil {
 				return temporal.Named("watch", args[0], err)
 			}
 			var result json.RawMessage
@@ -42,11 +45,29 @@ func (a *app) watch() *cobra.Command {
 				return err
 			}
 			if !a.json {
-				fmt.Fprintf(a.Stdout, "DONE %s\n", args[0])
+				a.say(ending(args[0], described.GetWorkflowExecutionInfo().GetType().GetName(), result))
 			}
 			return nil
 		}),
 	})
+}
+
+// ending is the last line of a run that succeeded, as the command that started it has it.
+func ending(id, workflow string, result json.RawMessage) string {
+	var recovery api.RecoverResult
+	var drill api.DrillResult
+	var backup api.BackupResult
+	read := func(into any) bool { return json.Unmarshal(result, into) == nil }
+	switch {
+	case workflow == api.DrillSystem && read(&drill):
+		return rehearsed(drill)
+	case strings.HasPrefix(workflow, "Recover") && read(&recovery):
+		return recovered(recovery)
+	case strings.HasPrefix(workflow, "Backup") && read(&backup):
+		return backedUp(backup)
+	default:
+		return "DONE " + id
+	}
 }
 
 // follow shows a run that this command started, and decodes its result. With

@@ -14,6 +14,7 @@ type Progress struct {
 	RunID      string          `json:"run_id"`
 	Target     string          `json:"target,omitempty"`
 	Phase      Phase           `json:"phase"`
+	Entered    time.Time       `json:"entered,omitzero"`  // when the phase began
 	Waiting    string          `json:"waiting,omitempty"` // for whom and how to answer, when a person is asked
 	Started    time.Time       `json:"started"`
 	Since      time.Time       `json:"since"` // the clock's zero: the disaster, or the start
@@ -68,6 +69,7 @@ const (
 	StepRunning StepState = "running"
 	StepDone    StepState = "done"
 	StepFailed  StepState = "failed"
+	StepAborted StepState = "aborted" // called off: it did not fail by itself
 )
 
 // Step is one activity of a run.

@@ -102,6 +102,7 @@ type CleanedKind string
 const (
 	UnfinishedBackup CleanedKind = "unfinished backup"
 	OldDirectory     CleanedKind = "old directory"     // replaced by a recovery, kept for undo
+	RecoveryJournal  CleanedKind = "recovery journal"  // of a recovery that replaced nothing: a small file that says what it put in place
 	StagingDirectory CleanedKind = "staging directory" // restored by a recovery, never put in place
 )
 
@@ -110,12 +111,22 @@ type RecoverResult struct {
 	System     string             `json:"system"`
 	Target     string             `json:"target"`
 	Report     string             `json:"report"` // ID for: lifeboat report ID
+	RunID      string             `json:"run_id,omitempty"`
 	Started    time.Time          `json:"started"`
 	Finished   time.Time          `json:"finished"`
 	RTA        system.Duration    `json:"rta"` // from the disaster, or the start when none was given
 	Objective  system.Duration    `json:"objective"`
 	Met        bool               `json:"met"`
 	Components []ComponentOutcome `json:"components"`
+	Checks     []Check            `json:"checks,omitempty"` // what was asked of the application that came back
+}
+
+// Check is the answer to one check.
+type Check struct {
+	Name    string          `json:"name"`
+	OK      bool            `json:"ok"`
+	Latency system.Duration `json:"latency"`
+	Message string          `json:"message,omitempty"`
 }
 
 // ComponentOutcome is one component's part in a recovery.
@@ -126,7 +137,9 @@ type ComponentOutcome struct {
 	RPA       system.Duration `json:"rpa"` // from the recovery point to the disaster
 	RTA       system.Duration `json:"rta"`
 	Compared  int             `json:"compared,omitempty"` // tables and sequences that equal the reference
+	Proof     string          `json:"proof,omitempty"`    // proof level of the backup: "L1"
 	Bytes     int64           `json:"bytes"`
+	Rate      int64           `json:"rate,omitempty"`      // of the restore, in bytes per second
 	Resumed   int64           `json:"resumed,omitempty"`   // bytes an attempt that was cut off had already restored
 	Fallbacks []Fallback      `json:"fallbacks,omitempty"` // objects that came from the replica
 	Undo      []string        `json:"undo,omitempty"`      // old directories that were kept

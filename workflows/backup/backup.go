@@ -188,7 +188,7 @@ func (b *backing) component(ctx workflow.Context, component system.Component) (a
 	finished := workflow.Now(ctx).UTC()
 	shown.Finished, shown.State = &finished, api.StepDone
 	if err != nil {
-		shown.State, shown.Outcome = api.StepFailed, run.Reason(err)
+		shown.State, shown.Outcome = run.Ended(err)
 		b.Note(ctx, shown)
 		return api.BackupMade{}, err
 	}

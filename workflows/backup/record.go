@@ -98,7 +98,7 @@ func (b *backing) noteReplica(ctx workflow.Context, began time.Time, made *api.R
 	finished := workflow.Now(ctx).UTC()
 	step := api.Step{ID: "replicate", Title: "copy what is new to the second region", State: api.StepDone, Started: began, Finished: &finished}
 	if err != nil {
-		step.State, step.Outcome = api.StepFailed, run.Reason(err)
+		step.State, step.Outcome = run.Ended(err)
 	} else {
 		step.Outcome = fmt.Sprintf("%d objects, %s, from %s to %s", made.Objects, system.Bytes(made.Bytes).Human(), made.From, made.To)
 	}

@@ -1,6 +1,7 @@
 package drill
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -27,8 +28,9 @@ type drill struct {
 	from       system.Store // that alone is read
 	before     footprint
 	references map[string]api.Reference
-	made       bool // the sandbox is ours to clear
-	child      string
+	made       bool   // the sandbox is ours to clear
+	child      string // ID of the recovery
+	led        string // its very run, as "lifeboat report" takes it; "" until it has succeeded
 	result     api.DrillResult
 	checks     []report.Check
 }
@@ -214,10 +216,11 @@ func (d *drill) recover(ctx workflow.Context) error {
 		System: d.system.Name, Target: d.target.Name, From: d.from.Name, Since: &since, By: d.Progress.ID, References: d.references,
 	}
 	err := d.DoChild(childCtx, run.Step{ID: "recover", Title: "recover " + d.system.Name + " into " + d.target.Name + " from " + d.from.Name}, api.RecoverSystem,
-		input, &d.result.RecoverResult, func() string { return "RTA " + d.result.RTA.String() })
+		input, &d.result.RecoverResult, func() string { return "RTA " + d.result.RTA.Brief() })
 	if err != nil {
 		return err
 	}
+	d.led = d.child + "@" + d.result.RunID
 	for _, c := range d.result.Components {
 		d.result.Compared += c.Compared
 	}
@@ -230,7 +233,7 @@ func (d *drill) note(text string) { d.result.Notes = append(d.result.Notes, text
 // it neither failed nor proved anything.
 func (d *drill) end(ctx workflow.Context, err error) {
 	d.result.System, d.result.Target, d.result.From = d.system.Name, d.target.Name, d.from.Name
-	d.result.Report = d.Progress.ID
+	d.result.Report, d.result.RunID = d.Progress.ID, d.Progress.RunID
 	d.result.Started = d.Progress.Started
 	if err != nil {
 		phase := api.PhaseFailed
@@ -274,10 +277,11 @@ func (d *drill) record(err error) report.Run {
 	p := d.Progress
 	record := report.Run{
 		System: d.system.Name, ID: p.ID, RunID: p.RunID, Kind: p.Workflow, Target: d.target.Name, By: d.in.By, Phase: string(p.Phase),
-		Outcome: report.Succeeded, Disaster: p.Since, Started: p.Started, Finished: *p.Finished, Objective: d.system.Objectives.RTO.System, Checks: d.checks,
+		Outcome: report.Succeeded, Started: p.Started, Finished: *p.Finished, Objective: d.system.Objectives.RTO.System,
+		Recovery: cmp.Or(d.led, d.child), Notes: d.result.Notes, Checks: append(d.recovered(), d.checks...),
 	}
 	if d.result.RTA > 0 {
-		record.Clocks = []report.Clock{{Name: report.ClockWhole, Objective: d.result.Objective, Took: d.result.RTA, Breached: !d.result.Met}}
+		record.Clocks = []report.Clock{{Name: report.ClockWhole, Objective: d.result.Objective, Since: p.Since, Took: d.result.RTA, Breached: !d.result.Met}}
 		record.Breached = !d.result.Met
 	}
 	for _, c := range d.result.Components {
@@ -285,6 +289,7 @@ func (d *drill) record(err error) report.Run {
 		record.Points = append(record.Points, report.Point{
 			Component: c.Component, Kind: string(component.Kind), Backup: c.Backup, Timeline: c.Point.Timeline, LSN: c.Point.LSN,
 			Time: c.Point.From, Until: c.Point.To, RPA: c.RPA, Objective: component.RPO, Breached: component.RPO > 0 && c.RPA > component.RPO,
+			Proof: c.Proof, Bytes: c.Bytes, Rate: c.Rate,
 		})
 	}
 	for _, step := range p.Steps {
@@ -300,6 +305,24 @@ func (d *drill) record(err error) report.Run {
 		}
 	}
 	return record
+}
+
+// recovered is what was asked of that which came back: the checks of its
+// application, and whether each database holds what production held.
+func (d *drill) recovered() []report.Check {
+	var checks []report.Check
+	for _, c := range d.result.Checks {
+		checks = append(checks, report.Check{Name: c.Name, OK: c.OK, Latency: c.Latency, Message: c.Message})
+	}
+	for _, c := range d.result.Components {
+		if c.Compared > 0 { // one that differs fails the recovery
+			checks = append(checks, report.Check{
+				Name: c.Component + " equals production's", OK: true,
+				Message: fmt.Sprintf("rows and digest of %d tables and sequences, at the end of %s", c.Compared, d.references[c.Component].Segment),
+			})
+		}
+	}
+	return checks
 }
 
 func (d *drill) component(id string) system.Component {

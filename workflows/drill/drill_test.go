@@ -3,6 +3,7 @@ package drill_test
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -149,8 +150,9 @@ func (s *stage) drill(in api.DrillInput) (api.DrillResult, error) {
 
 func recovered() api.RecoverResult {
 	return api.RecoverResult{
-		System: "frende", Target: "sandbox", RTA: system.Duration(40 * time.Second), Objective: system.Duration(time.Hour), Met: true,
-		Components: []api.ComponentOutcome{{Component: "database/frende", Backup: backup, Compared: 1, RPA: system.Duration(time.Second)}},
+		System: "frende", Target: "sandbox", RunID: "01a2094d-647f-7b08-95df-2cd5bb53b952", RTA: system.Duration(40 * time.Second), Objective: system.Duration(time.Hour), Met: true,
+		Components: []api.ComponentOutcome{{Component: "database/frende", Backup: backup, Compared: 1, RPA: system.Duration(time.Second), Proof: "L1", Bytes: 1 << 30, Rate: 1 << 26}},
+		Checks:     []api.Check{{Name: "page", OK: true, Message: "status 200"}},
 	}
 }
 
@@ -183,12 +185,28 @@ func TestADrillReadsTheSecondRegionAloneAndProvesWhatCameBack(t *testing.T) {
 	require.True(t, result.Untouched)
 	require.True(t, result.Clean)
 	require.Equal(t, 1, result.Compared)
+	require.NotEqual(t, "01a2094d-647f-7b08-95df-2cd5bb53b952", result.RunID, "its own, not that of the recovery")
 	filed := s.filed[0]
 	require.Equal(t, []string{backup}, filed.Proven)
 	require.Equal(t, report.Succeeded, filed.Record.Outcome)
 	require.Equal(t, "DrillSystem", filed.Record.Kind)
 	require.Equal(t, system.Duration(40*time.Second), filed.Record.Clocks[0].Took)
+	require.Equal(t, "recover/frende/target/sandbox@01a2094d-647f-7b08-95df-2cd5bb53b952", filed.Record.Recovery)
 	require.Len(t, filed.Record.Points, 1)
+	require.Equal(t, report.Point{Proof: "L1", Bytes: 1 << 30, Rate: 1 << 26},
+		report.Point{Proof: filed.Record.Points[0].Proof, Bytes: filed.Record.Points[0].Bytes, Rate: filed.Record.Points[0].Rate})
+	var checked []string
+	for _, check := range filed.Record.Checks {
+		checked = append(checked, check.Name+": "+check.Message)
+	}
+	require.Equal(t, []string{
+		"page: status 200",
+		"database/frende equals production's: rows and digest of 1 tables and sequences, at the end of 000000030000000000000005",
+		"nothing left behind: no file, no process, no port",
+	}, checked[:3])
+	require.True(t, strings.HasPrefix(checked[3], "production untouched: "), checked[3])
+	require.NotContains(t, checked[3], "{", "an auditor reads words")
+	require.True(t, slices.ContainsFunc(filed.Record.Steps, func(step report.Step) bool { return step.ID == "recover" && step.Detail == "RTA 40.0s" }))
 	for _, check := range filed.Record.Checks {
 		require.True(t, check.OK, check.Name)
 	}

@@ -1,7 +1,6 @@
 package drill
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -132,12 +131,17 @@ func (d *drill) look(ctx workflow.Context) error {
 
 // seenText names what was held against each other, for the record.
 func seenText(f footprint) string {
-	text, err := json.Marshal(f)
-	if err != nil {
-		return err.Error()
+	var told []string
+	for _, id := range workflow.DeterministicKeys(f) {
+		text := id + " " + f[id]["state"]
+		for _, what := range workflow.DeterministicKeys(f[id]) {
+			if what != "state" && f[id][what] != "" {
+				text += ", " + what + " " + f[id][what]
+			}
+		}
+		told = append(told, text)
 	}
-	const most = 2000
-	return string(text[:min(most, len(text))])
+	return strings.Join(told, "; ")
 }
 
 func (d *drill) check(name string, ok bool, message string) {

@@ -99,16 +99,31 @@ func (c *coordinator) rpa(o api.ComponentOutcome) system.Duration {
 func (c *coordinator) result() api.RecoverResult {
 	rta := c.Progress.Finished.Sub(c.Progress.Since)
 	result := api.RecoverResult{
-		System: c.system.Name, Target: c.target.Name, Report: c.Progress.ID,
+		System: c.system.Name, Target: c.target.Name, Report: c.Progress.ID, RunID: c.Progress.RunID,
 		Started: c.Progress.Started, Finished: *c.Progress.Finished,
 		RTA: system.Duration(rta), Objective: c.plan.Objective,
 		Met: c.plan.Objective <= 0 || rta <= time.Duration(c.plan.Objective),
 	}
 	for _, one := range c.children {
 		one.outcome.RPA = c.rpa(one.outcome)
+		one.outcome.Proof = c.proofs[one.outcome.Backup]
+		one.outcome.Rate = c.rate(one)
 		result.Components = append(result.Components, one.outcome)
 	}
+	for _, check := range c.checks {
+		result.Checks = append(result.Checks, api.Check{Name: check.Name, OK: check.OK, Latency: check.Latency, Message: check.Message})
+	}
 	return result
+}
+
+// rate is how fast a component was restored, in bytes per second; 0 when that is not known.
+func (c *coordinator) rate(of *child) int64 {
+	for _, step := range c.Progress.Steps {
+		if step.ID == of.component.ID+"/restore" && step.Finished != nil {
+			return rate(of.outcome.Bytes-of.outcome.Resumed, step.Finished.Sub(step.Started))
+		}
+	}
+	return 0
 }
 
 // file writes the run's record to the ledger.

@@ -18,17 +18,17 @@ func Recorded(step api.Step, phase string) report.Step {
 	if step.Finished != nil {
 		made.Finished = *step.Finished
 	}
-	switch {
-	case step.State == api.StepFailed && step.Outcome == cancelled:
+	switch step.State {
+	case api.StepAborted:
 		made.Outcome, made.Detail = report.Aborted, ""
-	case step.State == api.StepFailed:
+	case api.StepFailed:
 		made.Outcome, made.Detail = report.Failed, ""
 		made.Failure = &report.Failure{Step: step.ID, Message: step.Outcome}
 		kind, message, found := strings.Cut(step.Outcome, ": ") // as Reason writes it
 		if found && fault.Kind(kind).Definition().Hint != "" {  // every registered kind has one
 			made.Failure.Kind, made.Failure.Message = kind, message
 		}
-	case step.State == api.StepRunning:
+	case api.StepRunning:
 		made.Outcome = ""
 	}
 	return made

@@ -34,6 +34,7 @@ func Begin(ctx workflow.Context, phase api.Phase) (*Run, error) {
 		ID:       info.WorkflowExecution.ID,
 		RunID:    info.WorkflowExecution.RunID,
 		Phase:    phase,
+		Entered:  started,
 		Started:  started,
 		Since:    started,
 		Steps:    []api.Step{},
@@ -56,7 +57,9 @@ func (r *Run) Name() string {
 
 // Enter moves the run to a phase and shows it.
 func (r *Run) Enter(ctx workflow.Context, phase api.Phase) {
-	r.Progress.Phase = phase
+	if r.Progress.Phase != phase {
+		r.Progress.Phase, r.Progress.Entered = phase, workflow.Now(ctx).UTC()
+	}
 	if phase != api.PhaseWaiting {
 		r.Progress.Waiting = ""
 	}

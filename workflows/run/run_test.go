@@ -80,7 +80,9 @@ func TestRecordedStepTellsItsFaultByName(t *testing.T) {
 		require.Equal(t, want, *made.Failure)
 		require.Empty(t, made.Detail)
 	}
-	made := run.Recorded(api.Step{ID: "s", State: api.StepFailed, Outcome: run.Reason(temporal.NewCanceledError())}, "prepare")
+	state, why := run.Ended(temporal.NewCanceledError())
+	require.Equal(t, api.StepAborted, state)
+	made := run.Recorded(api.Step{ID: "s", State: state, Outcome: why}, "prepare")
 	require.Equal(t, report.Aborted, made.Outcome, "what was called off did not fail")
 	require.Nil(t, made.Failure)
 	require.Empty(t, run.Recorded(api.Step{ID: "s", State: api.StepRunning}, "").Outcome)

@@ -90,6 +90,8 @@ func mark(state api.StepState) string {
 		return "✓"
 	case api.StepFailed:
 		return "✗"
+	case api.StepAborted:
+		return "–"
 	default:
 		return "▶"
 	}

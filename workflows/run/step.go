@@ -67,8 +67,7 @@ func (r *Run) Do(ctx workflow.Context, step Step, activity, input, result any, t
 	finished := workflow.Now(ctx).UTC()
 	shown.Finished = &finished
 	if err != nil {
-		shown.State = api.StepFailed
-		shown.Outcome = Reason(err)
+		shown.State, shown.Outcome = Ended(err)
 		r.changed(ctx, shown)
 		return err
 	}
@@ -93,7 +92,7 @@ func (r *Run) DoChild(ctx workflow.Context, step Step, workflowType string, inpu
 	shown.Finished, shown.State = &finished, api.StepDone
 	switch {
 	case err != nil:
-		shown.State, shown.Outcome = api.StepFailed, Reason(err)
+		shown.State, shown.Outcome = Ended(err)
 	case tell != nil:
 		shown.Outcome = tell()
 	}
@@ -157,6 +156,16 @@ func Reason(err error) string {
 	}
 	line, _, _ := strings.Cut(err.Error(), "\n")
 	return line
+}
+
+// Ended says what became of a step that ended with an error, and why: it failed,
+// or was called off.
+func Ended(err error) (api.StepState, string) {
+	why := Reason(err)
+	if why == cancelled {
+		return api.StepAborted, why
+	}
+	return api.StepFailed, why
 }
 
 // Failure turns an error into what a workflow returns: faults, from here or

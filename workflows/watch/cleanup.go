@@ -73,7 +73,7 @@ func (c *cleaning) cleanUp(ctx workflow.Context, in api.Input[api.CleanUpInput])
 	var left hosts.LeftoversResult
 	if err := c.Do(ctx, run.Step{ID: "look", Title: "look for what recoveries left on the host", Class: run.Quick}, hostActivities.Leftovers,
 		hosts.LeftoversInput{System: c.system}, &left, func() string {
-			return fmt.Sprintf("%d old and %d abandoned directories, %d kept", len(left.Old), len(left.Staging), len(left.Kept))
+			return fmt.Sprintf("%d old and %d abandoned, %d kept", len(left.Old), len(left.Staging), len(left.Kept))
 		}); err != nil {
 		return err
 	}
@@ -129,6 +129,10 @@ func (c *cleaning) expire(ctx workflow.Context, old hosts.Old) {
 	one := api.Cleaned{
 		What: api.OldDirectory, Component: old.Component, Subject: old.Path,
 		Why: fmt.Sprintf("a recovery replaced it on %s, longer ago than it is kept for undo", old.At.UTC().Format(time.RFC3339)),
+	}
+	if old.What == api.RecoveryJournal {
+		one.What = old.What
+		one.Why = fmt.Sprintf("recovery %s put %s in place of nothing on %s, longer ago than it can be undone", old.Run, old.Dir, old.At.UTC().Format(time.RFC3339))
 	}
 	var activities *hosts.Activities
 	c.remove(ctx, one, old.Component+"/expire/"+path.Base(old.Path), activities.Expire, hosts.ExpireInput{Dir: old.Dir, Run: old.Run})

@@ -43,6 +43,7 @@ func newStage(_ *testing.T) *stage {
 		left.Staging = append(left.Staging, hosts.Staging{Component: component, Run: "r1", Path: "/srv/" + component.Name + ".lifeboat-new-r1"})
 	}
 	left.Old = []hosts.Old{{Component: "files/uploads", Dir: "/srv/uploads", Run: "r0", Path: "/srv/uploads.lifeboat-old-r0", At: time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)}}
+	left.Old = append(left.Old, hosts.Old{What: api.RecoveryJournal, Component: "configuration/etc", Dir: "/srv/etc", Run: "r0", Path: "/srv/etc.lifeboat-swap-r0", At: left.Old[0].At})
 	left.Kept = []api.Cleaned{{What: api.OldDirectory, Subject: "/srv/young", Why: "kept for undo"}}
 	register(s, "records.LoadSystem", func(context.Context, records.LoadInput) (records.Loaded, error) {
 		return records.Loaded{System: of}, nil
@@ -97,9 +98,9 @@ func TestACleanUpRemovesEachKindAndSaysWhatItKept(t *testing.T) {
 	require.NoError(t, s.GetWorkflowError())
 	var result api.CleanUpResult
 	require.NoError(t, s.GetWorkflowResult(&result))
-	require.Equal(t, []string{"chunks", "/srv/uploads r0", "database/frende r1", "cache/sessions r1", "set uploads r1", "set etc r1"}, s.removed)
+	require.Equal(t, []string{"chunks", "/srv/uploads r0", "/srv/etc r0", "database/frende r1", "cache/sessions r1", "set uploads r1", "set etc r1"}, s.removed)
 	require.Equal(t, []string{
-		"file-backups/dead", "/srv/uploads.lifeboat-old-r0", "/srv/sessions.lifeboat-new-r1", "/srv/uploads.lifeboat-new-r1", "/srv/etc.lifeboat-new-r1",
+		"file-backups/dead", "/srv/uploads.lifeboat-old-r0", "/srv/etc.lifeboat-swap-r0", "/srv/sessions.lifeboat-new-r1", "/srv/uploads.lifeboat-new-r1", "/srv/etc.lifeboat-new-r1",
 	}, subjects(result.Removed))
 	require.Equal(t, []string{"/srv/young", "file-backups/live", "/srv/frende.lifeboat-new-r1"}, subjects(result.Kept))
 	require.Contains(t, result.Kept[2].Why, "it is fenced", "a refusal is an answer, not a failure")
@@ -115,7 +116,11 @@ func TestADryRunOfACleanUpRemovesNothing(t *testing.T) {
 	require.NoError(t, s.GetWorkflowResult(&result))
 	require.Empty(t, s.removed)
 	require.Empty(t, s.filed)
-	require.Len(t, result.Removed, 6)
+	require.Len(t, result.Removed, 7)
+	require.Equal(t, api.Cleaned{
+		What: api.RecoveryJournal, Component: "configuration/etc", Subject: "/srv/etc.lifeboat-swap-r0",
+		Why: "recovery r0 put /srv/etc in place of nothing on 2024-01-01T00:00:00Z, longer ago than it can be undone",
+	}, result.Removed[2])
 	require.True(t, result.DryRun)
 }
 
@@ -125,7 +130,7 @@ func TestOneFailureOfACleanUpDoesNotKeepTheOthers(t *testing.T) {
 	s.ExecuteWorkflow(api.CleanUp, api.CleanUpInput{})
 	err := temporalfault.FromTemporal(s.GetWorkflowError())
 	require.True(t, fault.Has(err, fault.StorageDenied), "%v", err)
-	require.Len(t, s.removed, 6)
+	require.Len(t, s.removed, 7)
 	require.Len(t, s.filed, 1, "what was removed is on record all the same")
 	require.NotContains(t, subjects(s.filed[0].Removed), "/srv/uploads.lifeboat-old-r0")
 	require.Contains(t, subjects(s.filed[0].Kept), "/srv/uploads.lifeboat-old-r0")

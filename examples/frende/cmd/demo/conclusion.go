@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/frende/lifeboat/internal/system"
 )
 
 // grace is what the database's recovery point may be older than archive_timeout.
@@ -125,22 +127,23 @@ func (d *demo) conclude(ctx context.Context, at time.Time, hit struck) (string, 
 		if err != nil {
 			return "", err
 		}
-		label := kind
-		if kind == "database" {
-			label += " RPA"
-		}
-		points = append(points, label+" "+brief(report.rpa(p)))
+		points = append(points, kind+" "+brief(report.rpa(p)))
 	}
-	return fmt.Sprintf("RECOVERED frende in %s (objective %s): %s; %d of %d writes before the recovery point lost; report %s",
-		brief(report.Finished.Sub(at)), inFull(report.Objective), strings.Join(points, ", "), answer.Lost, answer.Required, path), nil
+	return fmt.Sprintf("RECOVERED frende in %s (objective %s): lost at most (RPA) %s; %s; report %s",
+		brief(report.Finished.Sub(at)), report.Objective, strings.Join(points, ", "), answer.losses(), path), nil
 }
 
-// report reads the run's record from the ledger, and keeps it as text, too.
+// losses tells what became of the writes on both sides of the recovery point.
+func (v verdict) losses() string {
+	return fmt.Sprintf("%d of %d writes before the recovery point lost, %d acknowledged after it are gone", v.Lost, v.Required, v.Rows.Excess+v.Keys.Excess+v.Files.Excess)
+}
+
+// report reads the run's record from the ledger, and keeps it as Markdown, too.
 func (d *demo) report(ctx context.Context) (runReport, string, error) {
 	path := d.lab.Path("report.md")
-	text, err := d.left(ctx, "report", recoveryID).Output()
+	text, err := d.left(ctx, "report", recoveryID, "--markdown").Output()
 	if err != nil {
-		return runReport{}, "", fmt.Errorf("lifeboat report: %w", err)
+		return runReport{}, "", fmt.Errorf("lifeboat report --markdown: %w", err)
 	}
 	if err := os.WriteFile(path, text, 0o644); err != nil {
 		return runReport{}, "", err
@@ -297,24 +300,9 @@ func (d *demo) concludeUnharmed(ctx context.Context, failure error) error {
 	if err != nil {
 		return errors.Join(failure, fmt.Errorf("the old system was harmed: %w", err))
 	}
+	d.note("so it must end: what is damaged in every region is not recovered, and make says Error 1")
 	return fmt.Errorf("%w; nothing of the old system was destroyed: it holds all %d writes that it acknowledged", failure, answer.Required)
 }
 
-// inFull writes an objective such as "1h" as Go writes durations.
-func inFull(objective string) string {
-	parsed, err := time.ParseDuration(objective)
-	if err != nil {
-		return objective
-	}
-	return parsed.String()
-}
-
-// brief is a duration as a person says it.
-func brief(t time.Duration) string {
-	switch {
-	case t < time.Minute:
-		return fmt.Sprintf("%.1fs", t.Seconds())
-	default:
-		return t.Round(time.Second).String()
-	}
-}
+// brief is a duration as Lifeboat says it.
+func brief(t time.Duration) string { return system.Duration(t).Brief() }

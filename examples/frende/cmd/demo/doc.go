@@ -16,7 +16,7 @@
 // between 20 % and 80 % of the database is restored. CHAOS=chunk damages a chunk
 // of the backup in one region. CHAOS=chunks damages it in both, so that nothing
 // can be recovered: then the old directories are left in place, and it is shown
-// that nothing of them was harmed.
+// that nothing of them was harmed. It ends as it must, with exit code 1.
 //
 // DISASTER=region loses the primary region's store, too: the system comes back
 // from the second region alone. DISASTER=drill destroys nothing: it rehearses the

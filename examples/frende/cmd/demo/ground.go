@@ -44,6 +44,9 @@ type ground struct {
 
 // lay builds the programs and starts every server, each when what it needs is there.
 func (d *demo) lay(ctx context.Context) (err error) {
+	if found := earlier(d.dir); found != "" {
+		d.note("end and remove what was there: %s", found)
+	}
 	if d.lab, err = lab.Create(ctx, d.dir); err != nil {
 		return err
 	}

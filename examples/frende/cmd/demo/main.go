@@ -58,7 +58,7 @@ func main() {
 	defer stop()
 	o, err := parse(os.Args[1:], os.Getenv)
 	if err == nil && o.clean {
-		err = lab.Remove(ctx, o.dir)
+		err = clean(ctx, o.dir, os.Stdout)
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "demo: %v\n", err)
@@ -67,6 +67,38 @@ func main() {
 	if !o.clean && !tell(ctx, o, os.Stdout) {
 		os.Exit(1)
 	}
+}
+
+// clean ends and removes what an earlier demo left, and says what that was.
+func clean(ctx context.Context, dir string, out io.Writer) error {
+	found := earlier(dir)
+	if err := lab.Remove(ctx, dir); err != nil {
+		return err
+	}
+	if found == "" {
+		found = "nothing: no demo was left in " + dir
+	}
+	fmt.Fprintf(out, "ended and removed: %s\n", found)
+	return nil
+}
+
+// earlier tells what an earlier demo left in a directory; "" is nothing.
+func earlier(dir string) string {
+	left, err := lab.Open(dir)
+	if err != nil {
+		return ""
+	}
+	services, err := left.Services()
+	if err != nil {
+		return ""
+	}
+	running := 0
+	for _, service := range services {
+		if runs, err := service.Running(); err == nil && runs {
+			running++
+		}
+	}
+	return fmt.Sprintf("the demo in %s, of which %d programs ran", dir, running)
 }
 
 func parse(args []string, env func(string) string) (options, error) {
