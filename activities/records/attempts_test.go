@@ -11,6 +11,7 @@ import (
 	"go.temporal.io/sdk/mocks"
 
 	"github.com/frende/lifeboat/activities/records"
+	"github.com/frende/lifeboat/internal/temporal"
 )
 
 // past is a history of activities: each was scheduled, and ended after so many attempts.
@@ -56,7 +57,9 @@ func TestAttemptsAreThoseOfEveryTimeAStepWasBegun(t *testing.T) {
 	c.On("GetWorkflowHistory", mock.Anything, "child", "", false, all).Return(past(t,
 		scheduled(5, "configuration"), started(5, 4, "later"), scheduled(6, "verify"), started(6, 2, "again"),
 	))
-	found, err := records.AttemptsFrom(c, (*failure.Failure).GetMessage)(t.Context(), []records.Execution{{ID: "recover/frende", RunID: "1"}, {ID: "child"}})
+	inTheClear, err := temporal.NewPayloads(nil)
+	require.NoError(t, err)
+	found, err := records.AttemptsFrom(c, inTheClear.Message)(t.Context(), []records.Execution{{ID: "recover/frende", RunID: "1"}, {ID: "child"}})
 	require.NoError(t, err)
 	require.Equal(t, map[records.StepID]records.Attempts{
 		"configuration": {Count: 1},

@@ -58,7 +58,7 @@ LATE     cache/sessions: the newest backup is 40m old (objective 15m)
 `, told.String())
 	s.Running[0] = status.Run{ID: "recover/frende/database", Started: now.Add(-90 * time.Second), Phase: string(api.PhaseWaiting)}
 	var waiting strings.Builder
-	require.NoError(t, showStatus(&waiting, s))
+	require.NoError(t, showStatus(&waiting, s, screen))
 	require.Contains(t, waiting.String(), "\nrunning  recover/frende/database (waiting for approval, 90s)\n")
 	s.Behind, s.Away, s.Drill, s.Ledger = nil, []status.Away{{Source: "store primary"}}, status.Drill{Asked: true}, "dr"
 	var away strings.Builder
