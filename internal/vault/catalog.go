@@ -84,10 +84,33 @@ func (v *Vault) OpenLatest(ctx context.Context, f Filter) (Opened, error) {
 	if err != nil {
 		return Opened{}, err
 	}
-	opened := Opened{PassedOver: passed}
+	return v.openFirst(ctx, f, Opened{PassedOver: passed}, found, nil)
+}
+
+// OpenNewest opens the newest whole backup that suits, as OpenLatest does, among
+// those that began before a time; a zero time is the end of time. suits is given
+// manifests, from the newest on; what it does not take is no fault of theirs and is
+// not told. BackupUnknown: none suits.
+func (v *Vault) OpenNewest(ctx context.Context, f Filter, before time.Time, suits func(*Manifest) (bool, error)) (Opened, error) {
+	found, passed, err := v.complete(ctx, f, nil)
+	if err != nil {
+		return Opened{}, err
+	}
+	if !before.IsZero() {
+		found = slices.DeleteFunc(found, func(s Summary) bool { return !s.At.Before(before) })
+	}
+	return v.openFirst(ctx, f, Opened{PassedOver: passed}, found, suits)
+}
+
+// openFirst opens the first backup that suits and is whole. With suits, all that
+// there are were found; without, those behind the newest one are found when they are needed.
+func (v *Vault) openFirst(ctx context.Context, f Filter, opened Opened, found []Summary, suits func(*Manifest) (bool, error)) (Opened, error) {
 	var first *fault.Error // of the newest one
 	for i := 0; i < len(found); i++ {
-		backup, err := v.OpenWhole(ctx, found[i].Key)
+		backup, err := v.openSuitable(ctx, found[i].Key, suits)
+		if err == nil && backup == nil {
+			continue
+		}
 		if err == nil {
 			opened.Backup, opened.At = backup, found[i].At
 			return opened, nil
@@ -97,14 +120,37 @@ func (v *Vault) OpenLatest(ctx context.Context, f Filter) (Opened, error) {
 			return Opened{}, v.advise(ctx, f, found[i], err)
 		}
 		opened.Incomplete = append(opened.Incomplete, Incomplete{Backup: found[i].Key, Why: why.Error()})
-		if first == nil { // the listing ended with the newest; now the others are of interest
-			first, _ = errors.AsType[*fault.Error](err)
+		if first != nil {
+			continue
+		}
+		first, _ = errors.AsType[*fault.Error](err)
+		if suits == nil { // the listing ended with the newest; now the others are of interest
 			if found, err = v.from(ctx, f, found[i]); err != nil {
 				return Opened{}, err
 			}
 		}
 	}
+	if first == nil {
+		return Opened{}, fault.Newf(fault.BackupUnknown, "find backup", strings.Trim(f.Folder+"/"+f.Component, "/"), "none of the %d complete ones is old enough and leads there", len(found))
+	}
 	return Opened{}, first.WithHint("none of the %d backups up to it is whole in the stores that answer: have the store answer that holds the rest", len(found))
+}
+
+// openSuitable opens a backup of which all is there; nil: it does not suit.
+func (v *Vault) openSuitable(ctx context.Context, key string, suits func(*Manifest) (bool, error)) (*Backup, error) {
+	if suits != nil {
+		backup, err := v.Open(ctx, key)
+		if err != nil {
+			backup, err = v.OpenWhole(ctx, key) // which says whether that is because something is nowhere
+		}
+		if err != nil {
+			return nil, err
+		}
+		if ok, err := suits(backup.Manifest()); err != nil || !ok {
+			return nil, err
+		}
+	}
+	return v.OpenWhole(ctx, key)
 }
 
 // from lists the usable backups from this one on, newest first.
