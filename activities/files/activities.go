@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/report"
@@ -36,14 +37,21 @@ type Activities struct{ deps Deps }
 func New(deps Deps) *Activities { return &Activities{deps: deps} }
 
 // choose opens a backup to recover from, of which all is there; key "" is the
-// newest such of the component.
-func (a *Activities) choose(ctx context.Context, s system.System, key string, of vault.Filter) (vault.Opened, error) {
+// newest such of the component or, with before, the newest whose state is not newer.
+func (a *Activities) choose(ctx context.Context, s system.System, key string, of vault.Filter, before time.Time) (vault.Opened, error) {
 	opened, err := a.deps.Vault(ctx, s, (&fallbacks{}).add)
 	if err != nil {
 		return vault.Opened{}, err
 	}
-	if key == "" {
+	switch {
+	case key == "" && before.IsZero():
 		return opened.OpenLatest(ctx, of)
+	case key == "":
+		return opened.OpenNewest(ctx, of, before, func(m *vault.Manifest) (bool, error) {
+			var facts Facts
+			err := m.Fact(FactsName, &facts)
+			return !facts.Finished.After(before), err
+		})
 	}
 	backup, err := opened.OpenWhole(ctx, key)
 	return vault.Opened{Backup: backup}, err

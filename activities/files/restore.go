@@ -24,7 +24,7 @@ func (a *Activities) RestorePreflight(ctx context.Context, in RestorePreflightIn
 	if _, err := files.Select(in.Set); err != nil {
 		return RestorePreflightResult{}, err
 	}
-	backup, err := a.choose(ctx, in.System, in.Key, vault.Filter{Folder: in.Folder, Component: in.Set.Name})
+	backup, err := a.choose(ctx, in.System, in.Key, vault.Filter{Folder: in.Folder, Component: in.Set.Name}, in.Before)
 	if err != nil {
 		return RestorePreflightResult{}, err
 	}

@@ -68,8 +68,9 @@ type RestorePreflightInput struct {
 	Set    system.FileSet `json:"set"`
 	Folder string         `json:"folder"`
 	Target system.Target  `json:"target"`
-	Key    string         `json:"key"`    // empty: the newest complete backup
-	RunID  string         `json:"run_id"` // names the staging directory
+	Key    string         `json:"key"`             // empty: the newest complete backup
+	RunID  string         `json:"run_id"`          // names the staging directory
+	Before time.Time      `json:"before,omitzero"` // without Key: its state is not newer than this; zero: the newest
 }
 
 // RestorePreflightResult is the resolved restore.

@@ -148,7 +148,7 @@ func (j *job) ready(ctx context.Context, archive *wal.Archive, in CutOverInput) 
 				}
 			}
 		}
-		if err := j.handOver(ctx, archive, in.Place, in.Facts); err != nil {
+		if err := j.handOver(ctx, archive, in); err != nil {
 			return err
 		}
 		// The claim stays with the directory through its rename, so a store that can't
@@ -186,7 +186,10 @@ func swapped(place Place) bool {
 // service: recovery pinned to the same end, tablespaces where they will lie, and
 // all WAL that it will read in its own pg_wal. So the service's start depends on
 // no store, no key and no variable of its environment.
-func (j *job) handOver(ctx context.Context, archive *wal.Archive, place Place, facts Facts) error {
+//
+// One that stands at its goal is told to stop at that very position again.
+func (j *job) handOver(ctx context.Context, archive *wal.Archive, in CutOverInput) error {
+	place, facts := in.Place, in.Facts
 	if swapped(place) {
 		return nil
 	}
@@ -204,6 +207,15 @@ func (j *job) handOver(ctx context.Context, archive *wal.Archive, place Place, f
 	if err != nil {
 		return err
 	}
+	var goal postgres.Goal
+	if j.ref.Goal != nil {
+		goal.LSN = in.LSN
+		last := postgres.SegmentBefore(pinned.Timeline, in.LSN, facts.SegmentSize)
+		if pinned, err = pinned.Upto(pinned.At(last.Number).Name(facts.SegmentSize)); err != nil {
+			return err
+		}
+		pinned.Timeline = in.Timeline
+	}
 	owner, err := place.owner()
 	if err != nil {
 		return err
@@ -214,7 +226,7 @@ func (j *job) handOver(ctx context.Context, archive *wal.Archive, place Place, f
 	if err := carryWAL(ctx, archive, pinned, place.Staging, control.Redo, owner); err != nil {
 		return err
 	}
-	return postgres.Handover(place.Staging, owner, control, pinned.Timeline, "")
+	return postgres.Handover(place.Staging, owner, control, pinned.Timeline, goal, "")
 }
 
 // carryWAL puts into the staged pg_wal what the server will ask for when it

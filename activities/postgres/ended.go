@@ -58,6 +58,9 @@ func (j *job) catchUp(ctx context.Context, archive *wal.Archive, in CutOverInput
 	if _, err := j.salvage(ctx, archive, SalvageWALInput{Ref: in.Ref, Place: in.Place, Facts: in.Facts}); err != nil {
 		return err
 	}
+	if j.ref.Goal != nil {
+		return now.remember(in.Place) // what it wrote comes after the point
+	}
 	replayed, err := j.replayTo(ctx, archive, ReplayInput{Ref: in.Ref, Place: in.Place, Facts: in.Facts})
 	if err != nil {
 		return err

@@ -204,7 +204,7 @@ func (j *job) runs(ctx context.Context, place Place) (bool, error) {
 
 // SalvageWAL takes what the archive lacks out of the old data directory: whole
 // segments are archived, and everything readable is copied to where the staged
-// server finds it. The old server must have stopped; how it did is remembered, so
+// server finds it, unless the recovery goes to a point before. The old server must have stopped; how it did is remembered, so
 // that CutOver sees when it was started once more.
 func (a *Activities) SalvageWAL(ctx context.Context, in SalvageWALInput) (result SalvageWALResult, err error) {
 	j, err := a.resolve(in.Ref)
@@ -249,6 +249,10 @@ func (j *job) salvage(ctx context.Context, archive *wal.Archive, in SalvageWALIn
 	if err != nil {
 		// The copies below serve this recovery; that the archive lacks them is told.
 		unsaid = fmt.Sprintf("; not all could be archived: %s", fault.KindOf(err))
+	}
+	if j.ref.Goal != nil {
+		// Nothing of it belongs into this recovery; the next one may want what came after the point.
+		return SalvageWALResult{Note: fmt.Sprintf("%d segments archived%s; none is replayed: the recovery ends before", len(archived), unsaid)}, nil
 	}
 	w, err := j.way(ctx, archive, in.Place, in.Facts)
 	if err != nil {

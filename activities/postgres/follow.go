@@ -19,11 +19,12 @@ type way struct {
 }
 
 // way finds the WAL of a recovery: what is archived and, where the old server was
-// promoted in a failover and its WAL never archived, the way to its timeline.
+// promoted in a failover and its WAL never archived, the way to its timeline. A
+// recovery to a point ends in the archive: what the old server holds comes after it.
 // It fails with TargetRefused when the old server has gone another way.
 func (j *job) way(ctx context.Context, archive *wal.Archive, place Place, facts Facts) (way, error) {
-	pinned, err := pin(ctx, archive, facts, j.ref.Until)
-	if err != nil || j.sandboxed() || j.ref.Until != "" {
+	pinned, err := pin(ctx, archive, facts, j.ref)
+	if err != nil || j.sandboxed() || j.ref.Until != "" || j.ref.Goal != nil {
 		return way{Pin: pinned}, err
 	}
 	found, err := postgres.CheckDirectory(ctx, place.BinDir, place.Live, facts.SystemID)

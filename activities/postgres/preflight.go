@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/postgres"
@@ -12,6 +13,7 @@ import (
 	"github.com/frende/lifeboat/internal/target"
 	"github.com/frende/lifeboat/internal/vault"
 	"github.com/frende/lifeboat/internal/wal"
+	"github.com/frende/lifeboat/internal/window"
 )
 
 // RestorePreflight finds the backup and checks all that can be known before
@@ -30,11 +32,19 @@ func (a *Activities) RestorePreflight(ctx context.Context, in RestorePreflightIn
 	if err != nil {
 		return RestorePreflightResult{}, err
 	}
-	manifest, chosen, err := j.choose(ctx, opened, in.Key)
+	archive, err := wal.New(wal.Config{Vault: opened, Cluster: j.database.Cluster, Home: j.ref.System.From})
 	if err != nil {
 		return RestorePreflightResult{}, err
 	}
-	result := RestorePreflightResult{Key: manifest.Key, PassedOver: chosen.PassedOver, Incomplete: incomplete(chosen.Incomplete)}
+	choice, err := window.Choose(ctx, window.Config{Vault: opened, Archive: archive, Component: j.database.Name, Now: time.Now}, in.To, in.Key)
+	if err != nil {
+		return RestorePreflightResult{}, err
+	}
+	manifest, chosen := choice.Opened.Manifest(), choice.Opened
+	if !choice.Goal.Open() {
+		j.ref.Goal = &Goal{Timeline: choice.Timeline, Goal: choice.Goal}
+	}
+	result := RestorePreflightResult{Goal: j.ref.Goal, Key: manifest.Key, PassedOver: chosen.PassedOver, Incomplete: incomplete(chosen.Incomplete)}
 	if err := manifest.Fact(FactsName, &result.Facts); err != nil {
 		return RestorePreflightResult{}, err
 	}
@@ -54,11 +64,7 @@ func (a *Activities) RestorePreflight(ctx context.Context, in RestorePreflightIn
 			return RestorePreflightResult{}, err
 		}
 	}
-	archive, err := wal.New(wal.Config{Vault: opened, Cluster: j.database.Cluster, Home: j.ref.System.From})
-	if err != nil {
-		return RestorePreflightResult{}, err
-	}
-	pinned, err := pin(ctx, archive, result.Facts, j.ref.Until)
+	pinned, err := pin(ctx, archive, result.Facts, j.ref)
 	if err != nil {
 		return RestorePreflightResult{}, err
 	}
@@ -81,24 +87,6 @@ func (a *Activities) RestorePreflight(ctx context.Context, in RestorePreflightIn
 	free, err := target.Space(result.Place.Live)
 	result.Free = int64(free)
 	return result, err
-}
-
-// choose opens the backup that is named, of which all is there, or the newest such.
-func (j *job) choose(ctx context.Context, opened *vault.Vault, key string) (manifest *vault.Manifest, chosen vault.Opened, err error) {
-	if key == "" {
-		chosen, err = opened.OpenLatest(ctx, vault.Filter{Folder: Folder, Component: j.database.Name})
-	} else {
-		chosen.Backup, err = opened.OpenWhole(ctx, key)
-	}
-	if err != nil {
-		return nil, vault.Opened{}, err
-	}
-	manifest = chosen.Manifest()
-	if manifest.Folder != Folder || manifest.Component != j.database.Name || manifest.Kind != kind {
-		return nil, vault.Opened{}, fault.Newf(fault.InputInvalid, "restore", key, "it is no base backup of database %s", j.database.Name).
-			WithHint("list its backups with: lifeboat backups list")
-	}
-	return manifest, chosen, nil
 }
 
 // incomplete tells of backups of which something is in no store.
@@ -174,13 +162,16 @@ func foreignVersion(place Place, cause error) error {
 }
 
 // pin finds the contiguous WAL from the backup on, and refuses when it does not
-// even reach the backup's end. With until it ends with that segment.
-func pin(ctx context.Context, archive *wal.Archive, facts Facts, until string) (wal.Pin, error) {
-	pinned, err := archive.Pin(ctx, wal.Point{
-		SystemID: facts.SystemID, Timeline: facts.Timeline, LSN: facts.StartLSN, SegmentSize: facts.SegmentSize,
-	})
-	if err == nil && until != "" {
-		pinned, err = pinned.Upto(until)
+// even reach the backup's end. With Until it ends with that segment, and with a
+// goal it goes along the timeline that leads there.
+func pin(ctx context.Context, archive *wal.Archive, facts Facts, ref Ref) (wal.Pin, error) {
+	from := wal.Point{SystemID: facts.SystemID, Timeline: facts.Timeline, LSN: facts.StartLSN, SegmentSize: facts.SegmentSize}
+	if ref.Goal != nil {
+		from.Along = ref.Goal.Timeline
+	}
+	pinned, err := archive.Pin(ctx, from)
+	if err == nil && ref.Until != "" {
+		pinned, err = pinned.Upto(ref.Until)
 	}
 	if err != nil {
 		return wal.Pin{}, err

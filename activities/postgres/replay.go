@@ -13,14 +13,15 @@ import (
 )
 
 // Replay starts the staged server, alone and as a standby, and replays to the
-// end of the WAL that the archive holds now. The server is left running for the
+// end of the WAL that the archive holds now, or to the goal, where it stands then. The server is left running for the
 // steps that follow; Discard or CutOver ends it. It is never promoted here.
 func (a *Activities) Replay(ctx context.Context, in ReplayInput) (ReplayResult, error) {
 	return a.replay(ctx, in)
 }
 
 // ReplayFinal pins the archive anew, now that the old server can write no more,
-// and replays to that end and through what SalvageWAL has saved.
+// and replays to that end and through what SalvageWAL has saved. A server that
+// stands at its goal stays there.
 func (a *Activities) ReplayFinal(ctx context.Context, in ReplayInput) (ReplayResult, error) {
 	return a.replay(ctx, in)
 }
@@ -89,9 +90,32 @@ func (j *job) replayTo(ctx context.Context, archive *wal.Archive, in ReplayInput
 	if err != nil {
 		return ReplayResult{}, j.diagnose(ctx, archive, pinned, instance, err)
 	}
+	if err := j.onTheWay(in.Place, pinned, replayed.LSN); err != nil {
+		return ReplayResult{}, err
+	}
 	return ReplayResult{
-		LSN: replayed.LSN, Timeline: pinned.Timeline, Committed: replayed.Committed, Span: to, Restarts: instance.Restarts(),
+		LSN: replayed.LSN, Timeline: pinned.Timeline, Committed: replayed.Committed, Span: to, Reached: j.ref.Goal != nil, Restarts: instance.Restarts(),
 	}, nil
+}
+
+// onTheWay refuses a stop before the timeline that was to lead to the goal begins:
+// promoted there, the server would write a history that nobody can follow.
+func (j *job) onTheWay(place Place, pinned wal.Pin, at postgres.LSN) error {
+	fork := pinned.History[len(pinned.History)-1].Begin
+	if j.ref.Goal == nil || at >= fork {
+		return nil
+	}
+	return fault.Newf(fault.PointUnreachable, "replay in", place.Staging, "the %s lies at %s, in the last WAL of the timeline before %d, which the archive holds as the beginning of that one only: from %s on it can be reached",
+		j.ref.Goal.Goal, at, pinned.Timeline, fork).
+		WithHint("choose a moment before that WAL, or after timeline %d had begun: lifeboat window database %s", pinned.Timeline, j.database.Name)
+}
+
+// goal is where the staged server stops.
+func (j *job) goal() postgres.Goal {
+	if j.ref.Goal == nil {
+		return postgres.Goal{}
+	}
+	return j.ref.Goal.Goal
 }
 
 // instance starts the staged server, or finds it running.
@@ -111,7 +135,7 @@ func (j *job) instance(ctx context.Context, place Place, facts Facts, pinned wal
 	}
 	return postgres.StartInstance(ctx, postgres.InstanceConfig{
 		DataDir: place.Staging, BinDir: place.BinDir, Owner: owner, RunDir: place.Run, SocketDir: place.Socket,
-		Superuser: facts.Superuser, Login: facts.Login, Version: facts.Version, Timeline: pinned.Timeline, Preload: facts.Preload,
+		Superuser: facts.Superuser, Login: facts.Login, Version: facts.Version, Timeline: pinned.Timeline, Goal: j.goal(), Preload: facts.Preload,
 		RestoreCommand: j.deps.RestoreCommand(j.ref.System, j.database, place.pin()), Environment: j.deps.Environment,
 		Last: last, SegmentSize: facts.SegmentSize, Room: func() error { return j.room(place) },
 	})

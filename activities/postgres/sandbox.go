@@ -95,7 +95,7 @@ func (j *job) inPlace(place Place) (postgres.Login, error) {
 // cutOverSandbox puts the staged directories in place in the sandbox and starts
 // the server itself. The archive is not claimed: production goes on archiving.
 func (j *job) cutOverSandbox(ctx context.Context, archive *wal.Archive, in CutOverInput) (CutOverResult, error) {
-	if err := j.handOver(ctx, archive, in.Place, in.Facts); err != nil {
+	if err := j.handOver(ctx, archive, in); err != nil {
 		return CutOverResult{}, err
 	}
 	for _, space := range in.Place.Tablespaces {

@@ -3,6 +3,7 @@ package postgres
 import (
 	"time"
 
+	"github.com/frende/lifeboat/internal/plan"
 	"github.com/frende/lifeboat/internal/postgres"
 	"github.com/frende/lifeboat/internal/report"
 	"github.com/frende/lifeboat/internal/system"
@@ -22,6 +23,13 @@ type Ref struct {
 	Target    string        `json:"target,omitempty"` // empty: production
 	RunID     string        `json:"run_id"`           // workflow id; the same id again resumes the same work
 	Until     string        `json:"until,omitempty"`  // the last WAL segment to replay; empty: all that the archive holds
+	Goal      *Goal         `json:"goal,omitempty"`   // where the replay stops, as RestorePreflight found it; nil: at the end
+}
+
+// Goal is where a recovery to a point stops.
+type Goal struct {
+	Timeline uint32 `json:"timeline"` // that leads there: recovery_target_timeline
+	postgres.Goal
 }
 
 // Place says where on this host a recovery happens. RestorePreflight decides it
@@ -107,7 +115,8 @@ func (r BaseBackupResult) Moved() (direction string, bytes int64) { return "back
 // RestorePreflightInput names the backup and where it is to go.
 type RestorePreflightInput struct {
 	Ref
-	Key string `json:"key,omitempty"` // empty: the newest complete backup
+	Key string     `json:"key,omitempty"` // empty: the newest complete backup that leads to the point
+	To  plan.Point `json:"to,omitzero"`   // zero: the end of the WAL
 }
 
 // RestorePreflightResult is the resolved restore. Nothing was touched to find it.
@@ -115,11 +124,12 @@ type RestorePreflightResult struct {
 	Key   string `json:"key"`
 	Place Place  `json:"place"`
 	Facts Facts  `json:"facts"`
-	Bytes int64  `json:"bytes"` // of the backup, to be written
-	Need  int64  `json:"need"`  // bytes needed beside what is there, with the replay and a margin
-	Free  int64  `json:"free"`  // bytes free where the data directory lies
-	Live  Live   `json:"live"`  // what is at the target now
-	Span  Span   `json:"span"`  // WAL that the archive holds beyond the backup
+	Bytes int64  `json:"bytes"`          // of the backup, to be written
+	Need  int64  `json:"need"`           // bytes needed beside what is there, with the replay and a margin
+	Free  int64  `json:"free"`           // bytes free where the data directory lies
+	Live  Live   `json:"live"`           // what is at the target now
+	Span  Span   `json:"span"`           // WAL that the archive holds beyond the backup
+	Goal  *Goal  `json:"goal,omitempty"` // for the Ref of all later steps; nil: the end of the WAL
 
 	PassedOver []string            `json:"passed_over,omitempty"` // newer backups, dated in the future
 	Incomplete []report.PassedOver `json:"incomplete,omitempty"`  // newer backups of which something is in no store
@@ -197,7 +207,8 @@ type ReplayResult struct {
 	Timeline  uint32       `json:"timeline"`
 	Committed *time.Time   `json:"committed,omitempty"` // of the last transaction replayed; nil when there was none
 	Span      Span         `json:"span"`
-	Restarts  int          `json:"restarts"` // times the server had to be started again
+	Reached   bool         `json:"reached,omitempty"` // it stands at the goal
+	Restarts  int          `json:"restarts"`          // times the server had to be started again
 	Fallbacks []Fallback   `json:"fallbacks,omitempty"`
 }
 

@@ -25,7 +25,7 @@ func (a *Activities) Verify(ctx context.Context, in VerifyInput) (result VerifyR
 	err = j.locked(ctx, in.Place, func() error {
 		stop := temporal.Heartbeats(ctx, func() any { return Progress{} })
 		defer stop()
-		pinned, err := pin(ctx, archive, in.Facts, j.ref.Until)
+		pinned, err := pin(ctx, archive, in.Facts, j.ref)
 		if err != nil {
 			return err
 		}

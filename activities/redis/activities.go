@@ -58,14 +58,22 @@ func (a *Activities) connect(ctx context.Context, c system.Cache) (*redis.Server
 }
 
 // choose opens a backup to recover from, of which all is there; key "" is the
-// newest such of the component.
-func (a *Activities) choose(ctx context.Context, s system.System, c system.Cache, key string) (vault.Opened, error) {
+// newest such of the component or, with before, the newest whose state is not newer.
+func (a *Activities) choose(ctx context.Context, s system.System, c system.Cache, key string, before time.Time) (vault.Opened, error) {
 	opened, err := a.deps.Vault(ctx, s, (&fallbacks{}).add)
 	if err != nil {
 		return vault.Opened{}, err
 	}
-	if key == "" {
-		return opened.OpenLatest(ctx, vault.Filter{Folder: Folder, Component: c.Name})
+	of := vault.Filter{Folder: Folder, Component: c.Name}
+	switch {
+	case key == "" && before.IsZero():
+		return opened.OpenLatest(ctx, of)
+	case key == "":
+		return opened.OpenNewest(ctx, of, before, func(m *vault.Manifest) (bool, error) {
+			var facts Facts
+			err := m.Fact(FactsName, &facts)
+			return !facts.Forked.After(before), err
+		})
 	}
 	backup, err := opened.OpenWhole(ctx, key)
 	return vault.Opened{Backup: backup}, err

@@ -34,7 +34,7 @@ func (a *Activities) RestorePreflight(ctx context.Context, in RestorePreflightIn
 			return RestorePreflightResult{}, err
 		}
 	}
-	backup, err := a.choose(ctx, in.System, in.Cache, in.Key)
+	backup, err := a.choose(ctx, in.System, in.Cache, in.Key, in.Before)
 	if err != nil {
 		return RestorePreflightResult{}, err
 	}

@@ -96,8 +96,9 @@ type RestorePreflightInput struct {
 	System system.System `json:"system"`
 	Cache  system.Cache  `json:"cache"`
 	Target system.Target `json:"target"`
-	Key    string        `json:"key"`    // empty: the newest complete backup
-	RunID  string        `json:"run_id"` // names the staging directory
+	Key    string        `json:"key"`             // empty: the newest complete backup
+	RunID  string        `json:"run_id"`          // names the staging directory
+	Before time.Time     `json:"before,omitzero"` // without Key: its state is not newer than this; zero: the newest
 }
 
 // RestorePreflightResult is the resolved restore.

@@ -59,6 +59,8 @@ const (
 	WALEnd      Kind = "WALEnd"
 	WALShort    Kind = "WALShort"
 
+	PointUnreachable Kind = "PointUnreachable"
+
 	NoSpace       Kind = "NoSpace"
 	TargetBusy    Kind = "TargetBusy"
 	TargetRefused Kind = "TargetRefused"
@@ -138,6 +140,8 @@ func definitions() map[Kind]Definition {
 		WALHeld:     {Summary: "this data directory may not archive here", Hint: "it is a copy, or its recovery has not been cut over; set another cluster name or turn archiving off", Exit: ExitRefused},
 		WALEnd:      {Summary: "past the end of the pinned archive", Hint: "this is the normal end of a replay", Exit: ExitFailed},
 		WALShort:    {Summary: "replay ended before the recovery point", Hint: "the server was not promoted; read its log and start the recovery again", Exit: ExitIntegrity},
+
+		PointUnreachable: {Summary: "this point can't be recovered to", Hint: "see what can be gone back to with: lifeboat window database", Exit: ExitRefused},
 
 		NoSpace:       {Summary: "not enough disk space", Hint: "free the space named here or choose another place", Exit: ExitRefused},
 		TargetBusy:    {Summary: "target is locked by another run", Hint: "wait for the other run to end, or abort it", Exit: ExitRefused},

@@ -29,16 +29,16 @@ func ComponentOf(key string) (string, error) {
 		WithHint("list the keys with: lifeboat backups list")
 }
 
-// backups gives the backup of each component that is not to be recovered to the
-// newest one, by the component's ID: what To and Backups name.
+// backups gives the backup of each component for which one is named, by the
+// component's ID: what To and Backups name.
 func (o Options) backups(components []system.Component) (map[string]string, error) {
 	keys := o.Backups
-	key, err := BackupKey(o.To)
+	point, err := ParsePoint(o.To)
 	if err != nil {
 		return nil, err
 	}
-	if key != "" {
-		keys = append([]string{key}, keys...)
+	if point.Backup != "" {
+		keys = append([]string{point.Backup}, keys...)
 	}
 	known := map[string]bool{}
 	for _, c := range components {

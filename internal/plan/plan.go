@@ -2,7 +2,6 @@ package plan
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/frende/lifeboat/internal/fault"
@@ -39,31 +38,13 @@ type Plan struct {
 	System     string             `json:"system"`
 	Target     string             `json:"target"`
 	To         string             `json:"to"`                // for a person
-	Backups    map[string]string  `json:"backups,omitempty"` // keys by component; the others go to their newest
+	Point      Point              `json:"point,omitzero"`    // that all go to; none: the newest
+	Backups    map[string]string  `json:"backups,omitempty"` // keys by component; the others go to the point
 	Newest     map[string]string  `json:"newest,omitempty"`  // keys of the newest now, when they are known
 	From       string             `json:"from,omitempty"`    // the store that alone is read
 	Objective  system.Duration    `json:"objective"`         // RTO of what is recovered
 	Components []system.Component `json:"components"`
 	Steps      []Step             `json:"steps"`
-}
-
-// Latest asks for the newest backups, and for databases all WAL behind them.
-const Latest = "latest"
-
-// backupPrefix precedes a key: "backup:file-backups/2024/…".
-const backupPrefix = "backup:"
-
-// BackupKey reads what a recovery goes to: "" for "latest" or nothing, KEY for
-// "backup:KEY". Anything else is InputInvalid.
-func BackupKey(to string) (string, error) {
-	if to == "" || to == Latest {
-		return "", nil
-	}
-	if key, ok := strings.CutPrefix(to, backupPrefix); ok && key != "" {
-		return strings.TrimSuffix(key, "/"), nil
-	}
-	return "", fault.Newf(fault.InputInvalid, "read recovery point", to, "it is neither latest nor backup:KEY").
-		WithHint("list the keys with: lifeboat backups list")
 }
 
 // order sorts the steps so that each stands after those it needs, and otherwise

@@ -14,8 +14,8 @@ import (
 type Options struct {
 	Components []string // IDs: "database/frende"
 	Target     string   // name of a target
-	To         string   // "latest" or "backup:KEY"
-	Backups    []string // keys of more backups. Each is of one component; the others go to their newest
+	To         string   // what ParsePoint reads
+	Backups    []string // keys of more backups. Each is of one component; the others go to the point
 
 	// What a person is told besides; it decides nothing.
 	Newest map[string]string // keys of the newest backups, by component
@@ -25,7 +25,8 @@ type Options struct {
 // Recovery makes the plan. It fails with NameUnknown when a component or the
 // target is not configured, with InputInvalid when the point can't be recovered to.
 func Recovery(s system.System, o Options) (Plan, error) {
-	if _, err := BackupKey(o.To); err != nil {
+	to, err := ParsePoint(o.To)
+	if err != nil {
 		return Plan{}, err
 	}
 	at, target, err := s.ForTarget(o.Target)
@@ -36,21 +37,25 @@ func Recovery(s system.System, o Options) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
+	if err := to.check(components); err != nil {
+		return Plan{}, err
+	}
 	backups, err := o.backups(components)
 	if err != nil {
 		return Plan{}, err
 	}
-	g := &graph{system: at, production: target.Kind == system.TargetProduction, from: backups, newest: o.Newest, whole: objective(s, components)}
+	to.Backup = "" // it is of one component, and stands among the backups
+	g := &graph{system: at, production: target.Kind == system.TargetProduction, from: backups, newest: o.Newest, to: to, whole: objective(s, components)}
 	g.build(components)
 	steps, err := order(g.steps)
 	if err != nil {
 		return Plan{}, err
 	}
-	return Plan{System: s.Name, Target: target.Name, To: point(components, backups), Backups: backups, Newest: o.Newest, From: o.From, Objective: g.whole, Components: components, Steps: steps}, nil
+	return Plan{System: s.Name, Target: target.Name, To: told(components, to, backups), Point: to, Backups: backups, Newest: o.Newest, From: o.From, Objective: g.whole, Components: components, Steps: steps}, nil
 }
 
-// point says for a person what is recovered to.
-func point(components []system.Component, backups map[string]string) string {
+// told says for a person what is recovered to.
+func told(components []system.Component, to Point, backups map[string]string) string {
 	var named []string
 	for _, c := range components {
 		if key := backups[c.ID]; key != "" {
@@ -59,9 +64,12 @@ func point(components []system.Component, backups map[string]string) string {
 	}
 	switch {
 	case len(named) == 0:
-		return Latest
-	case len(named) < len(components):
+		return to.String()
+	case to.Newest() && len(named) == len(components):
+	case to.Newest():
 		named = append(named, Latest+" for the others")
+	default:
+		named = append([]string{to.String()}, named...)
 	}
 	return strings.Join(named, ", ")
 }
@@ -96,8 +104,9 @@ func objective(s system.System, components []system.Component) system.Duration {
 type graph struct {
 	system     system.System // as it is at the target
 	production bool
-	from       map[string]string // backups by component; none is the newest
+	from       map[string]string // backups by component; none is the newest that leads to the point
 	newest     map[string]string // which that is, when it is known
+	to         Point
 	whole      system.Duration
 	steps      []Step
 }
@@ -194,21 +203,18 @@ func (g *graph) approveAndStop(prepared []string) []string {
 
 // prepare restores a component beside the living one.
 func (g *graph) prepare(c system.Component) string {
-	from := "its newest backup"
-	if newest := g.newest[c.ID]; newest != "" {
-		from += ", now " + newest
+	restore := link{id: "restore", title: fmt.Sprintf("restore %s beside the living data, from %s", c.ID, g.source(c))}
+	replay := "replay the archived WAL of " + c.ID + ", without promoting"
+	if !g.to.Newest() {
+		replay = fmt.Sprintf("replay the archived WAL of %s to %s, and stop there", c.ID, g.to)
 	}
-	if key := g.from[c.ID]; key != "" {
-		from = key
-	}
-	restore := link{id: "restore", title: fmt.Sprintf("restore %s beside the living data, from %s", c.ID, from)}
 	switch c.Kind {
 	case system.KindDatabase:
 		return g.chain(c, Prepare, nil,
 			link{id: "preflight", title: "check backup, WAL, disk, version, keys and mount points of " + c.ID},
 			restore,
 			link{id: "verify-files", title: "verify every file of " + c.ID + " against the backup's manifest"},
-			link{id: "replay", title: "replay the archived WAL of " + c.ID + ", without promoting"},
+			link{id: "replay", title: replay},
 		)
 	case system.KindCache:
 		return g.chain(c, Prepare, nil,
@@ -225,15 +231,35 @@ func (g *graph) prepare(c system.Component) string {
 	}
 }
 
+// source says which backup a component is restored from.
+func (g *graph) source(c system.Component) string {
+	switch key := g.from[c.ID]; {
+	case key != "":
+		return key
+	case g.to.Newest() && g.newest[c.ID] != "":
+		return "its newest backup, now " + g.newest[c.ID]
+	case g.to.Newest():
+		return "its newest backup"
+	case c.Kind == system.KindDatabase:
+		return "the newest backup that ended before " + g.to.String()
+	default:
+		return "the newest backup whose state is not newer than " + g.to.String()
+	}
+}
+
 // fence keeps a database's old server from taking writes, and replays what it wrote last.
 func (g *graph) fence(c system.Component, after []string) string {
+	final := "replay the last WAL of " + c.ID
+	if !g.to.Newest() {
+		final = fmt.Sprintf("see that %s still stands at %s", c.ID, g.to)
+	}
 	var links []link
 	if g.production {
 		links = []link{
 			{"fence", "fence the old server of " + c.ID + ": it accepts no connection any more", true},
 			{"terminate-connections", "terminate the connections to " + c.ID, true},
 			{"salvage-wal", "archive the WAL that the old server of " + c.ID + " left behind", false},
-			{"replay-final", "replay the last WAL of " + c.ID, false},
+			{"replay-final", final, false},
 		}
 	}
 	return g.chain(c, Fence, after, append(links, link{"verify", "verify the restored " + c.ID + ": tables, counts and checks", false})...)

@@ -28,6 +28,7 @@ type InstanceConfig struct {
 	Login          string // role to ask it as when that one may not log in; may be empty
 	Version        int    // server_version_num of the backup
 	Timeline       uint32 // recovery is pinned to it
+	Goal           Goal   // where it stops
 	RestoreCommand string // with %f and %p; exit 0, 1 (past the end) or 126 (all else)
 	Preload        string // shared_preload_libraries of the source
 	Environment    []string
@@ -186,7 +187,7 @@ func (i *Instance) arguments(ctx context.Context) ([]string, error) {
 	if Major(c.Version) == 15 {
 		settings = append(settings, [2]string{"promote_trigger_file", ""}) // gone in 16
 	}
-	settings = append(settings, recoverySettings(c.Timeline, i.restoreCommand())...)
+	settings = append(settings, recoverySettings(c.Timeline, c.Goal, i.restoreCommand())...)
 	argv := []string{filepath.Join(c.BinDir, "postgres"), "-D", c.DataDir}
 	for _, setting := range settings {
 		argv = append(argv, "-c", setting[0]+"="+setting[1])

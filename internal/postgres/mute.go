@@ -149,12 +149,10 @@ func CheckPromotedAt(dataDir string, restored, now uint32, lsn LSN) error {
 // mute says whether the server has replayed all its WAL, consistently, and lets
 // nobody in. Its log tells: its words are in English, and of its last start.
 func (i *Instance) mute() (bool, error) {
-	body, err := os.ReadFile(i.LogFile())
+	log, err := i.log()
 	if err != nil {
-		return false, pathFault("read", i.LogFile(), err)
+		return false, err
 	}
-	log := string(body)
-	log = log[max(strings.LastIndex(log, "LOG:  starting PostgreSQL "), 0):]
 	return strings.Contains(log, "LOG:  consistent recovery state reached") &&
 		!strings.Contains(log, "LOG:  database system is ready to accept read-only connections"), nil
 }
@@ -185,4 +183,14 @@ func (i *Instance) standstill(ctx context.Context) (*Replayed, error) {
 		return nil, err
 	}
 	return nil, i.start(ctx, argv)
+}
+
+// log is what the server said since it was last started.
+func (i *Instance) log() (string, error) {
+	body, err := os.ReadFile(i.LogFile())
+	if err != nil {
+		return "", pathFault("read", i.LogFile(), err)
+	}
+	log := string(body)
+	return log[max(strings.LastIndex(log, "LOG:  starting PostgreSQL "), 0):], nil
 }

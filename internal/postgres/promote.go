@@ -96,7 +96,7 @@ func Promote(ctx context.Context, login Login, restored Restored) (Promoted, err
 	if err := server.lowerRaised(ctx, added); err != nil {
 		return Promoted{}, err
 	}
-	for _, setting := range recoverySettings(0, "") {
+	for _, setting := range recoverySettings(0, Goal{}, "") {
 		if err := server.execute(ctx, "ALTER SYSTEM RESET "+pgx.Identifier{setting[0]}.Sanitize()); err != nil {
 			return Promoted{}, err
 		}

@@ -75,7 +75,7 @@ func TestAReferenceEqualsWhatIsReplayedToItAndTheSandboxServesIt(t *testing.T) {
 	require.NoError(t, i.Stop(t.Context()))
 	control, err := postgres.ReadControl(t.Context(), c.BinDir, r.dir)
 	require.NoError(t, err)
-	require.NoError(t, postgres.Handover(r.dir, c.owner, control, result.Timeline, ""))
+	require.NoError(t, postgres.Handover(r.dir, c.owner, control, result.Timeline, postgres.Goal{}, ""))
 	port, err := lab.FreePort()
 	require.NoError(t, err)
 	sandbox := postgres.SandboxConfig{

@@ -16,6 +16,7 @@ import (
 // Replayed is how far a staged server has come.
 type Replayed struct {
 	LSN       LSN        `json:"lsn"`
+	Reached   bool       `json:"reached,omitempty"`   // it stands at its goal
 	Committed *time.Time `json:"committed,omitempty"` // of the newest transaction since the server started; nil: none
 }
 
@@ -56,6 +57,9 @@ func (i *Instance) WaitConsistent(ctx context.Context) error {
 // restore_command stopped (exit 126) is started again, a few times without
 // progress; then it fails with ServerFailed. A mute server is left stopped where
 // it has come to, with the time of its last commit not known. progress may be nil.
+//
+// With a goal, it waits until the server stands there, and fails with WALShort
+// when the WAL ends before.
 func (i *Instance) WaitReplayed(ctx context.Context, target LSN, progress func(LSN)) (Replayed, error) {
 	return i.follow(ctx, func(r *Replayed, ended bool) (bool, error) {
 		if r == nil {
@@ -66,6 +70,9 @@ func (i *Instance) WaitReplayed(ctx context.Context, target LSN, progress func(L
 		}
 		if !ended {
 			return false, nil
+		}
+		if !i.config.Goal.Open() && !r.Reached && (i.config.Goal.LSN == 0 || r.LSN < i.config.Goal.LSN) {
+			return false, i.endedBefore(r.LSN)
 		}
 		if r.LSN < target {
 			return false, fault.Newf(fault.WALShort, "replay in", i.String(), "replayed to %s, the recovery point is %s", r.LSN, target).
@@ -113,6 +120,9 @@ func (i *Instance) look(ctx context.Context, w *watch) (*Replayed, bool, error) 
 		return nil, false, err
 	}
 	if !i.alive() {
+		if err := i.unreachable(); err != nil {
+			return nil, false, err
+		}
 		if err := i.restart(ctx); err != nil {
 			return nil, false, err
 		}
@@ -141,6 +151,9 @@ func (i *Instance) look(ctx context.Context, w *watch) (*Replayed, bool, error) 
 	}
 	if r.LSN > w.best {
 		w.best, w.stuck, i.restarts = r.LSN, 0, 0
+	}
+	if r.Reached {
+		return r, true, nil
 	}
 	if waiting && !asked {
 		return r, false, i.stuck(w, r.LSN)
@@ -207,6 +220,9 @@ func (i *Instance) unready(ctx context.Context, w *watch, asked bool) (*Replayed
 		if err != nil {
 			return nil, false, err
 		}
+		if mute && i.config.Goal.LSN == 0 && !i.config.Goal.Open() {
+			return nil, false, i.noAnswerThere()
+		}
 		if mute {
 			i.muteAt, err = i.standstill(ctx)
 			w.poked, w.unready = i.started, 0
@@ -268,10 +284,14 @@ func (i *Instance) observe(ctx context.Context, conn *pgx.Conn) (*Replayed, bool
 		return nil, false, err
 	}
 	if !recovering {
-		return nil, false, fault.Newf(fault.ServerFailed, "replay in", i.String(), "it was promoted by someone else").
-			WithHint("discard this staging directory and start the recovery again")
+		return nil, false, i.promotedItself()
 	}
 	if paused == "paused" {
+		if r.Reached, err = i.stands(); err != nil {
+			return nil, false, err
+		}
+	}
+	if paused == "paused" && !r.Reached {
 		return nil, false, fault.Newf(fault.ServerSettings, "replay in", i.String(), "recovery is paused, because a setting is lower than at the source").
 			WithHint("read %s for the setting; it was raised at the source after the base backup", i.LogFile())
 	}

@@ -62,28 +62,26 @@ const (
 
 // recoverySettings are those that decide where recovery goes, in the order in
 // which they are written and later reset.
-func recoverySettings(timeline uint32, restoreCommand string) [][2]string {
-	return [][2]string{
+func recoverySettings(timeline uint32, goal Goal, restoreCommand string) [][2]string {
+	settings := [][2]string{
 		{"restore_command", restoreCommand},
 		{"recovery_target_timeline", fmt.Sprint(timeline)},
-		{"recovery_target", ""},
-		{"recovery_target_lsn", ""},
-		{"recovery_target_name", ""},
-		{"recovery_target_time", ""},
-		{"recovery_target_xid", ""},
+	}
+	settings = append(settings, goal.settings()...)
+	return append(settings, [][2]string{
 		{"recovery_min_apply_delay", "0"},
 		{"recovery_end_command", ""},
 		{"archive_cleanup_command", ""},
 		{"primary_conninfo", ""},
 		{"primary_slot_name", ""},
 		{"hot_standby", "on"},
-	}
+	}...)
 }
 
 // Handover writes into the directory what its own service needs to start it as
-// a standby, pinned to the timeline, until Promote: a staged server must be
-// stopped, and control is what its control file says since. It may be called again.
-func Handover(dataDir string, owner Account, control Control, timeline uint32, restoreCommand string) error {
+// a standby, pinned to the timeline and the goal, until Promote: a staged server must
+// be stopped, and control is what its control file says since. It may be called again.
+func Handover(dataDir string, owner Account, control Control, timeline uint32, goal Goal, restoreCommand string) error {
 	path := filepath.Join(dataDir, autoConf)
 	body, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -96,7 +94,7 @@ func Handover(dataDir string, owner Account, control Control, timeline uint32, r
 		b.WriteByte('\n')
 	}
 	b.WriteString(markBegin + "\n")
-	for _, setting := range append(recoverySettings(timeline, restoreCommand), control.missingFrom(kept)...) {
+	for _, setting := range append(recoverySettings(timeline, goal, restoreCommand), control.missingFrom(kept)...) {
 		fmt.Fprintf(&b, "%s = %s\n", setting[0], quoteSetting(setting[1]))
 	}
 	b.WriteString(markEnd + "\n")

@@ -91,6 +91,7 @@ type Point struct {
 	Timeline  uint32          `json:"timeline,omitempty"` // databases
 	LSN       string          `json:"lsn,omitempty"`      // databases: "0/3000148"
 	Time      time.Time       `json:"time"`               // the moment the component was brought back to: all that was acknowledged before is there
+	Asked     string          `json:"asked,omitempty"`    // the point that was asked for: a time, "lsn:0/3000148", "name:before-migration"; "" is the newest
 	Until     time.Time       `json:"until,omitzero"`     // nothing written after this moment is in it
 	RPA       system.Duration `json:"rpa"`                // disaster − time
 	Objective system.Duration `json:"objective"`          // RPO

@@ -91,8 +91,14 @@ func (r *Run) pointVerdict(p *Point) string {
 	return met(p.Objective, p.Breached)
 }
 
-// moment is the recovery point, with its end when the capture took a while.
+// moment is the recovery point, with what was asked for, and its end when the
+// capture took a while.
 func (p *Point) moment() string {
+	if p.Asked != "" {
+		reached := *p
+		reached.Asked = ""
+		return reached.moment() + ", asked for " + p.Asked
+	}
 	if p.Until.Sub(p.Time) < time.Second {
 		return timeText(p.Time)
 	}

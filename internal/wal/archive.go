@@ -75,6 +75,8 @@ type Point struct {
 	Timeline    uint32       `json:"timeline"`
 	LSN         postgres.LSN `json:"lsn"`
 	SegmentSize int64        `json:"segment_size"` // 0: 16 MiB
+
+	Along uint32 `json:"along,omitempty"` // timeline that a pin from here follows; 0: the newest that comes from here
 }
 
 // checked gives the point with its default, or says what is wrong with it.

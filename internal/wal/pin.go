@@ -166,11 +166,11 @@ func create(path string, mode os.FileMode) (*os.File, error) {
 
 // Pin finds the WAL from a point, the start of a base backup, to the end of what
 // primary and replica hold together, along the newest timeline that was forked
-// off behind the point. What only the replica holds of it is told as a fallback.
+// off behind the point, or along the one that the point is to go by. What only the replica holds of it is told as a fallback.
 // A segment that is missing although later ones are there, no WAL at all, and a
 // timeline without its history are a WALGap that names the file. In a store that is
-// read alone, as its region is all that is left, the pin ends before such a hole
-// and says so.
+// read alone, as its region is all that is left, and along a timeline that is
+// named, as a point before its end is wanted, the pin ends before such a hole and says so.
 func (a *Archive) Pin(ctx context.Context, from Point) (Pin, error) {
 	from, err := from.checked("pin WAL")
 	if err != nil {
@@ -185,6 +185,10 @@ func (a *Archive) Pin(ctx context.Context, from Point) (Pin, error) {
 	way, err := a.way(ctx, list, from, timelines)
 	if err != nil {
 		return Pin{}, err
+	}
+	if from.Along != 0 && way[len(way)-1].Timeline != from.Along {
+		return Pin{}, fault.Newf(fault.WALGap, "pin WAL", a.key(from.SystemID, postgres.HistoryName(from.Along)), "timeline %d does not come from %s on timeline %d", from.Along, from.LSN, from.Timeline).
+			WithHint("choose another backup: lifeboat window database")
 	}
 	start := from.segment()
 	pin := Pin{
@@ -214,7 +218,7 @@ func (a *Archive) Pin(ctx context.Context, from Point) (Pin, error) {
 		switch {
 		case count == 0:
 			return Pin{}, fault.Newf(fault.WALGap, "pin WAL", missing, "%d later segments are there", pin.Hole.Later)
-		case a.cfg.Home == "":
+		case a.cfg.Home == "" && from.Along == 0:
 			unbroken := pin.At(next - 1)
 			return Pin{}, fault.Newf(fault.WALGap, "pin WAL", missing, "the archive is unbroken to %s, and %d later segments are there", unbroken.End(from.SegmentSize), pin.Hole.Later).
 				WithHint("look for the segment in pg_wal of a server of this cluster and push it; when it is lost, a recovery from one store alone goes as far as the hole: --from STORE")
@@ -230,7 +234,7 @@ func (a *Archive) Pin(ctx context.Context, from Point) (Pin, error) {
 // way is the history of the newest timeline that descends from the point.
 func (a *Archive) way(ctx context.Context, list listing, from Point, timelines []uint32) ([]Branch, error) {
 	for _, timeline := range slices.Backward(timelines) {
-		if timeline < from.Timeline || timeline == 1 {
+		if timeline < from.Timeline || timeline == 1 || from.Along != 0 && timeline != from.Along {
 			continue
 		}
 		key := a.key(from.SystemID, postgres.HistoryName(timeline))

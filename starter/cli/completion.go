@@ -110,7 +110,7 @@ func (a *app) argumentOffer(c *cobra.Command) offer {
 	switch {
 	case word == "ID":
 		return a.runs
-	case word == "[NAME]" && c.HasParent() && (c.Parent().Name() == "backup" || c.Parent().Name() == "recover"):
+	case word == "[NAME]" && c.HasParent() && (c.Parent().Name() == "backup" || c.Parent().Name() == "recover" || c.Parent().Name() == "window"):
 		return componentNames(system.ComponentKind(c.Name()))
 	default:
 		return nil

@@ -31,11 +31,12 @@ func (a *app) recover() *cobra.Command {
 			Short: "Recover " + s.what,
 			Long: "Recover " + s.what + ": restore beside the living system, prove, then cut over.\n" +
 				"Production is touched only after: lifeboat approve ID, or with --yes-destroy.",
-			Example: "  lifeboat recover " + s.word + " --dry-run\n  lifeboat recover " + s.word + " --since 2024-01-15T02:10:00Z --yes-destroy frende",
-			Args:    args,
-			RunE:    a.run(func(ctx context.Context, args []string) error { return a.makeRecovery(ctx, s, args, f) }),
+			Example: "  lifeboat recover " + s.word + " --dry-run --to 2024-01-15T09:42:00Z\n" +
+				"  lifeboat recover " + s.word + " --since 2024-01-15T02:10:00Z --yes-destroy frende",
+			Args: args,
+			RunE: a.run(func(ctx context.Context, args []string) error { return a.makeRecovery(ctx, s, args, f) }),
 		}
-		c.Flags().StringArrayVar(&f.to, "to", nil, "`POINT`: latest (default), or backup:KEY, once for each component")
+		c.Flags().StringArrayVar(&f.to, "to", nil, "`POINT`: a time (RFC 3339), lsn:X/Y, name:NAME; backup:KEY, for each component")
 		c.Flags().StringVar(&f.target, "target", "", "`NAME` of a target (default: production)")
 		c.Flags().BoolVar(&f.dryRun, "dry-run", false, "print the plan and change nothing")
 		c.Flags().StringVar(&f.destroy, "yes-destroy", "", "name of the `SYSTEM` that may be replaced: approves at once")
@@ -62,7 +63,7 @@ func (a *app) makeRecovery(ctx context.Context, s subject, args []string, f reco
 	if f.destroy != "" && f.destroy != configured.Name {
 		return anotherSystem("recover", configured.Name, f.destroy, configured.Name)
 	}
-	to, backups, err := points(f.to)
+	to, backups, err := a.points(f.to)
 	if err != nil {
 		return err
 	}
@@ -101,23 +102,38 @@ func (a *app) makeRecovery(ctx context.Context, s subject, args []string, f reco
 	return nil
 }
 
-// points reads --to, which may be given once for each component: the first
-// backup that is named, and the keys of the others.
-func points(given []string) (to string, backups []string, err error) {
-	to = plan.Latest
+// points reads --to, which may be given once for each component: the point, or
+// else the first backup that is named, and the keys of the other backups.
+func (a *app) points(given []string) (to string, backups []string, err error) {
+	point, first := "", ""
 	for _, one := range given {
-		key, err := plan.BackupKey(one)
+		parsed, err := plan.ParsePoint(one)
 		switch {
 		case err != nil:
 			return "", nil, err
-		case key == "":
-		case to == plan.Latest:
-			to = one
+		case parsed.Newest():
+		case parsed.Backup != "":
+			if first == "" {
+				first = one
+			}
+			backups = append(backups, parsed.Backup)
+		case point != "":
+			return "", nil, fault.Newf(fault.InputInvalid, "read recovery point", one, "the recovery goes to %s already", point).
+				WithHint("give one time, lsn: or name:, and besides it backup:KEY once for each component")
+		case parsed.Time.After(a.Now()):
+			return "", nil, fault.Newf(fault.InputInvalid, "read recovery point", one, "it lies in the future").
+				WithHint("check the offset; it is now %s", a.Now().UTC().Format(time.RFC3339))
 		default:
-			backups = append(backups, key)
+			point = one
 		}
 	}
-	return to, backups, nil
+	switch {
+	case point != "":
+		return point, backups, nil
+	case first != "":
+		return first, backups[1:], nil
+	}
+	return plan.Latest, nil, nil
 }
 
 // ids gives the components that are recovered; nil means all.

@@ -65,8 +65,8 @@ type BackupInput struct {
 type RecoverInput struct {
 	System     string     `json:"system,omitempty"`
 	Component  string     `json:"component,omitempty"`   // name of one component
-	To         string     `json:"to,omitempty"`          // "latest" or "backup:KEY"; the key says of which component it is
-	Backups    []string   `json:"backups,omitempty"`     // keys of backups of further components; those that none is named for go to their newest
+	To         string     `json:"to,omitempty"`          // "latest"; a time, RFC 3339 with its offset; "lsn:0/3000148"; "name:NAME" of a restore point; or "backup:KEY", whose key says of which component it is
+	Backups    []string   `json:"backups,omitempty"`     // keys of backups of further components; those that none is named for go to the point
 	Target     string     `json:"target,omitempty"`      // name of a target; default production
 	Since      *time.Time `json:"since,omitempty"`       // when the disaster happened; RTA and RPA count from here; default: the start of the run
 	YesDestroy string     `json:"yes_destroy,omitempty"` // the system's name: approves at once

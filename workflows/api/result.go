@@ -133,8 +133,9 @@ type Check struct {
 type ComponentOutcome struct {
 	Component string          `json:"component"`
 	Backup    string          `json:"backup"`
-	Point     RecoveryPoint   `json:"point"`
-	RPA       system.Duration `json:"rpa"` // from the recovery point to the disaster
+	Asked     string          `json:"asked,omitempty"` // the point that was asked for; "": the newest
+	Point     RecoveryPoint   `json:"point"`           // what was reached
+	RPA       system.Duration `json:"rpa"`             // from the recovery point to the disaster
 	RTA       system.Duration `json:"rta"`
 	Compared  int             `json:"compared,omitempty"` // tables and sequences that equal the reference
 	Proof     string          `json:"proof,omitempty"`    // proof level of the backup: "L1"

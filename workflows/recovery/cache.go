@@ -37,11 +37,11 @@ func (c *component) recoverCache(ctx workflow.Context) error {
 	// Step 1. Everything that can be known before a byte moves.
 	var found redis.RestorePreflightResult
 	if err := c.Do(ctx, c.step("preflight", "check backup, space and place of "+cache.Name, run.Quick), activities.RestorePreflight,
-		redis.RestorePreflightInput{System: c.in.System, Cache: cache, Target: c.in.Target, Key: c.in.Backup, RunID: c.in.Run},
+		redis.RestorePreflightInput{System: c.in.System, Cache: cache, Target: c.in.Target, Key: c.in.Backup, Before: c.in.To.Time, RunID: c.in.Run},
 		&found, func() string { return c.chosen(found.Key, found.PassedOver, found.Incomplete) }); err != nil {
 		return err
 	}
-	c.outcome.Backup = found.Key
+	c.outcome.Backup, c.outcome.Asked = found.Key, c.asked()
 	c.outcome.Point = api.RecoveryPoint{From: found.Facts.Started, To: found.Facts.Forked}
 	c.onFailure("discard", "remove what was restored of "+cache.Name, activities.Discard, redis.DiscardInput{Place: found.Place, RunID: c.in.Run})
 

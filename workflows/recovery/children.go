@@ -60,7 +60,7 @@ func (c *coordinator) startChild(ctx workflow.Context, component system.Componen
 	})
 	one := &child{component: component, cancel: cancel, token: token, outcome: api.ComponentOutcome{Component: component.ID}}
 	one.future = workflow.ExecuteChildWorkflow(childCtx, childType(component.Kind), ComponentInput{
-		System: c.data, Target: c.target, Component: component, Backup: key, Run: c.Name(), Since: c.Progress.Since, By: c.in.By,
+		System: c.data, Target: c.target, Component: component, Backup: key, To: c.plan.Point.For(component), Run: c.Name(), Since: c.Progress.Since, By: c.in.By,
 		Token: token, Reference: c.in.References[component.ID], SearchAttributes: c.Searchable(),
 	})
 	c.children = append(c.children, one)

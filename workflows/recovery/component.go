@@ -113,6 +113,14 @@ func (c *component) settle(ctx workflow.Context) {
 	c.told = nil
 }
 
+// asked is the point that the recovery was asked to go to; "" is the newest.
+func (c *component) asked() string {
+	if c.in.To.Newest() {
+		return ""
+	}
+	return c.in.To.String()
+}
+
 // step names one of this component's steps.
 func (c *component) step(name, title string, class run.Class) run.Step {
 	return run.Step{ID: c.in.Component.ID + "/" + name, Component: c.in.Component.ID, Title: title, Class: class}

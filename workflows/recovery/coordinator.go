@@ -243,5 +243,9 @@ func (c *coordinator) lay() error {
 	}
 	var err error
 	c.plan, err = plan.Recovery(c.system, plan.Options{Components: ids, Target: c.target.Name, To: c.in.To, Backups: c.in.Backups})
+	if err == nil && c.plan.Point.Time.After(c.Progress.Started) {
+		return fault.Newf(fault.InputInvalid, "read recovery point", c.in.To, "it lies in the future").
+			WithHint("check the offset; the run began at %s", c.Progress.Started.Format(time.RFC3339))
+	}
 	return err
 }

@@ -50,14 +50,15 @@ func (d *database) prepare(ctx workflow.Context) error {
 
 	// Step 1. Everything that can be known before a byte moves.
 	if err := d.Do(ctx, d.step("preflight", "check backup, WAL, version, space and place of "+name, run.Quick), d.activities.RestorePreflight,
-		postgres.RestorePreflightInput{Ref: d.ref, Key: d.in.Backup}, &d.found,
+		postgres.RestorePreflightInput{Ref: d.ref, Key: d.in.Backup, To: d.in.To}, &d.found,
 		func() string {
 			return fmt.Sprintf("%s; WAL to %s%s; the old server is %s", d.chosen(d.found.Key, d.found.PassedOver, d.found.Incomplete), d.found.Span.End, hole(d.found.Span), d.found.Live)
 		}); err != nil {
 		return err
 	}
 	place, facts := d.found.Place, d.found.Facts
-	d.outcome.Backup = d.found.Key
+	d.outcome.Backup, d.outcome.Asked = d.found.Key, d.asked()
+	d.ref.Goal = d.found.Goal
 	d.onFailure("discard", "remove what was restored of "+name, d.activities.Discard, postgres.DiscardInput{Ref: d.ref, Place: place})
 
 	// Step 2. The bytes, beside the living directory.
@@ -82,7 +83,7 @@ func (d *database) prepare(ctx workflow.Context) error {
 	}
 
 	// Step 4. What the archive holds now is replayed while the old system may still run.
-	if err := d.Do(ctx, d.step("replay", fmt.Sprintf("replay WAL of %s to %s", name, d.found.Span.End), run.Long), d.activities.Replay,
+	if err := d.Do(ctx, d.step("replay", fmt.Sprintf("replay WAL of %s to %s", name, d.end()), run.Long), d.activities.Replay,
 		postgres.ReplayInput{Ref: d.ref, Place: place, Facts: facts}, &d.replayed, d.tellReplay); err != nil {
 		return err
 	}
@@ -138,7 +139,7 @@ func (d *database) endOldServer(ctx workflow.Context) error {
 	}
 
 	// Step 8. The replay goes on to the very end.
-	if err := d.Do(ctx, d.step("replay-final", "replay the last WAL of "+name, run.Long), d.activities.ReplayFinal,
+	if err := d.Do(ctx, d.step("replay-final", d.last(), run.Long), d.activities.ReplayFinal,
 		postgres.ReplayInput{Ref: d.ref, Place: place, Facts: facts}, &d.replayed, d.tellReplay); err != nil {
 		return err
 	}
@@ -177,12 +178,32 @@ func (d *database) cutOver(ctx workflow.Context) error {
 	return nil
 }
 
+// end is where the replay goes.
+func (d *database) end() string {
+	if asked := d.asked(); asked != "" {
+		return asked
+	}
+	return d.found.Span.End.String()
+}
+
+// last says what the replay still has to do when the old server has ended.
+func (d *database) last() string {
+	if asked := d.asked(); asked != "" {
+		return "see that " + d.ref.Component + " still stands at " + asked
+	}
+	return "replay the last WAL of " + d.ref.Component
+}
+
 func (d *database) tellReplay() string {
 	told := fmt.Sprintf("replayed to %s on timeline %d", d.replayed.LSN, d.replayed.Timeline)
 	if d.replayed.Committed != nil {
 		told += ", last commit " + d.replayed.Committed.UTC().Format("2006-01-02 15:04:05.000")
 	}
-	told += hole(d.replayed.Span)
+	if d.replayed.Reached {
+		told += ", and stands there: " + d.asked()
+	} else {
+		told += hole(d.replayed.Span)
+	}
 	if d.replayed.Restarts > 0 {
 		told += fmt.Sprintf(" (the server had to be started again %d times)", d.replayed.Restarts)
 	}
@@ -212,11 +233,15 @@ func startedSince(swapped postgres.CutOverResult) string {
 }
 
 // point takes what was replayed as the recovery point. A cluster that replayed
-// no transaction is as old as its backup.
+// no transaction is as old as its backup. One that stands at the time it was to go
+// to has all that was committed by then, and nothing after.
 func (d *database) point() {
 	at := d.found.Facts.Started
 	if d.replayed.Committed != nil {
 		at = *d.replayed.Committed
+	}
+	if d.replayed.Reached && !d.in.To.Time.IsZero() {
+		at = d.in.To.Time
 	}
 	d.outcome.Point = api.RecoveryPoint{From: at, To: at, LSN: d.replayed.LSN.String(), Timeline: d.replayed.Timeline}
 }

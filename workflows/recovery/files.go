@@ -34,11 +34,11 @@ func (c *component) recoverFiles(ctx workflow.Context) error {
 	// Step 1. Everything that can be known before a byte moves.
 	var found files.RestorePreflightResult
 	if err := c.Do(ctx, c.step("preflight", "check backup, space and place of "+set.Name, run.Quick), activities.RestorePreflight,
-		files.RestorePreflightInput{System: c.in.System, Set: set, Folder: folder, Target: c.in.Target, Key: c.in.Backup, RunID: c.in.Run},
+		files.RestorePreflightInput{System: c.in.System, Set: set, Folder: folder, Target: c.in.Target, Key: c.in.Backup, Before: c.in.To.Time, RunID: c.in.Run},
 		&found, func() string { return c.chosen(found.Key, found.PassedOver, found.Incomplete) }); err != nil {
 		return err
 	}
-	c.outcome.Backup = found.Key
+	c.outcome.Backup, c.outcome.Asked = found.Key, c.asked()
 	c.outcome.Point = api.RecoveryPoint{From: found.Facts.Started, To: found.Facts.Finished}
 	c.onFailure("discard", "remove what was restored of "+set.Name, activities.Discard, files.DiscardInput{Place: found.Place, RunID: c.in.Run})
 

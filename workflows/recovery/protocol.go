@@ -6,6 +6,7 @@ import (
 
 	"go.temporal.io/sdk/workflow"
 
+	"github.com/frende/lifeboat/internal/plan"
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/workflows/api"
 )
@@ -15,7 +16,8 @@ type ComponentInput struct {
 	System    system.System    `json:"system"` // pinned
 	Target    system.Target    `json:"target"`
 	Component system.Component `json:"component"`
-	Backup    string           `json:"backup,omitempty"` // key; "": the newest complete one
+	Backup    string           `json:"backup,omitempty"` // key; "": the newest complete one that leads to the point
+	To        plan.Point       `json:"to,omitzero"`      // zero: the newest
 	Run       string           `json:"run"`              // the recovery's name, fit for a directory
 	Since     time.Time        `json:"since"`            // the disaster, or the start
 	By        string           `json:"by,omitempty"`

@@ -83,7 +83,7 @@ func (c *coordinator) points() []report.Point {
 		}
 		points = append(points, report.Point{
 			Component: one.component.ID, Kind: string(one.component.Kind), Backup: o.Backup,
-			Timeline: o.Point.Timeline, LSN: o.Point.LSN, Time: o.Point.From, Until: o.Point.To,
+			Timeline: o.Point.Timeline, LSN: o.Point.LSN, Time: o.Point.From, Asked: o.Asked, Until: o.Point.To,
 			RPA: rpa, Proof: c.proofs[o.Backup], Objective: one.component.RPO, Breached: one.component.RPO > 0 && rpa > one.component.RPO,
 			PassedOver: passed,
 		})
