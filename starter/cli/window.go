@@ -54,20 +54,24 @@ func (a *app) showWindow(ctx context.Context, args []string) error {
 	return a.printWindow(w)
 }
 
+// origin says where a timeline comes from, and since when it is there.
+func origin(line wal.Line) string {
+	if line.Begun.IsZero() {
+		return fmt.Sprintf("timeline %d", line.Timeline)
+	}
+	since := "since"
+	if line.Bound {
+		since = "since, at the latest,"
+	}
+	return fmt.Sprintf("timeline %d %s %s, by way of %s", line.Timeline, since, line.Begun.UTC().Format(time.RFC3339), line.Describe())
+}
+
 // printWindow is a timeline per paragraph, in the order in which they came.
 func (a *app) printWindow(w *reach.Window) error {
 	fmt.Fprintf(a.Stdout, "database %s, cluster %s, on timeline %d\n", w.Database, w.SystemID, w.Timeline)
 	table := a.table()
 	for _, line := range w.Timelines {
-		begun := "the first"
-		if !line.Begun.IsZero() {
-			begun = "since "
-			if line.Bound {
-				begun = "since at the latest "
-			}
-			begun += line.Begun.UTC().Format(time.RFC3339)
-		}
-		fmt.Fprintf(table, "\ntimeline %d\t%s\t%s\n", line.Timeline, begun, line.Describe())
+		fmt.Fprintf(table, "\n%s\n", origin(line))
 		for _, held := range line.Ranges {
 			fmt.Fprintf(table, "  WAL\t%s to %s\tlast stored %s\n", held.Begin, held.End, held.Stored.Format(time.RFC3339))
 		}
