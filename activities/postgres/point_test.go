@@ -266,3 +266,83 @@ func TestWALThatEndsBeforeTheGoalIsNamedAndNothingIsPromoted(t *testing.T) {
 	require.Equal(t, int64(1), verified.Tables[0].Rows)
 	must(t, h.activities.Discard, activities.DiscardInput{Ref: ref, Place: found.Place})
 }
+
+// A server that can answer nobody does not pause at its goal, but promotes itself.
+func TestGoalAtWhichTheServerCanAnswerNobody(t *testing.T) {
+	t.Parallel()
+	t.Run("the transaction began after the backup: the restored server is promoted there and no further", func(t *testing.T) {
+		h := build(t)
+		h.exec(t, "CREATE TABLE users (name text)")
+		h.add(t, "a")
+		h.backup(t, "backup/1", time.Now())
+		h.holdOpen(t)
+		h.add(t, "b")
+		h.exec(t, "CHECKPOINT")
+		h.add(t, "c")
+		at := h.clock(t)
+		h.add(t, "d")
+		h.switched(t)
+		_, promoted := h.recoverTo(t, "recover/1", plan.Point{Time: at})
+		require.Equal(t, uint32(2), promoted.Timeline)
+		require.Equal(t, "a b c", h.users(t))
+	})
+	t.Run("it began before the backup: the point is refused, and the old server serves on", func(t *testing.T) {
+		h := build(t)
+		h.exec(t, "CREATE TABLE users (name text)")
+		h.add(t, "a")
+		h.holdOpen(t)
+		h.backup(t, "backup/1", time.Now())
+		h.add(t, "b")
+		at := h.clock(t)
+		h.add(t, "c")
+		h.switched(t)
+		ref := h.ref("recover/1")
+		found, err := h.preflight(t, "recover/1", plan.Point{Time: at}, "")
+		require.NoError(t, err)
+		ref.Goal = found.Goal
+		must(t, h.activities.Restore, activities.RestoreInput{Ref: ref, Key: found.Key, Place: found.Place, Facts: found.Facts})
+		_, err = do(t, h.activities.Replay, activities.ReplayInput{Ref: ref, Place: found.Place, Facts: found.Facts})
+		require.True(t, fault.Has(err, fault.PointUnreachable), "%v", err)
+		require.Contains(t, fault.HintOf(err), "more than 64 subtransactions")
+		must(t, h.activities.Discard, activities.DiscardInput{Ref: ref, Place: found.Place})
+		require.Equal(t, "a b c", h.users(t))
+	})
+}
+
+// After a crash, the last WAL of the old timeline is archived only as the
+// beginning of the new one.
+func TestTimesAroundACrashAreReachedOrRefusedByName(t *testing.T) {
+	t.Parallel()
+	h := build(t)
+	h.exec(t, "CREATE TABLE users (name text)")
+	h.add(t, "a")
+	h.backup(t, "backup/1", time.Now())
+	h.add(t, "b")
+	h.switched(t)
+	h.add(t, "c")
+	within := h.clock(t)
+	h.add(t, "d")
+	after := h.clock(t)
+	_, err := h.Kill(t.Context())
+	require.NoError(t, err)
+	h.recoverTo(t, "recover/1", plan.Point{})
+	require.Equal(t, "a b c d", h.users(t))
+	h.add(t, "e")
+	h.switched(t)
+
+	ref := h.ref("recover/2")
+	found, err := h.preflight(t, "recover/2", plan.Point{Time: within}, "")
+	require.NoError(t, err)
+	require.Equal(t, uint32(2), found.Goal.Timeline)
+	ref.Goal = found.Goal
+	must(t, h.activities.Restore, activities.RestoreInput{Ref: ref, Key: found.Key, Place: found.Place, Facts: found.Facts})
+	_, err = do(t, h.activities.Replay, activities.ReplayInput{Ref: ref, Place: found.Place, Facts: found.Facts})
+	require.True(t, fault.Has(err, fault.PointUnreachable), "%v", err)
+	require.ErrorContains(t, err, "in the last WAL of the timeline before 2")
+	must(t, h.activities.Discard, activities.DiscardInput{Ref: ref, Place: found.Place})
+
+	p, promoted := h.recoverTo(t, "recover/3", plan.Point{Time: after})
+	require.Equal(t, uint32(2), p.replayed.Timeline)
+	require.Equal(t, uint32(3), promoted.Timeline)
+	require.Equal(t, "a b c d", h.users(t))
+}
