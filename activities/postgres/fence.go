@@ -204,8 +204,8 @@ func (j *job) runs(ctx context.Context, place Place) (bool, error) {
 
 // SalvageWAL takes what the archive lacks out of the old data directory: whole
 // segments are archived, and everything readable is copied to where the staged
-// server finds it, unless the recovery goes to a point before. The old server must have stopped; how it did is remembered, so
-// that CutOver sees when it was started once more.
+// server finds it, unless the recovery goes to a point before. The old server must
+// have stopped; how it did is remembered, so that CutOver sees when it was started once more.
 func (a *Activities) SalvageWAL(ctx context.Context, in SalvageWALInput) (result SalvageWALResult, err error) {
 	j, err := a.resolve(in.Ref)
 	if err != nil {

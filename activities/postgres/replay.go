@@ -13,8 +13,8 @@ import (
 )
 
 // Replay starts the staged server, alone and as a standby, and replays to the
-// end of the WAL that the archive holds now, or to the goal, where it stands then. The server is left running for the
-// steps that follow; Discard or CutOver ends it. It is never promoted here.
+// end of the WAL that the archive holds now, or to the goal, where it stands then.
+// The server is left running for the steps that follow; Discard or CutOver ends it. It is never promoted here.
 func (a *Activities) Replay(ctx context.Context, in ReplayInput) (ReplayResult, error) {
 	return a.replay(ctx, in)
 }

@@ -15,7 +15,7 @@ type RestorePoint struct {
 }
 
 // CreateRestorePoint writes a restore point. ServerSettings: the server is a
-// standby, or writes too little WAL for it.
+// standby, or its wal_level is minimal.
 func (s *Server) CreateRestorePoint(ctx context.Context, name string) (RestorePoint, error) {
 	const op = "make restore point on"
 	if s.facts.InRecovery {

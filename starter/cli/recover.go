@@ -36,7 +36,7 @@ func (a *app) recover() *cobra.Command {
 			Args: args,
 			RunE: a.run(func(ctx context.Context, args []string) error { return a.makeRecovery(ctx, s, args, f) }),
 		}
-		c.Flags().StringArrayVar(&f.to, "to", nil, "`POINT`: a time (RFC 3339), lsn:X/Y, name:NAME; backup:KEY, for each component")
+		c.Flags().StringArrayVar(&f.to, "to", nil, "`POINT`: latest (default), RFC 3339 time, lsn:X/Y, name:NAME, backup:KEY")
 		c.Flags().StringVar(&f.target, "target", "", "`NAME` of a target (default: production)")
 		c.Flags().BoolVar(&f.dryRun, "dry-run", false, "print the plan and change nothing")
 		c.Flags().StringVar(&f.destroy, "yes-destroy", "", "name of the `SYSTEM` that may be replaced: approves at once")
