@@ -30,9 +30,11 @@ func (a *app) foresee(ctx context.Context, s *system.System, o plan.Options, pla
 		return err
 	}
 	var missing error
-	if err == nil {
+	switch {
+	case err == nil && !planned.Point.Newest(): // which ones lead there is found by the recovery, before it touches anything
+	case err == nil:
 		o.Newest, missing = newestOf(ctx, opened, planned)
-	} else {
+	default:
 		missing = err
 	}
 	o.From = a.from
