@@ -85,7 +85,7 @@ func CheckName(name string) error {
 		return nil
 	}
 	return fault.Newf(fault.InputInvalid, "name restore point", name, "it is not of 1 to 63 letters, digits, dots, hyphens and underscores").
-		WithHint("call it, for example: before-migration")
+		WithHint("choose one like before-migration")
 }
 
 // String writes the point as ParsePoint reads it.

@@ -109,6 +109,6 @@ func TestWindowAndRestorePointsAreTold(t *testing.T) {
 	require.Regexp(t, `HOLE +`+lost+` is missing`, stdout)
 
 	code, _, stderr = s.run(t, "window", "database", "books")
-	require.Equal(t, fault.ExitUsage, code)
+	require.Equal(t, fault.ExitNotFound, code)
 	require.Contains(t, stderr, "HINT: configured are: orders")
 }
