@@ -3,10 +3,13 @@ package cli
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/spf13/cobra"
 
+	"github.com/frende/lifeboat/internal/archiver"
 	"github.com/frende/lifeboat/internal/assembly"
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/system"
@@ -52,12 +55,15 @@ func (a *app) walPush() *cobra.Command {
 		Use:   walPush + " PATH",
 		Short: "Archive a WAL segment; for PostgreSQL's archive_command",
 		Long: "Archive a WAL segment. Exit codes: 0 it is in the store, 1 anything else.\n" +
+			"The worker of this host does it, and what PostgreSQL will ask for next beside it; when\n" +
+			"it does not answer or does not know, this command does it alone.\n" +
 			"Its working directory is the server's data directory, as PostgreSQL calls it. A directory\n" +
 			"that was recovered with --from archives to that store.",
 		Example: "  archive_command = 'lifeboat wal-push %p'",
 		Args:    exactly("PATH"),
 		RunE: a.run(func(ctx context.Context, args []string) error {
-			if a.from == "" {
+			asked := a.from != ""
+			if !asked {
 				home, err := wal.HomeOf(".")
 				if err != nil {
 					return err
@@ -72,6 +78,9 @@ func (a *app) walPush() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if !asked && a.pushed(ctx, storage, protected, args[0]) {
+				return nil
+			}
 			archive, err := a.archive(ctx, storage, opened, protected.Cluster)
 			if err != nil {
 				return err
@@ -81,6 +90,27 @@ func (a *app) walPush() *cobra.Command {
 	}
 	c.Flags().StringVar(&database, "database", "", "`NAME` of the database; needed when several are configured")
 	return c
+}
+
+// pushed says whether the worker has the file in the store. Whatever else it says,
+// and when nobody answers, the file is pushed from here, and what is wrong shows again.
+func (a *app) pushed(ctx context.Context, s *system.System, d system.Database, path string) bool {
+	given, err := os.Stat(filepath.Dir(path))
+	if err != nil {
+		return false
+	}
+	if own, err := os.Stat("pg_wal"); err != nil || !os.SameFile(given, own) {
+		return false
+	}
+	request, err := archiver.RequestFor(*s, d, ".", filepath.Base(path))
+	if err != nil {
+		return false
+	}
+	err = archiver.Ask(ctx, s.WALSocket(d), ".", request)
+	if err != nil && !fault.Has(err, fault.ServerUnavailable) { // no worker is no news in the server's log for each file
+		fmt.Fprintf(a.Stderr, "lifeboat: %s; it is pushed without the worker\n", a.secrets.Redact(err.Error()))
+	}
+	return err == nil
 }
 
 func (a *app) walFetch() *cobra.Command {
