@@ -119,12 +119,17 @@ func (a *app) walFetch() *cobra.Command {
 		Use:   walFetch + " NAME PATH --pin FILE",
 		Short: "Fetch a WAL segment; for PostgreSQL's restore_command",
 		Long: "Fetch a WAL segment of a recovery, up to the end that its pin fixed.\n" +
+			"What is asked for next is fetched with it, into a folder beside the pin.\n" +
 			"Exit codes: 0 found, 1 past the pinned end, 126 anything else: PostgreSQL then stops.",
 		Example: "  restore_command = 'lifeboat wal-fetch %f %p --pin /srv/recovery/pin.json'",
 		Args:    exactly("NAME", "PATH"),
 		RunE: a.run(func(ctx context.Context, args []string) error {
 			pin, err := wal.ReadPin(pinned)
 			if err != nil {
+				return err
+			}
+			spool := wal.SpoolOf(pinned)
+			if taken, err := spool.Take(pin, args[0], args[1]); taken || err != nil {
 				return err
 			}
 			storage, opened, err := a.storage()
@@ -135,7 +140,7 @@ func (a *app) walFetch() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return archive.Fetch(ctx, pin, args[0], args[1])
+			return archive.FetchAhead(ctx, pin, args[0], args[1], spool)
 		}),
 	}
 	c.Flags().StringVar(&pinned, "pin", "", "`FILE` that fixes timeline and end of the archive")
