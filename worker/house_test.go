@@ -63,6 +63,7 @@ type plan struct {
 	Connection string // name of a secret file
 	DataDir    string
 	BinDir     string
+	Socket     string // where the worker takes WAL
 	Supervisor string // that starts and stops services
 	Minimum    int    // of users that a restored database must have
 	More       string // appended
@@ -80,6 +81,7 @@ databases:
     connection: {{ref .Connection}}
     data_dir: {{.DataDir}}
     bin_dir: {{.BinDir}}
+    socket: {{.Socket}}
     service: postgres
     tables: [users]
     verify: [{sql: SELECT count(*) FROM users, minimum: {{.Minimum}}}]
@@ -129,7 +131,7 @@ func newHouse(t *testing.T) *house {
 	h.uploads, h.settings = h.lab.Path("frende", "uploads"), h.lab.Path("frende", "settings")
 	bin, err := lab.PostgresBin()
 	require.NoError(t, err)
-	h.plan = plan{System: "frende", Endpoint: h.s3.Endpoint, Key: "encryption", Connection: "database", DataDir: h.lab.Path("postgres", "data"), BinDir: bin, Supervisor: program("service"), Minimum: 1}
+	h.plan = plan{System: "frende", Endpoint: h.s3.Endpoint, Key: "encryption", Connection: "database", DataDir: h.lab.Path("postgres", "data"), BinDir: bin, Socket: h.lab.Path("wal.sock"), Supervisor: program("service"), Minimum: 1}
 	// PostgreSQL has a copy of its own, so that a row's mistake is the worker's and the operator's alone.
 	h.write(t, "archive.yaml", h.plan)
 	h.write(t, "lifeboat.yaml", h.plan)

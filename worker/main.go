@@ -112,6 +112,8 @@ func serve(f flags, secrets *telemetry.Secrets) error {
 	if err := addSearchAttributes(ctx, connected); err != nil {
 		logger.Warn("runs can't be searched for; all else works", zap.Error(err), zap.String("hint", fault.HintOf(err)))
 	}
+	archiving := takeWAL(ctx, parts, configured, path, logger)
+	defer archiving()
 	logger.Info("serving", zap.String("queue", f.queue), zap.String("config", path))
 	if err := w.Start(); err != nil {
 		return fault.New(fault.TemporalUnavailable, "start worker on queue", f.queue, err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 
@@ -32,6 +33,12 @@ func TestAWorkerIsObserved(t *testing.T) {
 	t.Run("the spans of a backup are one tree from the command to the store", func(t *testing.T) { h.oneTree(t, collector) })
 	t.Run("metrics show how the system stands", func(t *testing.T) { h.stands(t, port) })
 	h.keepsSecrets(t)
+	t.Run("PostgreSQL's WAL went through it", func(t *testing.T) {
+		log, err := os.ReadFile(h.worker.LogFile())
+		require.NoError(t, err)
+		require.Contains(t, string(log), "taking WAL from PostgreSQL")
+		require.NotContains(t, string(log), "WAL was not pushed for PostgreSQL")
+	})
 	t.Run("with a payload key, histories say nothing of the system", h.sealed)
 	t.Run("what can't be seen is not shown", func(t *testing.T) {
 		require.NoError(t, h.s3.Stop(t.Context()))

@@ -41,6 +41,7 @@ func Register(registry Registry) {
 		{api.DrillSystem, drill.System},
 		{api.CleanUp, watch.CleanUp},
 		{api.ReportStatus, watch.ReportStatus},
+		{api.CheckArchive, watch.CheckArchive},
 	} {
 		registry.RegisterWorkflowWithOptions(w.definition, workflow.RegisterOptions{Name: w.name})
 	}

@@ -23,6 +23,7 @@ const (
 
 	KindUnchanged = "unchanged" // subject: key of the backup that still equals its source; body: api.Unchanged
 	KindCleanUp   = "clean-up"  // subject: a run's workflow ID; body: api.CleanUpResult
+	KindArchive   = "archive"   // subject: "database/frende"; body: api.ArchiveChecked
 )
 
 // Record is what goes on the ledger. The same ID again is the same record.
@@ -134,6 +135,11 @@ func (a *Activities) RecordUnchanged(ctx context.Context, in UnchangedInput) (Un
 // RecordCleanUp puts on the ledger what a clean-up removed.
 func (a *Activities) RecordCleanUp(ctx context.Context, in CleanUpInput) error {
 	return a.file(ctx, in.System, KindCleanUp, in.Run, in.Result)
+}
+
+// RecordArchive puts on the ledger that WAL was lost, or had to be pushed again.
+func (a *Activities) RecordArchive(ctx context.Context, in ArchiveInput) error {
+	return a.file(ctx, in.System, KindArchive, in.Checked.Component, in.Checked)
 }
 
 // FileReport puts the record of a run on the ledger, with the attempts that its

@@ -112,6 +112,12 @@ type CleanUpInput struct {
 	Result api.CleanUpResult `json:"result"`
 }
 
+// ArchiveInput is what a check of a WAL archive found.
+type ArchiveInput struct {
+	System  system.System      `json:"system"`
+	Checked api.ArchiveChecked `json:"checked"`
+}
+
 // StatusInput names the system that is looked at.
 type StatusInput struct {
 	System system.System `json:"system"`

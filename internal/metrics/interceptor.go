@@ -19,6 +19,12 @@ type Mover interface {
 	Moved() (direction string, bytes int64)
 }
 
+// Holder is the result of a step that held a WAL archive against its server.
+type Holder interface {
+	// Held says how many segments are late, had to be pushed again, or are lost.
+	Held() (component string, late, again, lost int)
+}
+
 // Ender is the input of the step that files the record of a run.
 type Ender interface {
 	// Ended says how a recovery or a drill to a target ended, how long it took
@@ -91,6 +97,12 @@ func (m *Metrics) attempt(info activity.Info, took time.Duration, result any, er
 		if mover, ok := result.(Mover); ok {
 			direction, bytes := mover.Moved()
 			m.moved.WithLabelValues(kindOf(info.ActivityID), direction).Add(float64(max(0, bytes)))
+		}
+		if holder, ok := result.(Holder); ok {
+			component, late, again, lost := holder.Held()
+			for state, count := range map[string]int{"late": late, "again": again, "lost": lost} {
+				m.segments.WithLabelValues(component, state).Set(float64(count))
+			}
 		}
 	case errors.Is(err, context.Canceled):
 		m.steps.WithLabelValues(step, "cancelled").Observe(took.Seconds())

@@ -27,6 +27,7 @@ type Metrics struct {
 	moved      *prometheus.CounterVec
 	failures   *prometheus.CounterVec
 	recoveries *prometheus.CounterVec
+	segments   *prometheus.GaugeVec
 	lastRTA    *prometheus.GaugeVec
 	lastEnd    *prometheus.GaugeVec
 }
@@ -48,13 +49,16 @@ func New(system string, log *zap.Logger) (*Metrics, error) {
 	m.recoveries = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "lifeboat_recoveries_total", Help: "Recoveries and drills that this worker filed, by target and outcome: succeeded, failed or aborted.",
 	}, []string{"target", "outcome"})
+	m.segments = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "lifeboat_wal_segments", Help: "WAL segments that the last check of the archive did not find, by state: late, again (pushed again), or lost.",
+	}, []string{"component", "state"})
 	m.lastRTA = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "lifeboat_last_recovery_rta_seconds", Help: "Recovery time that the last recovery to a target achieved, from the disaster or the start to its end.",
 	}, []string{"target"})
 	m.lastEnd = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "lifeboat_last_recovery_timestamp_seconds", Help: "When the last recovery to a target succeeded, in Unix time.",
 	}, []string{"target"})
-	for _, one := range []prometheus.Collector{m.steps, m.moved, m.failures, m.recoveries, m.lastRTA, m.lastEnd} {
+	for _, one := range []prometheus.Collector{m.steps, m.moved, m.failures, m.recoveries, m.segments, m.lastRTA, m.lastEnd} {
 		if err := m.own.Register(one); err != nil {
 			return nil, fault.New(fault.Unsupported, "register metrics of", system, err)
 		}

@@ -150,6 +150,10 @@ type movedBytes struct{ N int64 }
 
 func (m movedBytes) Moved() (string, int64) { return "restore", m.N }
 
+type checked struct{}
+
+func (checked) Held() (string, int, int, int) { return "database/frende", 3, 0, 2 }
+
 type filed struct{ Outcome string }
 
 func (f filed) Ended() (string, string, time.Duration, time.Time, bool) {
@@ -181,8 +185,14 @@ func TestStepsAreCountedAsTheyEnd(t *testing.T) {
 		_, err := env.ExecuteActivity("records.FileReport", filed{outcome})
 		require.NoError(t, err)
 	}
+	env.RegisterActivityWithOptions(func(context.Context) (checked, error) { return checked{}, nil }, activity.RegisterOptions{Name: "postgres.CheckArchive"})
+	_, err := env.ExecuteActivity("postgres.CheckArchive")
+	require.NoError(t, err)
 	text := s.scrape(t)
 	for _, line := range []string{
+		`lifeboat_wal_segments{component="database/frende",state="late"} 3`,
+		`lifeboat_wal_segments{component="database/frende",state="again"} 0`,
+		`lifeboat_wal_segments{component="database/frende",state="lost"} 2`,
 		`lifeboat_step_duration_seconds_count{ended="done",step="postgres.Restore"} 1`,
 		`lifeboat_step_duration_seconds_count{ended="failed",step="postgres.Restore"} 2`,
 		`lifeboat_step_duration_seconds_count{ended="cancelled",step="postgres.Restore"} 1`,

@@ -3,6 +3,8 @@ package postgres
 import (
 	"context"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // Archiver is what a server says of its archiving (pg_stat_archiver, and the
@@ -69,3 +71,19 @@ func CheckReplication(ctx context.Context, login Login) error {
 
 // Address is the host and port that the login leads to.
 func (l Login) Address() (host string, port uint16) { return l.config.Host, l.config.Port }
+
+// Mark is what a server has noted of one completed WAL file that is still in pg_wal.
+type Mark struct {
+	Name string
+	Done bool      // it believes that the file is archived; otherwise it still has to be
+	At   time.Time // of the note, by the clock of the server's host
+}
+
+const marksSQL = `
+SELECT regexp_replace(name, '\.(done|ready)$', ''), name LIKE '%.done', modification
+FROM pg_ls_archive_statusdir() WHERE name ~ '\.(done|ready)$' ORDER BY name`
+
+// Marks lists them (pg_wal/archive_status).
+func (s *Server) Marks(ctx context.Context) ([]Mark, error) {
+	return collect(ctx, s, marksSQL, pgx.RowToStructByPos[Mark])
+}

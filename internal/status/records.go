@@ -16,6 +16,7 @@ const (
 	kindBackup    = "backup"
 	kindProof     = "proof"
 	kindUnchanged = "unchanged"
+	kindArchive   = "archive"
 
 	Kind = "status" // subject: the system's name; body: Status
 )
@@ -32,10 +33,17 @@ type reading struct {
 	wanted     map[string]time.Time // keys of backups whose own record was not met yet, and their start
 	proofs     map[string]string    // by key of a backup
 	unchanged  map[string]time.Time // by key of a backup: it still equalled its source then
+	lost       map[string]lost      // by component: the newest record of WAL that was lost
 	drill      Drill
 	drills     time.Time // nothing older says more about drills
 	before     *Drill    // what the newest earlier status says of the drills before it
 	unreadable []error
+}
+
+// lost is what a check of the WAL archive did not find.
+type lost struct {
+	At   time.Time `json:"at"`
+	Lost []string  `json:"lost"`
 }
 
 // records asks the ledger, in the first store that answers. Each record is read
@@ -76,7 +84,7 @@ func (l *looking) gone(of func(Component) Point) bool {
 
 // read goes back through the ledger until nothing that is wanted can come.
 func read(ctx context.Context, records *ledger.Ledger, wanted map[string]time.Time, drillsSince time.Time) (reading, error) {
-	r := reading{wanted: wanted, proofs: map[string]string{}, unchanged: map[string]time.Time{}, drill: Drill{Asked: true}, drills: drillsSince}
+	r := reading{wanted: wanted, proofs: map[string]string{}, unchanged: map[string]time.Time{}, lost: map[string]lost{}, drill: Drill{Asked: true}, drills: drillsSince}
 	for entry, err := range records.Newest(ctx, ledger.Filter{}) {
 		if ctx.Err() != nil {
 			return r, ctx.Err()
@@ -132,6 +140,14 @@ func (r *reading) take(entry ledger.Entry) error {
 		if still.At.After(r.unchanged[entry.Subject]) {
 			r.unchanged[entry.Subject] = still.At
 		}
+	case kindArchive:
+		var found lost
+		if err := entry.Decode(&found); err != nil {
+			return err
+		}
+		if _, newer := r.lost[entry.Subject]; !newer && len(found.Lost) > 0 {
+			r.lost[entry.Subject] = found
+		}
 	case kindRun:
 		return r.run(entry)
 	case Kind:
@@ -183,6 +199,10 @@ func (l *looking) take(r reading) {
 			c.Proof = r.proofs[c.Backup.Key]
 		}
 		c.Asked = c.Proof != "" || len(r.unreadable) == 0
+		// A backup that began afterwards needs nothing of what was lost.
+		if gone, ok := r.lost[c.ID]; ok && (c.Backup == nil || !c.Backup.At.After(gone.At)) {
+			l.problem(Wrong, backupCommand(c.ID), "%s: %d WAL segments were lost, from %s on: a recovery goes no further", c.ID, len(gone.Lost), gone.Lost[0])
+		}
 		for _, p := range []*Point{&c.Bucket, c.Replica} {
 			if p == nil || p.State != Known {
 				continue

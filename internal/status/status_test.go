@@ -264,6 +264,21 @@ func TestAnUnchangedCacheStaysFresh(t *testing.T) {
 	require.Equal(t, system.Duration(40*time.Minute), s.Components[1].Backup.Age)
 }
 
+func TestLostWALIsWrongUntilANewerBaseBackup(t *testing.T) {
+	h := newHouse(t)
+	h.furnish()
+	before := h.look()
+	require.Empty(t, texts(before, status.Wrong))
+	h.record("archive", "database/frende", map[string]any{"at": before.Components[0].Backup.At.Add(-time.Minute), "lost": []string{"000000010000000000000001"}})
+	h.record("archive", "database/frende", map[string]any{"at": h.now, "again": []string{"000000010000000000000009"}})
+	require.Empty(t, texts(h.look(), status.Wrong), "the backup began afterwards")
+
+	h.record("archive", "database/frende", map[string]any{"at": h.now, "lost": []string{"000000010000000000000007", "000000010000000000000008"}})
+	s := h.look()
+	require.Equal(t, []string{"database/frende: 2 WAL segments were lost, from 000000010000000000000007 on: a recovery goes no further"}, texts(s, status.Wrong))
+	require.Equal(t, "lifeboat backup database frende", s.Problems[0].Mend)
+}
+
 func TestAComponentWithoutABackupIsWrong(t *testing.T) {
 	h := newHouse(t)
 	h.furnish()

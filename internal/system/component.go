@@ -1,6 +1,8 @@
 package system
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -189,4 +191,24 @@ func pick[T any](what, name string, all []T, nameOf func(T) string) (T, error) {
 		}
 		return none, fault.New(fault.NameUnknown, op, name, nil).WithHint("%s", hint)
 	}
+}
+
+// socketFolder is made by the worker's unit (contrib/systemd).
+const socketFolder = "/run/lifeboat"
+
+// maxSocket is the longest path of a Unix socket, with room for the name under
+// which it is made (unix(7): 108 bytes with the zero at their end).
+const maxSocket = 96
+
+// WALSocket is where the worker takes the WAL of a database from wal-push.
+func (s System) WALSocket(d Database) string {
+	if d.Socket != "" {
+		return d.Socket
+	}
+	path := fmt.Sprintf("%s/wal-%s-%s.sock", socketFolder, s.Name, d.Name)
+	if len(path) > maxSocket {
+		sum := sha256.Sum256([]byte(s.Name + "/" + d.Name))
+		path = fmt.Sprintf("%s/wal-%x.sock", socketFolder, sum[:16])
+	}
+	return path
 }

@@ -171,7 +171,7 @@ func (s *System) makeAbsolute(dir string) {
 	for i := range s.Databases {
 		d := &s.Databases[i]
 		secret(&d.Connection)
-		under(dir, &d.DataDir, &d.ConfigDir, &d.BinDir)
+		under(dir, &d.DataDir, &d.ConfigDir, &d.BinDir, &d.Socket)
 	}
 	for i := range s.Caches {
 		c := &s.Caches[i]

@@ -97,6 +97,19 @@ func TestRelativePathsStartFromTheFile(t *testing.T) {
 	require.Equal(t, "/etc/shop/migrate", s.Migrations[0].Command[0])
 }
 
+func TestWorkerTakesWALWhereItsUnitMakesAFolder(t *testing.T) {
+	s, err := system.Parse("/etc/shop/lifeboat.yaml", []byte(good), secrets)
+	require.NoError(t, err)
+	require.Equal(t, "/run/lifeboat/wal-shop-orders.sock", s.WALSocket(s.Databases[0]))
+	s.Databases[0].Name = strings.Repeat("x", 63)
+	long := s.WALSocket(s.Databases[0])
+	s.Databases[0].Name = strings.Repeat("x", 62) + "y"
+	require.NotEqual(t, long, s.WALSocket(s.Databases[0]))
+	require.LessOrEqual(t, len(long), 96)
+	s.Databases[0].Socket = "/srv/wal.sock"
+	require.Equal(t, "/srv/wal.sock", s.WALSocket(s.Databases[0]))
+}
+
 func TestDefaults(t *testing.T) {
 	s, err := system.Parse("lifeboat.yaml", []byte(good), secrets)
 	require.NoError(t, err)
@@ -134,6 +147,8 @@ func mistakes() []mistake {
 		{"second document", "system: shop\n", "---\nsystem: shop\n---\n", "a second document follows", "keep one document"},
 		{"bad duration", "of: orders\n    cron: 0 2 * * *", "of: orders\n    every: 5 minutes", `schedules[0].every: "5 minutes" is not a duration`, "write 45s, 30m, 1h30m or 30d"},
 		{"negative duration", "of: orders\n    cron: 0 2 * * *", "of: orders\n    every: -5m", "schedules[0].every: -5m is negative", "without the minus"},
+		{"socket that a recovery would replace", "    data_dir: data/orders\n", "    data_dir: data/orders\n    socket: data/orders/wal.sock\n", "databases[0].socket: /etc/shop/data/orders/wal.sock lies in data_dir", "keep it outside"},
+		{"long socket", "    data_dir: data/orders\n", "    data_dir: data/orders\n    socket: /run/" + strings.Repeat("x", 92) + "\n", "databases[0].socket: has 97 bytes; a socket's path has at most 96", "/run/lifeboat/wal.sock"},
 		{"missing key", "    data_dir: data/orders\n", "", "databases[0].data_dir: data_dir is required", "add the key"},
 		{"missing service", "service: postgres", "service: postgras", `databases[0].service: there is no service named "postgras"`, "did you mean postgres?"},
 		{"application as server", "service: postgres", "service: web", `service "web" has the role application`, "role: server"},

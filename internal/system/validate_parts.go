@@ -29,6 +29,7 @@ func (v *validation) components() {
 			v.add(at("databases", i, "cluster"), "give each cluster its own name in the WAL archive", "%q archives for databases[%d] already", d.Cluster, first)
 		}
 		clusters[d.Cluster] = i
+		v.socket(i, d)
 		for j, check := range d.Verify {
 			v.required(fmt.Sprintf("databases[%d].verify[%d].sql", i, j), check.SQL)
 		}
@@ -48,6 +49,24 @@ func (v *validation) components() {
 	}
 	v.fileSets("files", v.Files)
 	v.fileSets("configurations", v.Configurations)
+}
+
+func (v *validation) socket(i int, d Database) {
+	if d.Socket == "" {
+		return
+	}
+	path := at("databases", i, "socket")
+	if len(d.Socket) > maxSocket {
+		v.add(path, "choose a shorter one, such as /run/lifeboat/wal.sock", "has %d bytes; a socket's path has at most %d", len(d.Socket), maxSocket)
+	}
+	if d.DataDir != "" && nested(d.Socket, d.DataDir) {
+		v.add(path, "keep it outside: a recovery replaces the directory", "%s lies in data_dir (%s)", d.Socket, d.DataDir)
+	}
+	for j, other := range v.Databases[:i] {
+		if other.Socket == d.Socket {
+			v.add(path, "give each database its own socket", "%s is that of databases[%d]", d.Socket, j)
+		}
+	}
 }
 
 func (v *validation) fileSets(list string, sets []FileSet) {

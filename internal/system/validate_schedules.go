@@ -30,6 +30,7 @@ func schedulables() []schedulable {
 		{"DrillSystem", "", 72 * hour, 24 * hour},
 		{"ReportStatus", "", 6 * hour, hour},
 		{"CleanUp", "", 24 * hour, 12 * hour},
+		{"CheckArchive", KindDatabase, hour, hour},
 	}
 }
 

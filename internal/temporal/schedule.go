@@ -117,6 +117,8 @@ func inputOf(s system.System, configured system.Schedule) any {
 		return api.ReplicateInput{System: s.Name, Follow: configured.Every} // until the next one takes over
 	case api.CleanUp:
 		return api.CleanUpInput{System: s.Name, By: by}
+	case api.CheckArchive:
+		return api.CheckArchiveInput{System: s.Name, Component: configured.Of, By: by}
 	default:
 		return struct{}{}
 	}
@@ -138,6 +140,8 @@ func summaryOf(s system.System, configured system.Schedule) string {
 		return "report the status of " + of
 	case api.CleanUp:
 		return "clean up after " + of
+	case api.CheckArchive:
+		return "check the WAL archive of " + of
 	}
 	what := map[string]string{
 		api.BackupSystem: "", api.BackupDatabase: "database ", api.BackupCache: "cache ", api.BackupFiles: "files ", api.BackupConfiguration: "configuration ",

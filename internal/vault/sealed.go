@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"crypto/hmac"
+	"errors"
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/keys"
@@ -15,35 +16,81 @@ const plainMACDomain = "lifeboat plaintext 1"
 type SealedOptions struct {
 	IfNoneMatch bool   // fail with ObjectExists when the key is taken
 	Codec       string // zstd, gzip or none; empty: zstd
+	Spare       bool   // take only memory that nobody waits for and is there at once, or fail with ErrNoRoom
 }
+
+// ErrNoRoom says that there is no spare memory just now.
+var ErrNoRoom = errors.New("no spare memory")
 
 // PutSealed stores plain, at most MaxChunkSize, as one sealed object under key.
 // The data key keyID is made on first use.
 func (v *Vault) PutSealed(ctx context.Context, key, keyID string, plain []byte, o SealedOptions) error {
+	s, err := v.Seal(ctx, key, keyID, plain, o)
+	if err != nil {
+		return err
+	}
+	defer s.Release()
+	return s.Put(ctx)
+}
+
+// Sealed is an object that is ready to be stored and takes its memory from the
+// budget until it is released.
+type Sealed struct {
+	vault   *Vault
+	key     string
+	body    []byte
+	options store.PutOptions
+	release func()
+}
+
+// Put stores the object. It may be repeated.
+func (s *Sealed) Put(ctx context.Context) error {
+	_, err := s.vault.cfg.Store.Put(ctx, s.key, s.body, s.options)
+	return err
+}
+
+// Release gives the memory back. The object can't be put any more.
+func (s *Sealed) Release() {
+	s.body = nil
+	s.release()
+}
+
+// Seal is the half of PutSealed that comes before the object is stored. plain is
+// not kept. The caller has to release what it gets.
+func (v *Vault) Seal(ctx context.Context, key, keyID string, plain []byte, o SealedOptions) (*Sealed, error) {
 	if o.Codec == "" {
 		o.Codec = codecZstd.String()
 	}
 	with, ok := parseCodec(o.Codec)
 	if !ok || key == "" || len(plain) > MaxChunkSize {
-		return fault.Newf(fault.InputInvalid, "put", key, "%d bytes with codec %q", len(plain), o.Codec)
+		return nil, fault.Newf(fault.InputInvalid, "put", key, "%d bytes with codec %q", len(plain), o.Codec)
 	}
 	if v.cfg.System != "" {
 		if err := v.claim(ctx, v.cfg.System); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	dataKey, err := v.writeKey(ctx, keyID)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	room := boundFor(with, v.cfg.FrameSize, len(plain))
 	whole := rounded(int64(room + scratchSize(with, v.cfg.FrameSize)))
-	if err := v.cfg.Budget.Acquire(ctx, whole); err != nil {
-		return err
+	budget := v.cfg.Budget
+	giveBack := budget.Release
+	if o.Spare {
+		if !budget.tryExtra(whole) {
+			return nil, ErrNoRoom
+		}
+		giveBack = budget.releaseExtra
+	} else if err := budget.Acquire(ctx, whole); err != nil {
+		return nil, err
 	}
-	defer v.cfg.Budget.Release(whole)
-	buffer := v.cfg.Budget.buffer(int(whole))
-	defer v.cfg.Budget.recycle(buffer)
+	buffer := budget.buffer(int(whole))
+	release := func() {
+		budget.recycle(buffer)
+		giveBack(whole)
+	}
 	mac := dataKey.MAC(plainMACDomain, plain)
 	s := sealing{codecs: v.codecs, key: dataKey, header: header{
 		Kind: kindSingle, Codec: with, KeyID: keyID, Key: key,
@@ -51,10 +98,10 @@ func (v *Vault) PutSealed(ctx context.Context, key, keyID string, plain []byte, 
 	}}
 	body, _, err := s.seal((*buffer)[:room], (*buffer)[room:], plain)
 	if err != nil {
-		return err
+		release()
+		return nil, err
 	}
-	_, err = v.cfg.Store.Put(ctx, key, body, store.PutOptions{IfNoneMatch: o.IfNoneMatch})
-	return err
+	return &Sealed{vault: v, key: key, body: body, options: store.PutOptions{IfNoneMatch: o.IfNoneMatch}, release: release}, nil
 }
 
 // GetSealed reads what PutSealed stored, from the replica when the primary fails.

@@ -16,6 +16,8 @@
 //     were there when it was made. Fetch says "end" (WALEnd, exit code 1) only
 //     past that pin; everything else that goes wrong is exit code 126, at which
 //     PostgreSQL stops instead of going on with less.
+//   - What is pushed or fetched before PostgreSQL asks for it (Ahead, Spool) never
+//     changes what it is told.
 //
 // An archive lies at wal/<cluster>/<system-identifier>/. A segment, and its
 // .partial, .backup and .history, lie in the folder of their timeline;

@@ -35,10 +35,7 @@ func ExitCode(err error) int {
 // not at all. WALEnd when it lies past the pin; errors that may pass are tried
 // again for Config.Patience.
 func (a *Archive) Fetch(ctx context.Context, pin Pin, name, dst string) error {
-	if pin.Cluster != a.cfg.Cluster {
-		return fault.Newf(fault.ForeignCluster, "fetch WAL", name, "the pin is for cluster %s, the archive is that of %s", pin.Cluster, a.cfg.Cluster)
-	}
-	if err := checkSystemID("fetch WAL", pin.SystemID); err != nil {
+	if err := a.serves(pin, name); err != nil {
 		return err
 	}
 	switch {
@@ -50,39 +47,65 @@ func (a *Archive) Fetch(ctx context.Context, pin Pin, name, dst string) error {
 	return fault.Newf(fault.InputInvalid, "fetch WAL", strconv.Quote(name), "recovery asks for segments and timeline histories only")
 }
 
+// serves says whether the pin can be one of this archive.
+func (a *Archive) serves(pin Pin, name string) error {
+	if pin.Cluster != a.cfg.Cluster {
+		return fault.Newf(fault.ForeignCluster, "fetch WAL", name, "the pin is for cluster %s, the archive is that of %s", pin.Cluster, a.cfg.Cluster)
+	}
+	return checkSystemID("fetch WAL", pin.SystemID)
+}
+
 func (a *Archive) fetchSegment(ctx context.Context, pin Pin, name, dst string) error {
-	segment, err := postgres.ParseSegment(name, pin.SegmentSize)
+	if err := pin.admits(name); err != nil {
+		return err
+	}
+	body, err := a.segment(ctx, pin, name, a.patiently)
 	if err != nil {
 		return err
 	}
-	last, err := pin.Last()
+	return place(body, dst)
+}
+
+// admits says whether a recovery under the pin may have the segment: WALEnd past
+// its end and where it goes another way, InputInvalid before that.
+func (p Pin) admits(name string) error {
+	segment, err := postgres.ParseSegment(name, p.SegmentSize)
 	if err != nil {
 		return err
 	}
-	switch planned := pin.At(segment.Number); {
+	last, err := p.Last()
+	if err != nil {
+		return err
+	}
+	switch planned := p.At(segment.Number); {
 	case segment.Number > last.Number:
-		return fault.Newf(fault.WALEnd, "fetch WAL", name, "the pin ends with %s", pin.End)
+		return fault.Newf(fault.WALEnd, "fetch WAL", name, "the pin ends with %s", p.End)
 	case segment.Timeline > planned.Timeline: // the server goes on to the one that is planned
-		return fault.Newf(fault.WALEnd, "fetch WAL", name, "the pin has %s in its place", planned.Name(pin.SegmentSize))
+		return fault.Newf(fault.WALEnd, "fetch WAL", name, "the pin has %s in its place", planned.Name(p.SegmentSize))
 	case segment.Timeline < planned.Timeline:
-		return fault.Newf(fault.InputInvalid, "fetch WAL", name, "the pin has %s in its place", planned.Name(pin.SegmentSize))
+		return fault.Newf(fault.InputInvalid, "fetch WAL", name, "the pin has %s in its place", planned.Name(p.SegmentSize))
 	}
+	return nil
+}
+
+// segment reads a segment that the pin admits, and holds it against its header.
+func (a *Archive) segment(ctx context.Context, pin Pin, name string, read func(ctx context.Context, key string) ([]byte, error)) ([]byte, error) {
 	key := a.key(pin.SystemID, name)
-	body, err := a.patiently(ctx, key)
+	body, err := read(ctx, key)
 	if fault.Has(err, fault.ObjectMissing) {
-		return fault.Newf(fault.WALGap, "fetch WAL", key, "it was there when the recovery was planned")
+		return nil, fault.Newf(fault.WALGap, "fetch WAL", key, "it was there when the recovery was planned")
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	found, err := inspect(name, body)
 	if err != nil {
-		return fault.New(fault.IntegrityError, "fetch WAL", key, err)
+		return nil, fault.New(fault.IntegrityError, "fetch WAL", key, err)
 	}
 	if found.systemID != pin.SystemID {
-		return fault.Newf(fault.ForeignCluster, "fetch WAL", key, "it is of system %s", found.systemID)
+		return nil, fault.Newf(fault.ForeignCluster, "fetch WAL", key, "it is of system %s", found.systemID)
 	}
-	return place(body, dst)
+	return body, nil
 }
 
 // fetchHistory gives histories of the timelines that the archive knew when it

@@ -60,8 +60,12 @@ func agent(file string, args []string) int {
 		return fault.ExitCode(err)
 	default:
 		pin, err := wal.ReadPin(c.Pin)
+		taken, spool := false, wal.SpoolOf(c.Pin)
 		if err == nil {
-			err = a.Fetch(ctx, pin, args[1], args[2])
+			taken, err = spool.Take(pin, args[1], args[2])
+		}
+		if err == nil && !taken {
+			err = a.FetchAhead(ctx, pin, args[1], args[2], spool)
 		}
 		fmt.Fprintln(os.Stderr, "wal-fetch:", args[1], err)
 		return wal.ExitCode(err)
@@ -163,7 +167,10 @@ func newSite(t *testing.T) *site {
 	server, err := l.S3(t.Context(), lab.S3Options{})
 	require.NoError(t, err)
 	server.NewBucket(t, "wal")
-	s := &site{lab: l, gate: newGate(t, server.Endpoint), pin: l.Path("pin.json")}
+	run, err := l.Folder("run")
+	require.NoError(t, err)
+	require.NoError(t, l.Account.Own(run))
+	s := &site{lab: l, gate: newGate(t, server.Endpoint), pin: filepath.Join(run, "pin.json")}
 
 	c := agentConfig{Pin: s.pin, Store: s3.Config{
 		Name: "primary", Bucket: "wal", Region: server.Region, Endpoint: s.gate.URL, PathStyle: true,
@@ -297,6 +304,7 @@ func TestPostgreSQLNeverPromotesWhenTheStoreDiesMidReplay(t *testing.T) {
 		segment := first
 		segment.Number += uint64(n % count)
 		file := segment.Name(pin.SegmentSize)
+		require.NoError(t, os.RemoveAll(filepath.Join(filepath.Dir(s.pin), "wal-spool"))) // it may have come ahead
 		s.gate.fail(file, random.IntN(2) == 0)
 		if err := service.Start(t.Context()); err == nil { // it may have answered before it asked for this one
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)

@@ -25,39 +25,53 @@ func (a *Archive) Push(ctx context.Context, path string, o PushOptions) error {
 	if o.DataDir == "" {
 		o.DataDir = "."
 	}
+	key, body, err := a.admit(ctx, path, o.DataDir)
+	if err != nil {
+		return err
+	}
+	return a.put(ctx, key, body)
+}
+
+// admit reads the file, holds it against all that is to be checked before
+// anything is sent, and gives its place in the archive.
+func (a *Archive) admit(ctx context.Context, path, dataDir string) (key string, body []byte, err error) {
 	name := filepath.Base(path)
 	if !pushable(name) {
-		return fault.Newf(fault.InputInvalid, "push WAL", path, "its name is not that of a WAL file")
+		return "", nil, fault.Newf(fault.InputInvalid, "push WAL", path, "its name is not that of a WAL file")
 	}
-	systemID, err := systemIDOf(o.DataDir)
+	systemID, err := systemIDOf(dataDir)
 	if err != nil {
-		return err
+		return "", nil, err
 	}
-	body, err := readWAL(path)
-	if err != nil {
-		return err
+	if body, err = readWAL(path); err != nil {
+		return "", nil, err
 	}
 	if postgres.IsSegment(name) || postgres.IsPartial(name) {
 		found, err := inspect(name, body)
 		if err != nil {
-			return fault.New(fault.IntegrityError, "push WAL", path, err).WithHint("the file is not what its name says; nothing was sent")
+			return "", nil, fault.New(fault.IntegrityError, "push WAL", path, err).WithHint("the file is not what its name says; nothing was sent")
 		}
 		if found.systemID != systemID {
-			return fault.Newf(fault.ForeignCluster, "push WAL", path, "it is of system %s, the data directory of %s", found.systemID, systemID)
+			return "", nil, fault.Newf(fault.ForeignCluster, "push WAL", path, "it is of system %s, the data directory of %s", found.systemID, systemID)
 		}
 	}
-	if err := a.mayPush(ctx, systemID, o.DataDir); err != nil {
-		return err
+	if err := a.mayPush(ctx, systemID, dataDir); err != nil {
+		return "", nil, err
 	}
-	return a.put(ctx, a.key(systemID, name), body)
+	return a.key(systemID, name), body, nil
 }
 
 // put stores the file once.
 func (a *Archive) put(ctx context.Context, key string, body []byte) error {
 	err := a.cfg.Vault.PutSealed(ctx, key, a.dayKey(), body, vault.SealedOptions{IfNoneMatch: true})
-	if !fault.Has(err, fault.ObjectExists) {
-		return err
+	if fault.Has(err, fault.ObjectExists) {
+		return a.compare(ctx, key, body)
 	}
+	return err
+}
+
+// compare says, with WALConflict, when the archive holds another file under the key.
+func (a *Archive) compare(ctx context.Context, key string, body []byte) error {
 	same, err := a.cfg.Vault.SealedEqual(ctx, key, body)
 	if err != nil {
 		return err
@@ -106,6 +120,20 @@ func readWAL(path string) ([]byte, error) {
 // at the first that fails, as those behind it would only make a hole, and gives
 // the names of those that are in the archive now. Nothing in the directory is changed.
 func (a *Archive) Salvage(ctx context.Context, dataDir string) ([]string, error) {
+	names, err := waiting(dataDir)
+	if err != nil {
+		return nil, err
+	}
+	for i, name := range names {
+		if err := a.Push(ctx, filepath.Join(dataDir, "pg_wal", name), PushOptions{DataDir: dataDir}); err != nil {
+			return names[:i], err
+		}
+	}
+	return names, nil
+}
+
+// waiting lists, in order, what a server has completed and not archived, by its own marks.
+func waiting(dataDir string) ([]string, error) {
 	folder := filepath.Join(dataDir, "pg_wal", "archive_status")
 	entries, err := os.ReadDir(folder)
 	if err != nil {
@@ -118,10 +146,5 @@ func (a *Archive) Salvage(ctx context.Context, dataDir string) ([]string, error)
 		}
 	}
 	slices.Sort(names)
-	for i, name := range names {
-		if err := a.Push(ctx, filepath.Join(dataDir, "pg_wal", name), PushOptions{DataDir: dataDir}); err != nil {
-			return names[:i], err
-		}
-	}
 	return names, nil
 }

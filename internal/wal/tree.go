@@ -91,7 +91,7 @@ func (a *Archive) ancestry(ctx context.Context, list listing, systemID string, i
 	if !slices.ContainsFunc(infos, func(i store.Info) bool { return i.Key == first }) {
 		return nil
 	}
-	segment, err := a.segment(ctx, systemID, first)
+	segment, err := a.stored(ctx, systemID, first)
 	if err != nil {
 		return err
 	}
@@ -101,8 +101,8 @@ func (a *Archive) ancestry(ctx context.Context, list listing, systemID string, i
 	return nil
 }
 
-// segment reads one segment and holds it against its name.
-func (a *Archive) segment(ctx context.Context, systemID, name string) ([]byte, error) {
+// stored reads one segment and holds it against its name.
+func (a *Archive) stored(ctx context.Context, systemID, name string) ([]byte, error) {
 	key := a.key(systemID, name)
 	body, err := a.cfg.Vault.GetSealed(ctx, key)
 	if err != nil {
@@ -149,7 +149,7 @@ func (a *Archive) Last(ctx context.Context, pin Pin) (time.Time, error) {
 		return time.Time{}, err
 	}
 	for number, seen := last.Number, 0; number >= first.Number && seen < quiet; number, seen = number-1, seen+1 {
-		body, err := a.segment(ctx, pin.SystemID, pin.At(number).Name(pin.SegmentSize))
+		body, err := a.stored(ctx, pin.SystemID, pin.At(number).Name(pin.SegmentSize))
 		if err != nil {
 			return time.Time{}, err
 		}

@@ -3,10 +3,13 @@ package cli
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/spf13/cobra"
 
+	"github.com/frende/lifeboat/internal/archiver"
 	"github.com/frende/lifeboat/internal/assembly"
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/system"
@@ -52,12 +55,15 @@ func (a *app) walPush() *cobra.Command {
 		Use:   walPush + " PATH",
 		Short: "Archive a WAL segment; for PostgreSQL's archive_command",
 		Long: "Archive a WAL segment. Exit codes: 0 it is in the store, 1 anything else.\n" +
+			"The worker of this host does it, and what PostgreSQL will ask for next beside it; when\n" +
+			"it does not answer or does not know, this command does it alone.\n" +
 			"Its working directory is the server's data directory, as PostgreSQL calls it. A directory\n" +
 			"that was recovered with --from archives to that store.",
 		Example: "  archive_command = 'lifeboat wal-push %p'",
 		Args:    exactly("PATH"),
 		RunE: a.run(func(ctx context.Context, args []string) error {
-			if a.from == "" {
+			asked := a.from != ""
+			if !asked {
 				home, err := wal.HomeOf(".")
 				if err != nil {
 					return err
@@ -72,6 +78,9 @@ func (a *app) walPush() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if !asked && a.pushed(ctx, storage, protected, args[0]) {
+				return nil
+			}
 			archive, err := a.archive(ctx, storage, opened, protected.Cluster)
 			if err != nil {
 				return err
@@ -83,18 +92,44 @@ func (a *app) walPush() *cobra.Command {
 	return c
 }
 
+// pushed says whether the worker has the file in the store. Whatever else it says,
+// and when nobody answers, the file is pushed from here, and what is wrong shows again.
+func (a *app) pushed(ctx context.Context, s *system.System, d system.Database, path string) bool {
+	given, err := os.Stat(filepath.Dir(path))
+	if err != nil {
+		return false
+	}
+	if own, err := os.Stat("pg_wal"); err != nil || !os.SameFile(given, own) {
+		return false
+	}
+	request, err := archiver.RequestFor(*s, d, ".", filepath.Base(path))
+	if err != nil {
+		return false
+	}
+	err = archiver.Ask(ctx, s.WALSocket(d), ".", request)
+	if err != nil && !fault.Has(err, fault.ServerUnavailable) { // no worker is no news in the server's log for each file
+		fmt.Fprintf(a.Stderr, "lifeboat: %s; it is pushed without the worker\n", a.secrets.Redact(err.Error()))
+	}
+	return err == nil
+}
+
 func (a *app) walFetch() *cobra.Command {
 	var pinned string
 	c := &cobra.Command{
 		Use:   walFetch + " NAME PATH --pin FILE",
 		Short: "Fetch a WAL segment; for PostgreSQL's restore_command",
 		Long: "Fetch a WAL segment of a recovery, up to the end that its pin fixed.\n" +
+			"What is asked for next is fetched with it, into a folder beside the pin.\n" +
 			"Exit codes: 0 found, 1 past the pinned end, 126 anything else: PostgreSQL then stops.",
 		Example: "  restore_command = 'lifeboat wal-fetch %f %p --pin /srv/recovery/pin.json'",
 		Args:    exactly("NAME", "PATH"),
 		RunE: a.run(func(ctx context.Context, args []string) error {
 			pin, err := wal.ReadPin(pinned)
 			if err != nil {
+				return err
+			}
+			spool := wal.SpoolOf(pinned)
+			if taken, err := spool.Take(pin, args[0], args[1]); taken || err != nil {
 				return err
 			}
 			storage, opened, err := a.storage()
@@ -105,7 +140,7 @@ func (a *app) walFetch() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return archive.Fetch(ctx, pin, args[0], args[1])
+			return archive.FetchAhead(ctx, pin, args[0], args[1], spool)
 		}),
 	}
 	c.Flags().StringVar(&pinned, "pin", "", "`FILE` that fixes timeline and end of the archive")

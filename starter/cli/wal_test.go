@@ -1,17 +1,26 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
 
+	"github.com/frende/lifeboat/internal/archiver"
 	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/keys"
 	"github.com/frende/lifeboat/internal/lab"
 	"github.com/frende/lifeboat/internal/postgres"
+	"github.com/frende/lifeboat/internal/store"
+	"github.com/frende/lifeboat/internal/store/mem"
+	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/internal/telemetry"
+	"github.com/frende/lifeboat/internal/vault"
 	"github.com/frende/lifeboat/internal/wal"
 )
 
@@ -144,4 +153,76 @@ func TestWALPushFailsWithOneExitCodeAndNamesWhatIsWrong(t *testing.T) {
 	code, _, stderr := s.run(t, walPush, segment)
 	require.Equal(t, fault.ExitFailed, code)
 	require.Contains(t, stderr, "environment variable KEY is not set")
+}
+
+func TestWALPushHasTheWorkerDoItAndDoesItAloneWithoutOne(t *testing.T) {
+	server := lab.StartPostgres(t, lab.PostgresOptions{})
+	s := openShop(t)
+	text, err := os.ReadFile(s.config)
+	require.NoError(t, err)
+	socket := filepath.Join(t.TempDir(), "wal.sock")
+	require.NoError(t, os.WriteFile(s.config, append(text, fmt.Sprintf(shopDatabase+"    socket: %s\n", server.DataDir, socket)...), 0o600))
+	configured, err := system.LoadStorage(s.config, s.lookup)
+	require.NoError(t, err)
+	connected, err := pgx.Connect(t.Context(), server.DSN)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = connected.Close(context.Background()) }) // the server may be gone
+	var segments []string
+	for range 3 {
+		var name string
+		_, err := connected.Exec(t.Context(), "SELECT txid_current()")
+		require.NoError(t, err)
+		require.NoError(t, connected.QueryRow(t.Context(), "SELECT pg_walfile_name(pg_switch_wal())").Scan(&name))
+		segments = append(segments, name)
+	}
+	t.Chdir(server.DataDir)
+
+	// The worker of the test has a store of its own, so that one sees who pushed.
+	workers := mem.New("the worker's")
+	ring, err := keys.NewRing(keys.Config{Secrets: []keys.Secret{keys.NewSecret(make([]byte, 32))}})
+	require.NoError(t, err)
+	load := func() (system.System, error) { return *configured, nil }
+	open := func(context.Context, system.System, func(vault.Fallback)) (*vault.Vault, error) {
+		return vault.New(vault.Config{Store: workers, Keys: ring, Budget: vault.NewBudget(128 << 20)})
+	}
+	count := func(of store.Store) (segments int) {
+		for info, err := range of.List(t.Context(), "wal/orders/", store.ListOptions{}) {
+			require.NoError(t, err)
+			if postgres.IsSegment(filepath.Base(info.Key)) {
+				segments++
+			}
+		}
+		return segments
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	listening, err := archiver.Listen(ctx, archiver.Config{Load: load, Vault: open, Log: zap.NewNop()}, socket, configured.Databases[0])
+	require.NoError(t, err)
+	ended := make(chan error, 1)
+	go func() { ended <- listening.Serve(ctx) }()
+
+	code, _, stderr := s.run(t, walPush, "pg_wal/"+segments[0])
+	require.Zero(t, code, stderr)
+	require.Empty(t, stderr)
+	require.Equal(t, 1, count(workers))
+	require.Zero(t, count(s.vault.Store()))
+
+	// What another store is asked for, and what lies elsewhere, is no worker's business.
+	code, _, stderr = s.run(t, "--from", "primary", walPush, "pg_wal/"+segments[1])
+	require.Zero(t, code, stderr)
+	require.Equal(t, 1, count(s.vault.Store()))
+
+	// A worker that has something else configured says so, and the file goes all the same.
+	configured.Name = "other"
+	code, _, stderr = s.run(t, walPush, "pg_wal/"+segments[2])
+	require.Zero(t, code, stderr)
+	require.Contains(t, stderr, "its configuration has other stores, keys or names than the worker's; it is pushed without the worker")
+	require.Equal(t, 2, count(s.vault.Store()))
+
+	cancel()
+	require.NoError(t, <-ended)
+	code, _, stderr = s.run(t, walPush, "pg_wal/"+segments[0])
+	require.Zero(t, code, stderr)
+	require.Empty(t, stderr)
+	require.Equal(t, 3, count(s.vault.Store()))
+	require.Equal(t, 1, count(workers))
 }

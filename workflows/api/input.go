@@ -121,6 +121,15 @@ type CleanUpInput struct {
 	By     string `json:"by,omitempty"`
 }
 
+// CheckArchiveInput says whose WAL archive is checked. Zero values mean: every
+// database's, and ten minutes.
+type CheckArchiveInput struct {
+	System    string          `json:"system,omitempty"`
+	Component string          `json:"component,omitempty"` // name of one database
+	Late      system.Duration `json:"late,omitempty"`      // how long a completed segment may take to be in the store
+	By        string          `json:"by,omitempty"`
+}
+
 // Approval opens the gate before anything in production is touched. System must be the system's name.
 type Approval struct {
 	System string `json:"system"`

@@ -29,6 +29,7 @@ const (
 
 	ReportStatus = "ReportStatus"
 	CleanUp      = "CleanUp"
+	CheckArchive = "CheckArchive"
 )
 
 // Types of the children that a recovery starts, one per component. Their IDs
@@ -105,6 +106,12 @@ func HoldID(system string) string { return joined("hold", system) }
 // BackupID is the workflow ID of a backup that lifeboat starts at a moment.
 func BackupID(system, kind, name string, at time.Time) string {
 	return joined("backup", system, kind, name, at.UTC().Format("20060102T150405Z"))
+}
+
+// WALLostBackupID is the workflow ID of the backup that a check of the WAL archive
+// begins when WAL was lost: one at a time.
+func WALLostBackupID(system, name string) string {
+	return joined("backup", system, "database", name, "wal-lost")
 }
 
 // ReplicationID is the workflow ID of the replication of a store.

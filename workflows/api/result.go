@@ -85,6 +85,32 @@ type CleanUpResult struct {
 	Notes    []string  `json:"notes,omitempty"` // what was not looked at, and why
 }
 
+// CheckArchiveResult says how the WAL archives stand, and which backups were begun
+// because WAL was lost.
+type CheckArchiveResult struct {
+	System   string           `json:"system"`
+	Archives []ArchiveChecked `json:"archives"`
+	Backups  []string         `json:"backups,omitempty"` // workflow IDs
+}
+
+// ArchiveChecked is what was found of one database's WAL archive. It is the body of
+// the ledger record of kind "archive", whose subject is the component, when
+// anything was lost or pushed again.
+type ArchiveChecked struct {
+	Component string    `json:"component"` // "database/frende"
+	At        time.Time `json:"at"`
+	Newest    string    `json:"newest,omitempty"`  // segment in the store
+	Late      []string  `json:"late,omitempty"`    // completed too long ago, and not there yet
+	Again     []string  `json:"again,omitempty"`   // believed to be archived, not there, and pushed now from pg_wal
+	Lost      []string  `json:"lost,omitempty"`    // not there and nowhere else: no recovery goes past the first of them until there is a newer base backup
+	Standby   bool      `json:"standby,omitempty"` // the server is in recovery: nothing was checked
+}
+
+// Held says how much of a database's WAL is where it should not be.
+func (a ArchiveChecked) Held() (component string, late, again, lost int) {
+	return a.Component, len(a.Late), len(a.Again), len(a.Lost)
+}
+
 // Cleaned is one thing that a clean-up removed or kept.
 type Cleaned struct {
 	What      CleanedKind `json:"what"`
