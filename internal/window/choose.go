@@ -294,7 +294,10 @@ func (s Span) String() string { return fmt.Sprintf("%s on timeline %d", s.Reach(
 // Reach tells the span without its timeline.
 func (s Span) Reach() string {
 	to := "no time that is known"
-	if !s.To.IsZero() {
+	switch {
+	case !s.To.IsZero() && !s.To.After(s.From):
+		return fmt.Sprintf("no time, only positions from %s to %s: no transaction has ended since the backup of %s", s.FromLSN, s.ToLSN, moment(s.From))
+	case !s.To.IsZero():
 		to = "before " + moment(s.To)
 	}
 	return fmt.Sprintf("%s (%s) to %s (%s)", moment(s.From), s.FromLSN, to, s.ToLSN)

@@ -35,10 +35,11 @@ func TestEveryWorkflowHasARecordedHistory(t *testing.T) {
 	for _, name := range []string{
 		api.BackupSystem, api.BackupDatabase, api.BackupCache, api.BackupFiles, api.BackupConfiguration, api.ReplicateStore,
 		api.RecoverSystem, api.RestoreDatabase, api.RestoreCache, api.RestoreFiles, api.RecoverDatabase,
+		api.HoldSystem, api.DrillSystem, api.CleanUp, api.ReportStatus, api.CheckArchive,
 	} {
 		require.Contains(t, files, "/"+name+"-completed-", "record one with workflows/histories/record")
 	}
-	for _, name := range []string{api.RecoverSystem, api.RestoreDatabase} {
+	for _, name := range []string{api.RecoverSystem, api.RestoreDatabase, api.DrillSystem} {
 		require.Contains(t, files, "/"+name+"-failed-", "a failure and its compensation must replay, too")
 	}
 }
