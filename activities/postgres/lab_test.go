@@ -240,8 +240,8 @@ func (h *house) users(t *testing.T) string {
 	return rows
 }
 
-// switched ends the current segment, which is then archived.
-func (h *house) switched(t *testing.T) {
+// switched ends the current segment, which is then archived, and gives its name.
+func (h *house) switched(t *testing.T) string {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), h.DSN)
 	require.NoError(t, err)
@@ -253,6 +253,7 @@ func (h *house) switched(t *testing.T) {
 		err := conn.QueryRow(t.Context(), "SELECT coalesce(last_archived_wal, '') FROM pg_stat_archiver").Scan(&newest)
 		return err == nil && newest[:min(len(newest), 24)] >= name
 	}, 30*time.Second, 20*time.Millisecond)
+	return name
 }
 
 // do runs one activity as Temporal does.

@@ -36,7 +36,7 @@ func (a *Activities) RestorePreflight(ctx context.Context, in RestorePreflightIn
 	if err != nil {
 		return RestorePreflightResult{}, err
 	}
-	choice, err := window.Choose(ctx, window.Config{Vault: opened, Archive: archive, Component: j.database.Name, Now: time.Now}, in.To, in.Key)
+	choice, err := window.Choose(ctx, window.Config{Vault: opened, Archive: archive, Component: j.database.Name, Until: j.ref.Until, Now: time.Now}, in.To, in.Key)
 	if err != nil {
 		return RestorePreflightResult{}, err
 	}

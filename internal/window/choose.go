@@ -25,7 +25,8 @@ type Choice struct {
 // Choose finds the way to a point: from the newest whole backup that ended before
 // it, or from the one that is named. A point that nothing leads to is
 // PointUnreachable, with the window in its hint. The newest point asks for no
-// goal: the newest backup that the timeline which the archive goes on with comes from.
+// goal: the newest backup that the timeline which the archive goes on with comes
+// from; while a drill waits for its WAL, a newer one may end behind that.
 func Choose(ctx context.Context, c Config, to plan.Point, key string) (Choice, error) {
 	ch := &chooser{Config: c, to: to, key: key}
 	if !to.Time.IsZero() && to.Time.After(c.Now()) {
@@ -91,11 +92,19 @@ func (c *chooser) latest(ctx context.Context) (Choice, error) {
 	if c.key != "" {
 		return Choice{Opened: c.named, Base: c.base}, nil
 	}
+	ended := func(Base) bool { return true }
+	if c.Until != "" {
+		until, err := postgres.ParseSegment(c.Until, c.base.SegmentSize)
+		if err != nil {
+			return Choice{}, err
+		}
+		ended = func(b Base) bool { return b.StopLSN <= until.End(b.SegmentSize) }
+	}
 	line, found, err := c.Archive.Leading(ctx, c.base.SystemID)
-	if err != nil || !found || line.Passes(c.base.Timeline, c.base.StopLSN) {
+	if err != nil || !found || line.Passes(c.base.Timeline, c.base.StopLSN) && ended(c.base) {
 		return Choice{Opened: c.named, Base: c.base}, err
 	}
-	choice, err := c.from(ctx, line, time.Time{}, func(Base) bool { return true })
+	choice, err := c.from(ctx, line, time.Time{}, ended)
 	choice.Timeline = 0 // the newest one that comes from there
 	return choice, err
 }
@@ -121,6 +130,10 @@ func (c *chooser) from(ctx context.Context, line wal.Line, before time.Time, fit
 	}
 	var err error
 	choice.Opened, err = c.Vault.OpenNewest(ctx, c.filter(), before, suits)
+	if fault.Has(err, fault.BackupUnknown) && c.to.Newest() && c.Until != "" {
+		return Choice{}, fault.Newf(fault.BackupUnknown, "find newest backup", "database "+c.Component, "none had ended by %s, with which this recovery ends", c.Until).
+			WithHint("begin the run again: it ends with newer WAL then")
+	}
 	if fault.Has(err, fault.BackupUnknown) && c.to.Newest() {
 		return Choice{}, fault.Newf(fault.BackupUnknown, "find newest backup", "database "+c.Component, "all are of timelines that were left, and the archive goes on with timeline %d", line.Timeline).
 			WithHint("take a base backup at once: lifeboat backup database; to go back to what was left, name a backup: --to backup:%s", c.base.Key)

@@ -24,6 +24,7 @@ type Config struct {
 	Vault     *vault.Vault
 	Archive   *wal.Archive
 	Component string // the database's name
+	Until     string // the WAL segment that the newest point ends with; "": the archive's last
 	Now       func() time.Time
 }
 
