@@ -79,7 +79,7 @@ func TestArchiveIsHeldAgainstWhatTheServerBelieves(t *testing.T) {
 		h.exec(t, "INSERT INTO users VALUES ('later')", "SELECT pg_switch_wal()", "CHECKPOINT")
 		left, err := filepath.Glob(filepath.Join(h.DataDir, "pg_wal", filepath.Base(whole[len(whole)-2])))
 		return err == nil && len(left) == 0
-	}, time.Minute, 20*time.Millisecond)
+	}, time.Minute, time.Second)
 	h.switched(t)
 	require.Equal(t, []string{filepath.Base(whole[len(whole)-2])}, check(time.Minute).Lost)
 	must(t, h.activities.BaseBackup, activities.BaseBackupInput{Ref: h.ref("backup again"), At: time.Now().UTC().Add(time.Second)})
