@@ -260,7 +260,7 @@ func TestANamespaceThatDoesNotExistIsNamed(t *testing.T) {
 	defer x.Close()
 	found := examined{x.Run(t.Context(), doctor.Temporal)}
 	require.Equal(t, []string{"temporal/nowhere/namespace"}, found.ids(doctor.Problem))
-	found.is(t, "temporal/nowhere/namespace", doctor.Problem, "nowhere", "temporal operator namespace create --namespace nowhere --retention 90d")
+	found.is(t, "temporal/nowhere/namespace", doctor.Problem, "there is none of this name", "temporal operator namespace create --namespace nowhere --retention 90d")
 }
 
 func TestLogLinesOfAServiceThatStoppedAreQuotedWithoutSecrets(t *testing.T) {
