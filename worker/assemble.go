@@ -54,7 +54,7 @@ type builder struct {
 func (b builder) assemble() (worker.Worker, error) {
 	connected, parts, logger := b.connected, b.parts, b.logger
 	configured, configPath, host, f := b.configured, b.configPath, b.host, b.flags
-	namespace, err := temporal.Namespace()
+	_, namespace, err := temporal.Where()
 	if err != nil {
 		return nil, err
 	}

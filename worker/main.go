@@ -139,7 +139,7 @@ func openPayloads(parts *assembly.Assembly, configured *system.System) (*tempora
 
 // addSearchAttributes makes runs searchable by what they are doing.
 func addSearchAttributes(ctx context.Context, connected connection) error {
-	namespace, err := temporal.Namespace()
+	_, namespace, err := temporal.Where()
 	if err != nil {
 		return err
 	}

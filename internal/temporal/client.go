@@ -49,9 +49,6 @@ func NewClient(connected client.Client, p *Payloads) Client {
 	return Client{Client: connected, payloads: p}
 }
 
-// Payloads are what seals and opens what goes through the connection.
-func (c Client) Payloads() *Payloads { return c.payloads }
-
 // Dial connects to the server that the TEMPORAL_* environment variables or the
 // temporal CLI's configuration file name, 127.0.0.1:7233 without them.
 // TemporalUnavailable when it does not answer.
@@ -82,15 +79,6 @@ func Where() (server, namespace string, err error) {
 		return "", "", err
 	}
 	return address(options), cmp.Or(options.Namespace, client.DefaultNamespace), nil
-}
-
-// Namespace is the namespace that Dial connects to.
-func Namespace() (string, error) {
-	options, err := settings()
-	if err != nil {
-		return "", err
-	}
-	return cmp.Or(options.Namespace, client.DefaultNamespace), nil
 }
 
 func is[E error](err error) bool {

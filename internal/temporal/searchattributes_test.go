@@ -21,7 +21,7 @@ func TestSearchAttributesThatCanNotBeAddedAreNamedWithTheCommand(t *testing.T) {
 	c, err := temporal.Dial(t.Context(), temporal.Options{Logger: zap.NewNop()})
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
-	namespace, err := temporal.Namespace()
+	_, namespace, err := temporal.Where()
 	require.NoError(t, err)
 	require.Equal(t, server.Namespace, namespace)
 
