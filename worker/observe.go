@@ -15,7 +15,7 @@ import (
 	"github.com/frende/lifeboat/internal/assembly"
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/metrics"
-	"github.com/frende/lifeboat/internal/standing"
+	"github.com/frende/lifeboat/internal/status"
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/internal/telemetry"
 	"github.com/frende/lifeboat/internal/temporal"
@@ -93,24 +93,19 @@ func (o observed) serve(ctx context.Context, parts *assembly.Assembly, configure
 	if o.metrics == nil {
 		return nil
 	}
-	looker := standing.New(standing.Config{
-		Load:  func() (system.System, error) { return load(configPath) },
-		Vault: parts.Vault, Proof: levelOf(prover(parts, host)), Now: time.Now,
-	})
-	if err := o.metrics.Stand(looker.Look, time.Now); err != nil {
+	look := func(ctx context.Context) (system.System, status.Status, error) {
+		s, err := load(configPath)
+		if err != nil {
+			return s, status.Status{}, err
+		}
+		return s, status.Look(ctx, status.Deps{Vault: parts.Vault, Ledger: parts.Ledger, Limit: metrics.StageTime}, s), nil
+	}
+	if err := o.metrics.Stand(look, time.Now); err != nil {
 		return err
 	}
 	go o.metrics.Serve(ctx, configured.Telemetry.Metrics)
 	go o.remember(ctx, parts, *configured, host, logger)
 	return nil
-}
-
-// levelOf gives the proof level alone: what could not be read is told where it is recorded.
-func levelOf(proof func(ctx context.Context, s system.System, key string) (records.Proof, error)) func(ctx context.Context, s system.System, key string) (string, error) {
-	return func(ctx context.Context, s system.System, key string) (string, error) {
-		found, err := proof(ctx, s, key)
-		return found.Level, err
-	}
 }
 
 // rememberTime bounds the search for the last recovery, which may walk the whole ledger.

@@ -27,7 +27,7 @@ import (
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/fault/temporalfault"
 	"github.com/frende/lifeboat/internal/metrics"
-	"github.com/frende/lifeboat/internal/standing"
+	"github.com/frende/lifeboat/internal/status"
 	"github.com/frende/lifeboat/internal/system"
 )
 
@@ -36,10 +36,11 @@ var now = time.Date(2024, 1, 15, 9, 41, 22, 0, time.UTC)
 // scene is the metrics of a worker, and what it would see in the stores.
 type scene struct {
 	*metrics.Metrics
-	seen  standing.Standing
-	err   error
-	looks int
-	now   time.Time
+	configured system.System
+	seen       status.Status
+	err        error
+	looks      int
+	now        time.Time
 }
 
 func newScene(t *testing.T) *scene {
@@ -48,28 +49,31 @@ func newScene(t *testing.T) *scene {
 	require.NoError(t, err)
 	s := &scene{Metrics: m, now: now}
 	hour := system.Duration(time.Hour)
-	s.seen.System = system.System{
+	s.configured = system.System{
 		Objectives: system.Objectives{RTO: system.RTO{System: hour, Critical: hour / 2}},
 		Databases:  []system.Database{{Name: "frende", RTO: hour / 4, RPO: hour}},
 		Caches:     []system.Cache{{Name: "sessions", RPO: hour}},
 	}
-	database, cache := s.seen.System.Components()[0], s.seen.System.Components()[1]
-	s.seen.Stores = []standing.Store{
-		{Name: "primary", Held: []standing.Held{
-			{Component: database, Key: "database-backups/new", At: now.Add(-7 * time.Hour), Proof: "L1", Proved: true, Point: now.Add(-time.Minute)},
-			{Component: cache, Key: "redis-backups/new", At: now.Add(-10 * time.Minute), Proved: true, Point: now.Add(-10 * time.Minute)},
-		}},
-		{Name: "dr", Held: []standing.Held{
-			{Component: database, Key: "database-backups/old", At: now.Add(-31 * time.Hour), Proof: "L3", Proved: true, Point: now.Add(-2 * time.Minute)},
-			{Component: cache},
-		}},
-	}
-	require.NoError(t, m.Stand(func(ctx context.Context) (standing.Standing, error) {
+	database := status.Backup{Key: "database-backups/new", Store: "primary", At: now.Add(-7 * time.Hour)}
+	cache := status.Backup{Key: "redis-backups/new", Store: "primary", At: now.Add(-10 * time.Minute)}
+	s.seen = status.Status{Store: "primary", Replica: "dr", Components: []status.Component{
+		{
+			ID: "database/frende", Backup: &database, Proof: "L1", Asked: true,
+			Bucket:  status.Point{State: status.Known, Backup: database.Key, At: now.Add(-time.Minute)},
+			Replica: &status.Point{State: status.Known, Backup: "database-backups/old", At: now.Add(-2 * time.Minute)},
+		},
+		{
+			ID: "cache/sessions", Backup: &cache, Asked: true,
+			Bucket:  status.Point{State: status.Known, Backup: cache.Key, At: now.Add(-10 * time.Minute)},
+			Replica: &status.Point{State: status.None},
+		},
+	}}
+	require.NoError(t, m.Stand(func(ctx context.Context) (system.System, status.Status, error) {
 		deadline, bounded := ctx.Deadline()
 		require.True(t, bounded)
 		require.Less(t, time.Until(deadline), 10*time.Second, "Prometheus waits no longer")
 		s.looks++
-		return s.seen, s.err
+		return s.configured, s.seen, s.err
 	}, func() time.Time { return s.now }))
 	return s
 }
@@ -119,13 +123,24 @@ func TestTheStoresAreLookedAtOnceInThirtySecondsAndAgesGrowMeanwhile(t *testing.
 	require.Equal(t, 2, s.looks)
 }
 
+func TestARecoveryThatWouldFailHasNoPoint(t *testing.T) {
+	s := newScene(t)
+	s.seen.Components[0].Bucket = status.Point{State: status.Broken, Backup: "database-backups/new"}
+	text := s.scrape(t)
+	require.Contains(t, text, `lifeboat_store_up{store="primary"} 1`)
+	require.NotContains(t, text, `lifeboat_rpo_seconds{component="database/frende",store="primary"}`)
+	require.Contains(t, text, `lifeboat_rpo_seconds{component="database/frende",store="dr"} 120`)
+}
+
 func TestWhatCanNotBeSeenIsNotShown(t *testing.T) {
 	s := newScene(t)
 	s.scrape(t)
-	down := fault.New(fault.StorageUnavailable, "list", "one", errors.New("connection refused"))
+	down := status.Point{State: status.Unreachable, Why: "connection refused", Fault: fault.StorageUnavailable}
+	old := status.Backup{Key: "database-backups/old", Store: "dr", At: now.Add(-31 * time.Hour)}
+	database, cache := &s.seen.Components[0], &s.seen.Components[1]
 
-	s.seen.Stores = slices.Clone(s.seen.Stores)
-	s.seen.Stores[0].Err, s.seen.Stores[0].Held = down, nil
+	database.Bucket, cache.Bucket = down, down
+	database.Backup, cache.Backup = &old, nil // those of the replica alone
 	s.now = s.now.Add(time.Minute)
 	text := s.scrape(t)
 	require.Contains(t, text, `lifeboat_store_up{store="primary"} 0`)
@@ -133,7 +148,8 @@ func TestWhatCanNotBeSeenIsNotShown(t *testing.T) {
 	require.Contains(t, text, `lifeboat_backup_age_seconds{component="database/frende"} 111660`, "the replica's is the newest that is known of")
 	require.Contains(t, text, `lifeboat_backup_present{component="cache/sessions"} 0`)
 
-	s.seen.Stores[1].Err, s.seen.Stores[1].Held = down, nil
+	database.Replica, cache.Replica = &down, &down
+	database.Backup = nil
 	s.now = s.now.Add(time.Minute)
 	text = s.scrape(t)
 	for _, name := range []string{"lifeboat_backup", "lifeboat_proof", "lifeboat_rpo"} {

@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -11,7 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/frende/lifeboat/internal/fault"
-	"github.com/frende/lifeboat/internal/standing"
+	"github.com/frende/lifeboat/internal/status"
 	"github.com/frende/lifeboat/internal/system"
 )
 
@@ -22,9 +23,15 @@ const (
 	lookTime  = 8 * time.Second
 )
 
+// StageTime is the limit of a look that keeps to the time it is given: it has three stages.
+const StageTime = lookTime * 3 / 10
+
+// Look sees how the system that is configured stands. Its error is that of the configuration.
+type Look func(ctx context.Context) (system.System, status.Status, error)
+
 // Stand adds how the system stands. look is asked at most every 30 seconds and
 // given eight; what it could not see is not shown, rather than what was seen before.
-func (m *Metrics) Stand(look func(context.Context) (standing.Standing, error), now func() time.Time) error {
+func (m *Metrics) Stand(look Look, now func() time.Time) error {
 	describe := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc(name, help, labels, nil)
 	}
@@ -46,17 +53,42 @@ func (m *Metrics) Stand(look func(context.Context) (standing.Standing, error), n
 }
 
 type stand struct {
-	look func(context.Context) (standing.Standing, error)
+	look Look
 	now  func() time.Time
 	log  *zap.Logger
 
 	valid, up, present, age, proof, rpo, objective, took *prometheus.Desc
 
 	mu     sync.Mutex // held while looking: others wait for the same look
-	seen   standing.Standing
+	seen   seen
 	err    error
 	lasted time.Duration
 	at     time.Time // of the last look
+}
+
+// seen is what a look gave.
+type seen struct {
+	system system.System
+	status status.Status
+}
+
+// stores gives the points of each store, in the order of the components.
+func (s seen) stores() map[string][]status.Point {
+	points := map[string][]status.Point{}
+	for _, c := range s.status.Components {
+		if s.status.Store != "" {
+			points[s.status.Store] = append(points[s.status.Store], c.Bucket)
+		}
+		if c.Replica != nil {
+			points[s.status.Replica] = append(points[s.status.Replica], *c.Replica)
+		}
+	}
+	return points
+}
+
+// silent says whether a store left a question of the look unanswered.
+func silent(points []status.Point) bool {
+	return slices.ContainsFunc(points, func(p status.Point) bool { return p.State == status.Unreachable })
 }
 
 func (s *stand) Describe(to chan<- *prometheus.Desc) {
@@ -76,38 +108,33 @@ func (s *stand) Collect(to chan<- prometheus.Metric) {
 	}
 	gauge(s.valid, 1)
 	gauge(s.took, lasted.Seconds())
-	s.objectives(gauge, seen.System)
-	newest := map[string]standing.Held{}
+	s.objectives(gauge, seen.system)
 	answered := false
-	for _, store := range seen.Stores {
-		if store.Err != nil {
-			gauge(s.up, 0, store.Name)
+	for store, points := range seen.stores() {
+		if silent(points) {
+			gauge(s.up, 0, store)
 			continue
 		}
 		answered = true
-		gauge(s.up, 1, store.Name)
-		for _, held := range store.Held {
-			id := held.Component.ID
-			if best, ok := newest[id]; !ok || held.At.After(best.At) {
-				newest[id] = held
-			}
-			if !held.Point.IsZero() {
-				gauge(s.rpo, since(s.now(), held.Point), id, store.Name)
+		gauge(s.up, 1, store)
+		for i, p := range points {
+			if p.State == status.Known {
+				gauge(s.rpo, since(s.now(), p.At), seen.status.Components[i].ID, store)
 			}
 		}
 	}
 	if !answered {
 		return
 	}
-	for id, held := range newest {
-		if held.Key == "" {
-			gauge(s.present, 0, id)
+	for _, c := range seen.status.Components {
+		if c.Backup == nil {
+			gauge(s.present, 0, c.ID)
 			continue
 		}
-		gauge(s.present, 1, id)
-		gauge(s.age, since(s.now(), held.At), id)
-		if held.Proved {
-			gauge(s.proof, level(held.Proof), id)
+		gauge(s.present, 1, c.ID)
+		gauge(s.age, since(s.now(), c.Backup.At), c.ID)
+		if c.Asked {
+			gauge(s.proof, level(c.Proof), c.ID)
 		}
 	}
 }
@@ -127,7 +154,7 @@ func (s *stand) objectives(gauge func(*prometheus.Desc, float64, ...string), of 
 }
 
 // newest looks, or gives the last look when it is recent enough.
-func (s *stand) newest() (standing.Standing, time.Duration, error) {
+func (s *stand) newest() (seen, time.Duration, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.at.IsZero() && s.now().Sub(s.at) < lookEvery {
@@ -136,15 +163,13 @@ func (s *stand) newest() (standing.Standing, time.Duration, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), lookTime)
 	defer cancel()
 	s.at = s.now()
-	s.seen, s.err = s.look(ctx)
+	s.seen.system, s.seen.status, s.err = s.look(ctx)
 	s.lasted = s.now().Sub(s.at)
 	if s.err != nil {
 		s.log.Warn("the configuration can't be read", zap.Error(s.err))
 	}
-	for _, store := range s.seen.Stores {
-		if store.Err != nil {
-			s.log.Warn("a store could not be looked at", zap.String("store", store.Name), zap.Error(store.Err))
-		}
+	for _, away := range s.seen.status.Away {
+		s.log.Warn("a source of the status gave no answer", zap.String("source", away.Source), zap.String("why", away.Why))
 	}
 	return s.seen, s.lasted, s.err
 }

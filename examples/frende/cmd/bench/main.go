@@ -21,21 +21,21 @@ type options struct {
 	stream  int64 // MiB
 	cluster int64 // MiB
 	dir     string
-	serve   bool
+	serve   string
 }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	o, err := parse(os.Args[1:])
-	if err == nil && o.serve {
-		err = serve(ctx)
+	if err == nil && o.serve != "" {
+		err = serve(ctx, o.serve)
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
 		os.Exit(2)
 	}
-	if !o.serve && !(&bench{options: o, out: os.Stdout}).run(ctx) {
+	if o.serve == "" && !(&bench{options: o, out: os.Stdout}).run(ctx) {
 		os.Exit(1)
 	}
 }
@@ -51,7 +51,7 @@ func parse(args []string) (options, error) {
 	flags.Int64Var(&o.stream, "stream", 8192, "size of the generated stream, in MiB")
 	flags.Int64Var(&o.cluster, "cluster", 500, "size of the tables that are compared, in MiB, about")
 	flags.StringVar(&o.dir, "dir", ".lab-bench", "directory of the labs")
-	flags.BoolVar(&o.serve, "serve", false, "be the worker that is measured; the benchmark starts it so")
+	flags.StringVar(&o.serve, "serve", "", "be the worker that is measured, and listen at `ADDRESS` when it works; the benchmark starts it so")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}

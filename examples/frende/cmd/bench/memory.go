@@ -124,7 +124,14 @@ func (g *ground) startMeasuredWorker(ctx context.Context) (*lab.Service, error) 
 	if err := copyProgram(self, program); err != nil {
 		return nil, err
 	}
-	measured, err := g.lab.Define(lab.Program{Name: "measured-worker", Args: []string{program, "-serve"}, Env: g.env})
+	port, err := lab.FreePort()
+	if err != nil {
+		return nil, err
+	}
+	address := fmt.Sprintf("127.0.0.1:%d", port)
+	measured, err := g.lab.Define(lab.Program{
+		Name: "measured-worker", Args: []string{program, "-serve", address}, Env: g.env, Ready: "tcp://" + address,
+	})
 	if err != nil {
 		return nil, err
 	}

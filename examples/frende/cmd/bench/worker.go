@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"os"
 	"time"
 
@@ -37,8 +38,8 @@ const (
 
 // serve is a worker with everything that backups need, put together as
 // lifeboat-worker does it, and with the generated stream besides. All of it
-// shares one byte budget.
-func serve(ctx context.Context) error {
+// shares one byte budget. It works when something listens at the address.
+func serve(ctx context.Context, address string) error {
 	configured, err := system.Load(os.Getenv("LIFEBOAT_CONFIG"), os.LookupEnv)
 	if err != nil {
 		return err
@@ -58,7 +59,7 @@ func serve(ctx context.Context) error {
 	defer connected.Close()
 	parts := assembly.New(assembly.Config{Env: os.LookupEnv, Memory: int64(configured.Limits.Memory)})
 	parts.LimitMemory()
-	w := worker.New(connected, api.Queue, worker.Options{
+	w := worker.New(connected.Client, api.Queue, worker.Options{
 		DisableRegistrationAliasing: true,
 		Interceptors:                []interceptor.WorkerInterceptor{temporal.FaultInterceptor(logger)},
 	})
@@ -90,9 +91,13 @@ func serve(ctx context.Context) error {
 	if err := w.Start(); err != nil {
 		return err
 	}
+	defer w.Stop()
+	ready, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
 	<-ctx.Done()
-	w.Stop()
-	return nil
+	return ready.Close()
 }
 
 // withStore is the system with one other bucket in its primary's place, and no replica.
