@@ -127,13 +127,3 @@ func Expire(ctx context.Context, dir, run string) error {
 	}
 	return removeDurably(journalPath(dir, run))
 }
-
-func removeTree(path string) error {
-	if err := os.RemoveAll(path); err != nil {
-		return failed("remove", path, err)
-	}
-	if _, err := os.Stat(filepath.Dir(path)); os.IsNotExist(err) {
-		return nil
-	}
-	return syncParent(path)
-}
