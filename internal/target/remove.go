@@ -40,7 +40,7 @@ func removeFiles(path string) error {
 	if err != nil {
 		return failed("open", path, err)
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }() // it was only read through
 	group, ctx := errgroup.WithContext(context.Background())
 	group.SetLimit(removers)
 	err = fs.WalkDir(root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
