@@ -79,7 +79,7 @@ func (b builder) assemble() (worker.Worker, error) {
 	workflows.Register(w)
 	for name, activities := range map[string]any{
 		"postgres.": postgres.New(postgres.Deps{
-			Vault: parts.Vault, Secret: parts.Secret, Services: control,
+			Vault: parts.Vault, Secret: parts.Secret, Services: control, Proof: levelOf(prover(parts, host)),
 			RestoreCommand: restoreCommand(f.lifeboat, configPath), Environment: environment(configured),
 		}),
 		"redis.":    redis.New(redis.Deps{Vault: parts.Vault, Secret: parts.Secret, Services: control}),
@@ -130,6 +130,14 @@ func filer(parts *assembly.Assembly, host string) func(ctx context.Context, s sy
 		}
 		_, err = opened.Append(ctx, ledger.Record{ID: r.ID, Kind: r.Kind, Subject: r.Subject, Body: r.Body})
 		return err
+	}
+}
+
+// levelOf gives the proof level alone: what could not be read is told where it is recorded.
+func levelOf(proof func(ctx context.Context, s system.System, key string) (records.Proof, error)) func(ctx context.Context, s system.System, key string) (string, error) {
+	return func(ctx context.Context, s system.System, key string) (string, error) {
+		found, err := proof(ctx, s, key)
+		return found.Level, err
 	}
 }
 

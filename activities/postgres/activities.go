@@ -26,6 +26,10 @@ type Deps struct {
 	// Secret resolves a reference on this host.
 	Secret func(system.SecretRef) ([]byte, error)
 
+	// Proof tells how far a backup is proven, as the ledger has it: "L1"; "" for not at
+	// all. Without it no base backup shares anything with an earlier one.
+	Proof func(ctx context.Context, s system.System, key string) (string, error)
+
 	// Services starts and stops what is configured.
 	Services Services
 

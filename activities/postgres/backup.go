@@ -71,7 +71,7 @@ func (a *Activities) BaseBackup(ctx context.Context, in BaseBackupInput) (_ Base
 	}
 	writer, err := opened.Begin(ctx, vault.Intent{
 		Folder: Folder, Kind: kind, System: j.ref.System.Name, Component: j.database.Name, RunID: in.RunID,
-		Attempt: activity.GetInfo(ctx).Attempt, By: in.By, At: in.At, Codec: string(j.ref.System.Backup.Compression),
+		Attempt: activity.GetInfo(ctx).Attempt, By: in.By, At: in.At, Codec: string(j.ref.System.Backup.Compression), FrameSize: frameSize,
 	})
 	if err != nil {
 		return BaseBackupResult{}, err
@@ -89,6 +89,15 @@ func (a *Activities) BaseBackup(ctx context.Context, in BaseBackupInput) (_ Base
 	if err := archives(server); err != nil {
 		return BaseBackupResult{}, err
 	}
+	into := sink{writer: writer}
+	if !in.Full {
+		if into.earlier, err = a.earlier(ctx, j, opened, facts.SystemID); err != nil {
+			return BaseBackupResult{}, err
+		}
+	}
+	if into.earlier != nil {
+		writer.Share(into.earlier.donor)
+	}
 
 	var done, total atomic.Int64
 	stop := temporal.Heartbeats(ctx, func() any { return Progress{Done: done.Load(), Total: total.Load()} })
@@ -96,7 +105,7 @@ func (a *Activities) BaseBackup(ctx context.Context, in BaseBackupInput) (_ Base
 	taken, err := postgres.BaseBackup(ctx, j.login, postgres.BackupOptions{
 		Label: label(in.RunID), SystemID: facts.SystemID,
 		Progress: func(d, t int64) { done.Store(d); total.Store(t) },
-	}, sink{writer})
+	}, into)
 	if err != nil {
 		return BaseBackupResult{}, err
 	}
@@ -120,10 +129,20 @@ func (a *Activities) BaseBackup(ctx context.Context, in BaseBackupInput) (_ Base
 }
 
 // sink hands the server's streams to the vault.
-type sink struct{ writer *vault.Writer }
+type sink struct {
+	writer  *vault.Writer
+	earlier *earlier // nil: nothing is shared
+}
 
 func (s sink) Stream(ctx context.Context, name string) (io.WriteCloser, error) {
-	return s.writer.Create(ctx, name)
+	stream, err := s.writer.Create(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if s.earlier == nil {
+		return newSorted(stream, nil), nil
+	}
+	return newSorted(stream, s.earlier.places[name]), nil
 }
 
 func writeTable(ctx context.Context, writer *vault.Writer, name string, entries []tree.Entry) error {
@@ -139,7 +158,7 @@ func writeTable(ctx context.Context, writer *vault.Writer, name string, entries 
 
 // backedUp is the result that a manifest stands for.
 func backedUp(manifest *vault.Manifest) (BaseBackupResult, error) {
-	result := BaseBackupResult{Key: manifest.Key, Bytes: manifest.Bytes, Stored: manifest.Stored}
+	result := BaseBackupResult{Key: manifest.Key, Bytes: manifest.Bytes, Stored: manifest.Stored, Shared: manifest.Shared(), Base: manifest.Base}
 	return result, manifest.Fact(FactsName, &result.Facts)
 }
 

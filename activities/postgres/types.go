@@ -99,6 +99,9 @@ type BaseBackupInput struct {
 	Ref
 	By string    `json:"by,omitempty"`
 	At time.Time `json:"at"` // start of the run: names the backup
+
+	// Full has everything stored again, and nothing shared with an earlier backup.
+	Full bool `json:"full,omitempty"`
 }
 
 // BaseBackupResult says what was captured and stored.
@@ -106,6 +109,8 @@ type BaseBackupResult struct {
 	Key    string `json:"key"`
 	Bytes  int64  `json:"bytes"`
 	Stored int64  `json:"stored"`
+	Shared int64  `json:"shared,omitempty"` // of Bytes: in objects of earlier backups
+	Base   string `json:"base,omitempty"`   // the earlier backup that was compared with, when anything is shared
 	Facts  Facts  `json:"facts"`
 }
 

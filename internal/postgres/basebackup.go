@@ -33,6 +33,13 @@ type Sink interface {
 	Stream(ctx context.Context, name string) (io.WriteCloser, error)
 }
 
+// Sorter is a stream of a Sink that wants to know whose bytes it is given.
+type Sorter interface {
+	// Content says that the next bytes are all of the content of a file, which
+	// has that many; "" that they are anything else.
+	Content(path string, bytes int64)
+}
+
 // BackupOptions say how a base backup is taken.
 type BackupOptions struct {
 	Label    string // at most 1,024 bytes; stands in backup_label
@@ -113,6 +120,8 @@ type baseBackup struct {
 	name  string
 	out   io.WriteCloser
 	index *tarIndex // nil: the stream is no tar
+	told  Sorter    // the stream, when it wants to know whose bytes these are
+	known bool      // it was told that they are a file's
 }
 
 const backupOp = "take base backup of"
@@ -251,14 +260,8 @@ func (b *baseBackup) data(ctx context.Context, message []byte) error {
 		if b.out == nil {
 			return b.damaged("data before the first stream")
 		}
-		if b.index != nil {
-			if _, err := b.index.Write(body); err != nil {
-				return b.damaged(err.Error())
-			}
-		}
 		b.result.Bytes += int64(len(body))
-		_, err := b.out.Write(body)
-		return err
+		return b.pass(body)
 	case 'p':
 		if len(body) < 8 {
 			return b.damaged("short progress message")
@@ -273,6 +276,52 @@ func (b *baseBackup) data(ctx context.Context, message []byte) error {
 	}
 }
 
+// pass hands the bytes of a stream on, and says whose they are.
+func (b *baseBackup) pass(body []byte) error {
+	if b.index == nil {
+		_, err := b.out.Write(body)
+		return err
+	}
+	for passed := 0; passed < len(body); {
+		from := passed
+		for passed < len(body) { // as much as can be said one thing of
+			n, err := b.index.take(body[passed:])
+			if err != nil {
+				return b.damaged(err.Error())
+			}
+			passed += n
+			if _, begins := b.index.content(); b.told != nil && (begins || b.known && b.index.skip == 0) {
+				break
+			}
+		}
+		if _, err := b.out.Write(body[from:passed]); err != nil {
+			return err
+		}
+		if b.told != nil {
+			b.sort()
+		}
+	}
+	return nil
+}
+
+// sort tells the stream when what comes next is another's than what came before.
+func (b *baseBackup) sort() {
+	entry, begins := b.index.content()
+	begins = begins && entry.Size >= sortedFrom
+	if begins {
+		b.told.Content(entry.Path, entry.Size)
+	} else if b.known && b.index.skip == 0 {
+		b.told.Content("", 0)
+	} else {
+		return
+	}
+	b.known = begins
+}
+
+// sortedFrom is the size from which on a file is worth telling: what lies between
+// two of them is told to be anything.
+const sortedFrom = 1 << 20
+
 // begin ends the stream before and opens the next.
 func (b *baseBackup) begin(ctx context.Context, name string, index *tarIndex) error {
 	if err := b.finishStream(); err != nil {
@@ -282,7 +331,8 @@ func (b *baseBackup) begin(ctx context.Context, name string, index *tarIndex) er
 	if err != nil {
 		return err
 	}
-	b.name, b.out, b.index = name, out, index
+	b.name, b.out, b.index, b.known = name, out, index, false
+	b.told, _ = out.(Sorter)
 	b.result.Streams = append(b.result.Streams, name)
 	return nil
 }
@@ -299,7 +349,7 @@ func (b *baseBackup) finishStream() error {
 		b.result.Tables[b.name] = b.index.entries
 	}
 	out := b.out
-	b.out, b.index = nil, nil
+	b.out, b.index, b.told = nil, nil, nil
 	return out.Close()
 }
 

@@ -29,29 +29,31 @@ type tarIndex struct {
 	ended   bool
 }
 
-// Write takes the next bytes of the stream.
-func (t *tarIndex) Write(p []byte) (int, error) {
-	written := len(p)
-	for len(p) > 0 {
-		if t.skip > 0 {
-			n := min(t.skip, int64(len(p)))
-			t.skip -= n
-			t.off += n
-			p = p[n:]
-			continue
-		}
-		n := copy(t.header[t.filled:], p)
-		t.filled += n
-		t.off += int64(n)
-		p = p[n:]
-		if t.filled == tarBlock {
-			t.filled = 0
-			if err := t.read(); err != nil {
-				return 0, err
-			}
-		}
+// take takes the next bytes of the stream, up to where a header or a content
+// ends, and gives how many those are.
+func (t *tarIndex) take(p []byte) (int, error) {
+	if t.skip > 0 {
+		n := min(t.skip, int64(len(p)))
+		t.skip -= n
+		t.off += n
+		return int(n), nil
 	}
-	return written, nil
+	n := copy(t.header[t.filled:], p)
+	t.filled += n
+	t.off += int64(n)
+	if t.filled < tarBlock {
+		return n, nil
+	}
+	t.filled = 0
+	return n, t.read()
+}
+
+// content gives the file whose content comes next, if one does.
+func (t *tarIndex) content() (tree.Entry, bool) {
+	if n := len(t.entries); n > 0 && t.skip > 0 && t.entries[n-1].Offset == t.off {
+		return t.entries[n-1], true
+	}
+	return tree.Entry{}, false
 }
 
 // finish says whether the stream ended where a tar stream may.

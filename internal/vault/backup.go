@@ -16,6 +16,7 @@ const tombstoneBelow = 256
 type Backup struct {
 	v        *Vault
 	manifest *Manifest
+	heads    heads
 }
 
 // Open opens the backup with this key. BackupUnknown: there is nothing under

@@ -2,6 +2,7 @@ package vault
 
 import (
 	"context"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -69,5 +70,49 @@ func (b *Backup) object(e Extent) *Object { return &b.manifest.Objects[e.Object]
 func (b *Backup) readExtent(ctx context.Context, e Extent, data []byte) error {
 	r := b.v.openRun(ctx, b.object(e), e.First, e.Frames)
 	defer r.close()
-	return r.fill(data)
+	if r.whole {
+		return r.fill(data)
+	}
+	known := b.heads.get(e.Object)
+	if known != nil {
+		r.adopt(known)
+	}
+	err := r.fill(data)
+	if err == nil && known == nil {
+		b.heads.put(e.Object, r.opened())
+	}
+	return err
+}
+
+// headsKept is how many objects' headers and indexes a reader remembers: those of
+// a few hundred frames are some kilobytes.
+const headsKept = 64
+
+// heads are what is known of objects of which parts are read one by one.
+type heads struct {
+	mu    sync.Mutex
+	of    map[int]*opened // by place in the manifest
+	order []int           // the oldest first
+}
+
+func (h *heads) get(object int) *opened {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.of[object]
+}
+
+func (h *heads) put(object int, o *opened) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.of == nil {
+		h.of = map[int]*opened{}
+	}
+	if h.of[object] == nil {
+		h.order = append(h.order, object)
+	}
+	h.of[object] = o
+	if len(h.order) > headsKept {
+		delete(h.of, h.order[0])
+		h.order = h.order[1:]
+	}
 }

@@ -55,6 +55,7 @@ var (
 	errTrailing  = errors.New("it is longer than it should be")
 	errLength    = errors.New("frame does not have the length it claims")
 	errCodec     = errors.New("unknown codec")
+	errContent   = errors.New("a frame is not what its MAC in the index says")
 	errPlainMAC  = errors.New("content does not match its MAC")
 )
 

@@ -23,6 +23,10 @@ type Intent struct {
 	By        string    // host or person
 	At        time.Time // of the backup's name, to the second; the same for all attempts
 	Codec     string    // zstd, gzip or none; empty: zstd
+
+	// FrameSize is the least that a later backup can share, in bytes of plaintext, at
+	// most MaxFrameSize; 0: the vault's. With one, frames can be found by their content.
+	FrameSize int
 }
 
 // words are what the seed calls the kinds of backups in their names.
@@ -60,6 +64,8 @@ func (i Intent) check() error {
 		wrong = "no run is named"
 	case i.At.IsZero():
 		wrong = "no time is given"
+	case i.FrameSize < 0 || i.FrameSize > MaxFrameSize:
+		wrong = "a frame has at most 1 MiB"
 	default:
 		return nil
 	}

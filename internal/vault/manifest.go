@@ -2,6 +2,7 @@ package vault
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/frende/lifeboat/internal/fault"
@@ -40,6 +41,20 @@ type Stream struct {
 	Name    string   `json:"name"`
 	Bytes   int64    `json:"bytes"`
 	Extents []Extent `json:"extents,omitempty"`
+}
+
+// add appends an extent, as part of the last one when it goes on there.
+func (s *Stream) add(e Extent) {
+	s.Bytes += e.Bytes
+	if n := len(s.Extents); n > 0 {
+		last := &s.Extents[n-1]
+		if last.Object == e.Object && last.First+last.Frames == e.First {
+			last.Frames += e.Frames
+			last.Bytes += e.Bytes
+			return
+		}
+	}
+	s.Extents = append(s.Extents, e)
 }
 
 // Extent is a run of whole frames in an object, maybe of an earlier backup. In
@@ -119,6 +134,19 @@ func (o *Object) fits(h *header) bool {
 func (o *Object) span(first, count int) int64 {
 	start := int64(first) * int64(o.FrameSize)
 	return min(start+int64(count)*int64(o.FrameSize), o.Bytes) - start
+}
+
+// Shared is how much of Bytes lies in objects of earlier backups.
+func (m *Manifest) Shared() int64 {
+	var shared int64
+	for _, s := range m.Streams {
+		for _, e := range s.Extents {
+			if !strings.HasPrefix(m.Objects[e.Object].Key, m.Key+"/") {
+				shared += e.Bytes
+			}
+		}
+	}
+	return shared
 }
 
 // Fact reads one fact. InputInvalid: the manifest has none of that name.

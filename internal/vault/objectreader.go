@@ -7,8 +7,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"slices"
 
 	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/keys"
 	"github.com/frende/lifeboat/internal/store"
 )
 
@@ -36,16 +38,20 @@ type objectReader struct {
 	keyID string // what the header says, its tag not yet checked
 
 	// Known when the header was read.
-	h      *header
-	aead   cipher.AEAD
-	ad     []byte // header and frame header
-	length int64  // of the whole object
+	h       *header
+	aead    cipher.AEAD
+	dataKey *keys.DataKey
+	ad      []byte // header and frame header
+	length  int64  // of the whole object
 
 	body   io.ReadCloser
 	bodyTo int64 // where the body ends in the object
 	pos    int64 // in the object, of the next byte
 	frame  int   // next one
 	lens   []uint32
+	macs   [][frameMACSize]byte // of all frames, when the index was read and has them
+	prove  bool                 // compute what the index says of each frame's content
+	proved [][frameMACSize]byte
 	whole  bool
 	packed *[]byte
 	broke  bool // the body ended early or failed, not the request
@@ -211,7 +217,7 @@ func (r *objectReader) readHeader() error {
 	if _, err := aead.Open(nil, at[:], raw[n-tagSize:], clear); err != nil {
 		return errHeader
 	}
-	r.h, r.aead = h, aead
+	r.h, r.aead, r.dataKey = h, aead, key
 	r.ad = append(raw, make([]byte, frameHeader)...)
 	if r.count < 0 {
 		r.count = h.frames()
@@ -233,16 +239,43 @@ func (r *objectReader) readIndex() error {
 		return err
 	}
 	r.closeBody()
-	r.lens, r.frame = lens, r.first
+	r.lens = lens
+	r.seek()
+	return nil
+}
+
+// seek goes to the first frame that is wanted, by the index.
+func (r *objectReader) seek() {
+	r.frame = r.first
 	r.pos = int64(r.h.size())
-	for _, n := range lens[:r.first] {
+	for _, n := range r.lens[:r.first] {
 		r.pos += frameHeader + int64(n)
 	}
 	r.bodyTo = r.pos
-	for _, n := range lens[r.first : r.first+r.count] {
+	for _, n := range r.lens[r.first : r.first+r.count] {
 		r.bodyTo += frameHeader + int64(n)
 	}
-	return nil
+}
+
+// opened is what a reader of a part of an object found out before it read a frame.
+type opened struct {
+	h       *header
+	aead    cipher.AEAD
+	dataKey *keys.DataKey
+	head    []byte // as it lies in the object
+	lens    []uint32
+}
+
+// opened gives that, once a frame was read.
+func (r *objectReader) opened() *opened {
+	return &opened{h: r.h, aead: r.aead, dataKey: r.dataKey, head: r.ad[:len(r.ad)-frameHeader], lens: r.lens}
+}
+
+// adopt spares the reader of another part of the same object two requests.
+func (r *objectReader) adopt(o *opened) {
+	r.h, r.aead, r.dataKey, r.lens, r.keyID = o.h, o.aead, o.dataKey, o.lens, o.h.KeyID
+	r.ad = append(slices.Clone(o.head), make([]byte, frameHeader)...)
+	r.seek()
 }
 
 // checkFooter opens the index, compares it with what is known, and gives the sealed lengths.
@@ -266,6 +299,7 @@ func (r *objectReader) checkFooter(footer []byte) ([]uint32, error) {
 		return nil, errTag
 	}
 	lens := make([]uint32, n)
+	var macs [][frameMACSize]byte
 	total := int64(r.h.size() + r.h.footerSize())
 	for i := range n {
 		entry := index[i*r.h.entrySize():]
@@ -274,10 +308,14 @@ func (r *objectReader) checkFooter(footer []byte) ([]uint32, error) {
 		if int(binary.BigEndian.Uint32(entry)) != r.h.plainOf(i) {
 			return nil, errIndex
 		}
+		if r.h.MACs {
+			macs = append(macs, [frameMACSize]byte(entry[8:8+frameMACSize]))
+		}
 	}
 	if total != r.length {
 		return nil, errIndex
 	}
+	r.macs = macs
 	return lens, nil
 }
 
@@ -331,6 +369,9 @@ func (r *objectReader) readFrame(dst []byte) (int, error) {
 		}
 		r.lens[i] = uint32(sealed)
 	}
+	if r.prove && r.h.MACs {
+		r.proved = append(r.proved[:i], frameMAC(r.dataKey, dst))
+	}
 	return plain, nil
 }
 
@@ -354,6 +395,9 @@ func (r *objectReader) readFooter() error {
 		if n != r.lens[i] {
 			return errIndex
 		}
+	}
+	if r.prove && r.h.MACs && !slices.Equal(r.proved, r.macs) {
+		return errContent
 	}
 	return nil
 }

@@ -32,7 +32,7 @@ func roomFor(c codec, frameSize, plain int) int {
 
 // boundFor is the most that an object with so much plaintext takes.
 func boundFor(c codec, frameSize, plain int) int {
-	return roomFor(c, frameSize, plain) + plain + frameHeader + frameCount(frameSize, plain)*8 + tagSize + trailerSize
+	return roomFor(c, frameSize, plain) + plain + frameHeader + frameCount(frameSize, plain)*(8+frameMACSize) + tagSize + trailerSize
 }
 
 func frameCount(frameSize, plain int) int { return max(1, (plain+frameSize-1)/frameSize) }
@@ -64,10 +64,14 @@ func (s *sealing) seal(buffer, scratch, plain []byte) (object []byte, tag string
 	head := ad[len(out):]
 
 	n := h.frames()
-	index := make([]byte, 0, n*8)
+	index := make([]byte, 0, n*h.entrySize())
 	for i := range n {
 		slice := plain[:h.plainOf(i)]
 		plain = plain[len(slice):]
+		var mac [frameMACSize]byte
+		if h.MACs {
+			mac = frameMAC(s.key, slice)
+		}
 		packed, ok, err := s.codecs.compress(h.Codec, scratch, slice)
 		if err != nil {
 			return nil, "", fault.New(fault.Unsupported, "compress", h.Key, err)
@@ -89,6 +93,9 @@ func (s *sealing) seal(buffer, scratch, plain []byte) (object []byte, tag string
 		out = aead.Seal(out, at[:], packed, ad)
 		index = binary.BigEndian.AppendUint32(index, uint32(len(slice)))
 		index = binary.BigEndian.AppendUint32(index, uint32(sealed))
+		if h.MACs {
+			index = append(index, mac[:]...)
+		}
 	}
 	footer := len(out)
 	putFrameHeader(head, frameIndex, 0, n, len(index), len(index)+tagSize)
@@ -97,6 +104,12 @@ func (s *sealing) seal(buffer, scratch, plain []byte) (object []byte, tag string
 	out = aead.Seal(out, at[:], index, ad)
 	out = appendTrailer(out, len(out)-footer, n)
 	return out, objectTag(out[footer:]), nil
+}
+
+// frameMAC is what an index says of a frame's content.
+func frameMAC(key *keys.DataKey, content []byte) [frameMACSize]byte {
+	full := key.MAC(frameMACDomain, content)
+	return [frameMACSize]byte(full[:frameMACSize])
 }
 
 func appendTrailer(out []byte, indexFrame, frames int) []byte {

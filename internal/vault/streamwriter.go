@@ -24,10 +24,27 @@ type StreamWriter struct {
 	current *chunkBuffer
 	chunks  int
 	closed  bool
+	aligned bool   // frames are counted from the last Align on
+	since   int64  // bytes since then
+	like    string // stream of the donor that is compared with; "": none
+	from    int64  // its offset of what followed the last Align
 
-	done    sync.Mutex // held for the results of jobs
-	objects []Object
-	err     error
+	done   sync.Mutex // held for the results of jobs
+	stored []storedChunk
+	err    error
+}
+
+// storedChunk is where a chunk's plaintext lies: in an object of its own and in others.
+type storedChunk struct {
+	object Object // Key is "" when all of it is shared
+	pieces []piece
+}
+
+// piece is a run of frames. The extent's Object is the donor's place of a shared
+// one, and means nothing in the chunk's own object.
+type piece struct {
+	extent Extent
+	shared bool
 }
 
 // chunkBuffer is where a chunk is gathered and sealed in place.
@@ -38,6 +55,8 @@ type chunkBuffer struct {
 	room    int // where plaintext begins
 	most    int // plaintext at most
 	content int // plaintext so far
+	like    string
+	from    int64 // of the donor's stream, where the chunk begins
 }
 
 // Create opens a stream. Several may be open at once, and each may be written
@@ -74,16 +93,19 @@ func (w *Writer) Create(ctx context.Context, stream string) (*StreamWriter, erro
 
 // floor is the plaintext that fits a stream's floor: whole frames.
 func (w *Writer) floor() int {
-	frame := w.v.cfg.FrameSize
+	frame := w.frame
 	n := int(min(w.v.cfg.Budget.Limit()/64, maxFloor, int64(w.v.cfg.ChunkSize)))
 	return max(n/frame, 1) * frame
 }
 
 // sizes are the object's and the whole buffer's for a chunk of so much plaintext.
 func (w *Writer) sizes(plain int) (sealed int, whole int64) {
-	sealed = boundFor(w.codec, w.v.cfg.FrameSize, plain)
-	return sealed, int64(sealed + scratchSize(w.codec, w.v.cfg.FrameSize))
+	sealed = boundFor(w.codec, w.frame, plain)
+	return sealed, int64(sealed + scratchSize(w.codec, w.frame))
 }
+
+// Name is the stream's.
+func (s *StreamWriter) Name() string { return s.name }
 
 // Write takes p. It blocks while no memory is free, and fails with what a chunk failed with.
 func (s *StreamWriter) Write(p []byte) (int, error) {
@@ -107,6 +129,7 @@ func (s *StreamWriter) Write(p []byte) (int, error) {
 		c.content += n
 		written += n
 		p = p[n:]
+		s.since += int64(n)
 		s.w.in.Add(int64(n))
 		if c.content == c.most {
 			s.dispatch()
@@ -129,9 +152,37 @@ func (s *StreamWriter) begin() error {
 	sealed, whole := s.w.sizes(most)
 	s.current = &chunkBuffer{
 		grant: got, buffer: s.w.v.cfg.Budget.buffer(int(whole)), sealed: sealed, most: most,
-		room: roomFor(s.w.codec, s.w.v.cfg.FrameSize, most),
+		room: roomFor(s.w.codec, s.w.frame, most),
 	}
+	s.place(s.current)
 	return nil
+}
+
+// place says where in the donor a chunk that is still empty is to be looked for.
+// One that begins within a frame, since the one before was stored early, ends with it.
+func (s *StreamWriter) place(c *chunkBuffer) {
+	c.like, c.from = s.like, s.from+s.since
+	if within := int(s.since % int64(s.w.frame)); s.aligned && within > 0 {
+		c.most = min(c.most, s.w.frame-within)
+	}
+}
+
+// Align begins a new frame, and says that what is written next may be what the
+// donor's stream of that name holds from the offset on; "" is no stream. Whether
+// it is, is found by its content: a wrong guess costs time and room, nothing else.
+func (s *StreamWriter) Align(like string, offset int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.w.donor == nil {
+		like = ""
+	}
+	if s.current != nil && s.current.content > 0 && !s.closed {
+		s.dispatch()
+	}
+	s.aligned, s.since, s.like, s.from = true, 0, like, offset
+	if s.current != nil {
+		s.place(s.current)
+	}
 }
 
 // lend stores the chunk that is gathered in extra memory as it is: shorter than others.
@@ -149,7 +200,7 @@ func (s *StreamWriter) dispatch() {
 	s.current = nil
 	s.chunks++
 	s.jobs.Go(func() {
-		object, err := s.store(c, number)
+		stored, err := s.store(c, number)
 		s.w.v.cfg.Budget.recycle(c.buffer)
 		s.share.give(c.grant)
 		s.done.Lock()
@@ -161,39 +212,49 @@ func (s *StreamWriter) dispatch() {
 			s.w.cancel(err)
 			return
 		}
-		for len(s.objects) <= number {
-			s.objects = append(s.objects, Object{})
+		for len(s.stored) <= number {
+			s.stored = append(s.stored, storedChunk{})
 		}
-		s.objects[number] = object
+		s.stored[number] = stored
 	})
 }
 
-func (s *StreamWriter) store(c *chunkBuffer, number int) (Object, error) {
+// store puts what of the chunk no earlier backup has.
+func (s *StreamWriter) store(c *chunkBuffer, number int) (storedChunk, error) {
 	w := s.w
 	select {
 	case w.puts <- struct{}{}:
 		defer func() { <-w.puts }()
 	case <-w.ctx.Done():
-		return Object{}, context.Cause(w.ctx)
+		return storedChunk{}, context.Cause(w.ctx)
 	}
 	if err := w.ctx.Err(); err != nil {
-		return Object{}, context.Cause(w.ctx)
+		return storedChunk{}, context.Cause(w.ctx)
+	}
+	plain := (*c.buffer)[c.room : c.room+c.content]
+	pieces, err := s.compare(c, plain)
+	if err != nil {
+		return storedChunk{}, err
+	}
+	own := pack(plain, pieces)
+	if own == 0 {
+		return storedChunk{pieces: pieces}, w.renew()
 	}
 	key := fmt.Sprintf("%s/chunk/%s/%06d", w.intent.Key, w.attempt, w.next.Add(1)-1)
 	seal := sealing{codecs: w.v.codecs, key: w.dataKey, header: header{
 		Kind: kindChunk, Codec: w.codec, KeyID: w.intent.KeyID,
-		Key: key, Stream: s.name, Chunk: uint32(number), FrameSize: uint32(w.v.cfg.FrameSize),
+		Key: key, Stream: s.name, Chunk: uint32(number), FrameSize: uint32(w.frame), MACs: w.macs,
 	}}
 	buffer := *c.buffer
-	body, tag, err := seal.seal(buffer[:c.sealed], buffer[c.sealed:], buffer[c.room:c.room+c.content])
+	body, tag, err := seal.seal(buffer[:c.sealed], buffer[c.sealed:], plain[:own])
 	if err != nil {
-		return Object{}, err
+		return storedChunk{}, err
 	}
 	if err := w.v.putOnce(w.ctx, key, body); err != nil {
-		return Object{}, err
+		return storedChunk{}, err
 	}
 	w.stored.Add(int64(len(body)))
-	return objectOf(&seal.header, int64(len(body)), tag), w.renew()
+	return storedChunk{object: objectOf(&seal.header, int64(len(body)), tag), pieces: pieces}, w.renew()
 }
 
 // Close stores what is left and waits until all of the stream is stored.
@@ -239,12 +300,12 @@ func (s *StreamWriter) failed() error {
 	return s.err
 }
 
-// finished gives the stream's objects in order, once it is closed.
-func (s *StreamWriter) finished() ([]Object, error) {
+// finished gives the stream's chunks in order, once it is closed.
+func (s *StreamWriter) finished() ([]storedChunk, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.closed {
 		return nil, fault.Newf(fault.InputInvalid, "finish backup", s.w.intent.Key, "stream %q is still open", s.name)
 	}
-	return s.objects, s.failed()
+	return s.stored, s.failed()
 }

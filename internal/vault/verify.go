@@ -73,7 +73,7 @@ func (b *Backup) Verify(ctx context.Context, progress func(done, total int64)) e
 // prove reads a whole object, frame by frame.
 func (v *Vault) prove(ctx context.Context, o *Object, frame []byte) error {
 	r := v.openRun(ctx, o, 0, o.frames())
-	r.sources = []store.Store{v.cfg.Store}
+	r.sources, r.prove = []store.Store{v.cfg.Store}, true
 	defer r.close()
 	for {
 		if _, err := r.next(frame); errors.Is(err, errEnd) {

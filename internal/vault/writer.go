@@ -26,6 +26,9 @@ type Writer struct {
 	cancel  context.CancelCauseFunc
 	intent  intentRecord
 	codec   codec
+	frame   int    // bytes of plaintext in a frame
+	macs    bool   // frames can be found by their content
+	donor   *Donor // whose frames are shared; nil: none
 	attempt string // name of the attempt's folder
 	dataKey *keys.DataKey
 	started time.Time
@@ -71,6 +74,10 @@ func (v *Vault) Begin(ctx context.Context, in Intent) (*Writer, error) {
 	}
 	w := &Writer{v: v, intent: intent, puts: make(chan struct{}, v.cfg.Parallel), started: v.now()}
 	w.codec, _ = parseCodec(intent.Codec)
+	w.frame, w.macs = v.cfg.FrameSize, in.FrameSize > 0
+	if w.macs {
+		w.frame = min(in.FrameSize, v.cfg.ChunkSize)
+	}
 	w.ctx, w.cancel = context.WithCancelCause(ctx)
 	if again {
 		w.committed, err = v.own(ctx, intent)
@@ -156,6 +163,10 @@ func (v *Vault) own(ctx context.Context, intent intentRecord) (*Manifest, error)
 	return nil, err
 }
 
+// Share has the streams that are created from now on name frames of an earlier
+// backup where they hold the same: StreamWriter.Align says where to look.
+func (w *Writer) Share(donor *Donor) { w.donor = donor }
+
 // Key is the backup's key.
 func (w *Writer) Key() string { return w.intent.Key }
 
@@ -210,6 +221,11 @@ func (w *Writer) Commit(ctx context.Context, facts Facts) (*Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
+	if m.Base != "" {
+		if err := w.donor.remains(ctx); err != nil {
+			return nil, err
+		}
+	}
 	root, err := w.putTables(m)
 	if err != nil {
 		return nil, err
@@ -246,17 +262,35 @@ func (w *Writer) manifest(facts Facts) (*Manifest, error) {
 		RunID: w.intent.RunID, Attempt: w.attempt, By: w.intent.By, KeyID: w.intent.KeyID, Codec: w.codec.String(),
 		Started: w.started, Finished: w.v.now(), Facts: facts, Streams: []Stream{},
 	}
+	shared := map[int]int{} // place of an object in the donor's manifest, and here
 	for _, s := range w.streams {
-		objects, err := s.finished()
+		chunks, err := s.finished()
 		if err != nil {
 			return nil, err
 		}
 		out := Stream{Name: s.name}
-		for _, o := range objects {
-			out.Extents = append(out.Extents, Extent{Object: len(m.Objects), Frames: o.frames(), Bytes: o.Bytes})
-			out.Bytes += o.Bytes
-			m.Objects = append(m.Objects, o)
-			m.Stored += o.Length
+		for _, c := range chunks {
+			own := len(m.Objects)
+			if c.object.Key != "" {
+				m.Objects = append(m.Objects, c.object)
+				m.Stored += c.object.Length
+			}
+			for _, p := range c.pieces {
+				e := p.extent
+				if p.shared {
+					place, known := shared[e.Object]
+					if !known {
+						place = len(m.Objects)
+						shared[e.Object] = place
+						m.Objects = append(m.Objects, w.donor.b.manifest.Objects[e.Object])
+						m.Base = w.donor.b.manifest.Key
+					}
+					e.Object = place
+				} else {
+					e.Object = own
+				}
+				out.add(e)
+			}
 		}
 		m.Streams = append(m.Streams, out)
 		m.Bytes += out.Bytes
@@ -293,9 +327,10 @@ type sealedObject struct {
 
 // sealSmall seals what lies outside the streams.
 func (w *Writer) sealSmall(h header, plain []byte) (sealedObject, error) {
-	h.KeyID, h.FrameSize = w.intent.KeyID, uint32(w.v.cfg.FrameSize)
+	frame := w.v.cfg.FrameSize
+	h.KeyID, h.FrameSize = w.intent.KeyID, uint32(frame)
 	s := sealing{codecs: w.v.codecs, key: w.dataKey, header: h}
-	body, tag, err := s.seal(make([]byte, boundFor(h.Codec, w.v.cfg.FrameSize, len(plain))), make([]byte, scratchSize(h.Codec, w.v.cfg.FrameSize)), plain)
+	body, tag, err := s.seal(make([]byte, boundFor(h.Codec, frame, len(plain))), make([]byte, scratchSize(h.Codec, frame)), plain)
 	if err != nil {
 		return sealedObject{}, err
 	}

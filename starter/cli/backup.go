@@ -49,17 +49,21 @@ func (s subject) component(of *system.System, args []string) (string, error) {
 func (a *app) backup() *cobra.Command {
 	var members []*cobra.Command
 	for _, s := range subjects() {
-		var detach, ifChanged bool
+		var detach bool
+		var asked api.BackupInput
 		use, args := s.use()
 		c := &cobra.Command{
 			Use:     use,
 			Short:   "Back up " + s.what,
 			Example: "  lifeboat backup " + s.word,
 			Args:    args,
-			RunE:    a.run(func(ctx context.Context, args []string) error { return a.makeBackup(ctx, s, args, ifChanged, detach) }),
+			RunE:    a.run(func(ctx context.Context, args []string) error { return a.makeBackup(ctx, s, args, asked, detach) }),
 		}
 		if s.kind == system.KindCache {
-			c.Flags().BoolVar(&ifChanged, "if-changed", false, "only when something changed since the newest backup")
+			c.Flags().BoolVar(&asked.IfChanged, "if-changed", false, "only when something changed since the newest backup")
+		}
+		if s.kind == system.KindDatabase {
+			c.Flags().BoolVar(&asked.Full, "full", false, "store everything, and share nothing with an earlier backup")
 		}
 		c.Flags().BoolVar(&detach, "detach", false, "print the run's ID and don't wait for its end")
 		members = append(members, a.withJSON(c))
@@ -67,7 +71,7 @@ func (a *app) backup() *cobra.Command {
 	return group("backup", "Back up a system or a part of it, now", members...)
 }
 
-func (a *app) makeBackup(ctx context.Context, s subject, args []string, ifChanged, detach bool) error {
+func (a *app) makeBackup(ctx context.Context, s subject, args []string, input api.BackupInput, detach bool) error {
 	configured, err := a.system()
 	if err != nil {
 		return err
@@ -82,7 +86,7 @@ func (a *app) makeBackup(ctx context.Context, s subject, args []string, ifChange
 	}
 	defer c.Close()
 	id := api.BackupID(configured.Name, string(s.kind), name, a.Now())
-	input := api.BackupInput{System: configured.Name, Component: name, By: a.who(), From: a.from, IfChanged: ifChanged}
+	input.System, input.Component, input.By, input.From = configured.Name, name, a.who(), a.from
 	if _, err := a.start(ctx, c, id, s.backup, "back up "+subjectName(configured.Name, s, name), input); err != nil {
 		return err
 	}

@@ -57,6 +57,10 @@ type BackupInput struct {
 	// IfChanged is for BackupCache: a cache in which nothing changed since its
 	// newest proven backup is not backed up again, and the result says so.
 	IfChanged bool `json:"if_changed,omitempty"`
+
+	// Full is for base backups: everything is stored, and no frame of an earlier
+	// backup is named instead.
+	Full bool `json:"full,omitempty"`
 }
 
 // RecoverInput says what to recover, from what and to where. Zero values mean:

@@ -2,6 +2,7 @@ package backup
 
 import (
 	"fmt"
+	"path"
 
 	"go.temporal.io/sdk/workflow"
 
@@ -68,7 +69,7 @@ func (b *backing) database(ctx workflow.Context, component system.Component) (ap
 	}
 	var taken postgres.BaseBackupResult
 	if err := b.Do(ctx, b.step(component, "base-backup", fmt.Sprintf("base backup of %s (%s)", component.Name, system.Bytes(ready.Bytes).Human()), run.Long), activities.BaseBackup,
-		postgres.BaseBackupInput{Ref: ref, By: b.in.By, At: b.Progress.Started}, &taken, func() string { return taken.Key }); err != nil {
+		postgres.BaseBackupInput{Ref: ref, By: b.in.By, At: b.Progress.Started, Full: b.in.Full}, &taken, func() string { return shared(taken) }); err != nil {
 		return api.BackupMade{}, err
 	}
 	note := ""
@@ -79,6 +80,14 @@ func (b *backing) database(ctx workflow.Context, component system.Component) (ap
 		Key: taken.Key, Bytes: taken.Bytes, Stored: taken.Stored, LSN: taken.Facts.StopLSN.String(),
 		From: taken.Facts.Started, To: taken.Facts.Finished, Note: note,
 	}, nil
+}
+
+// shared says how much of a base backup an earlier one had already.
+func shared(taken postgres.BaseBackupResult) string {
+	if taken.Shared == 0 {
+		return taken.Key
+	}
+	return fmt.Sprintf("%s, %s of it as in %s", taken.Key, system.Bytes(taken.Shared).Human(), path.Base(taken.Base))
 }
 
 // unchanged says whether the newest backup of a cache still equals it and is

@@ -1,0 +1,147 @@
+package vault
+
+import (
+	"context"
+	"sort"
+	"sync"
+
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/store"
+)
+
+// frameMACDomain is what the MACs of an index are for.
+const frameMACDomain = "lifeboat frame 1"
+
+// Donor is an earlier backup that a new one may share frames with: what has not
+// changed since is named, and not stored again. It is read from the primary store
+// alone, as the new backup must be whole there. It is safe for concurrent use.
+type Donor struct {
+	b       *Backup
+	streams map[string]*laidOut
+
+	mu      sync.Mutex
+	indexes map[int]*frameIndexOnce // by the object's place in the manifest
+}
+
+// donorIndexes is how many objects' MACs are remembered: with frames of 64 KiB
+// in chunks of 16 MiB some 4 KiB for each.
+const donorIndexes = 256
+
+// laidOut is a stream with the place of each extent in it.
+type laidOut struct {
+	extents []Extent
+	starts  []int64 // of each extent, ascending
+}
+
+type frameIndexOnce struct {
+	once sync.Once
+	macs [][frameMACSize]byte
+	err  error
+}
+
+// OpenDonor opens a backup to share frames with. The caller has made sure that
+// every byte of it was proven: a new backup is no better than what it shares.
+func (v *Vault) OpenDonor(ctx context.Context, key string) (*Donor, error) {
+	backup, err := v.WithStores(v.cfg.Store, nil).OpenWhole(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	d := &Donor{b: backup, streams: map[string]*laidOut{}, indexes: map[int]*frameIndexOnce{}}
+	for _, s := range backup.manifest.Streams {
+		laid := &laidOut{extents: s.Extents, starts: make([]int64, len(s.Extents))}
+		var at int64
+		for i, e := range s.Extents {
+			laid.starts[i] = at
+			at += e.Bytes
+		}
+		d.streams[s.Name] = laid
+	}
+	return d, nil
+}
+
+// Backup is the earlier backup itself.
+func (d *Donor) Backup() *Backup { return d.b }
+
+// remains fails when the earlier backup was deleted meanwhile: what is shared may be gone.
+func (d *Donor) remains(ctx context.Context) error {
+	_, err := d.b.v.readRoot(ctx, d.b.manifest.Key, false)
+	if fault.Has(err, fault.ObjectMissing) || fault.Has(err, fault.BackupIncomplete) {
+		return fault.Newf(fault.BackupIncomplete, "share frames with", d.b.manifest.Key, "it was deleted while the new backup was made").
+			WithHint("nothing is lost: the next backup shares with another one, or is full")
+	}
+	return err
+}
+
+// frameAt finds the frame that begins at this offset of a stream and has just so many bytes.
+func (d *Donor) frameAt(stream string, offset int64, bytes int) (e Extent, ok bool) {
+	laid := d.streams[stream]
+	if laid == nil {
+		return Extent{}, false
+	}
+	i := sort.Search(len(laid.starts), func(i int) bool { return laid.starts[i] > offset }) - 1
+	if i < 0 {
+		return Extent{}, false
+	}
+	within, run := offset-laid.starts[i], laid.extents[i]
+	o := d.b.object(run)
+	if within >= run.Bytes || within%int64(o.FrameSize) != 0 || !o.MACs {
+		return Extent{}, false
+	}
+	frame := run.First + int(within/int64(o.FrameSize))
+	if o.span(frame, 1) != int64(bytes) {
+		return Extent{}, false
+	}
+	return Extent{Object: run.Object, First: frame, Frames: 1, Bytes: int64(bytes)}, true
+}
+
+// holds says whether a frame has this content. One whose MAC can't be had is
+// taken to have another: then the content is stored again, which loses nothing.
+func (d *Donor) holds(ctx context.Context, frame Extent, content []byte) (bool, error) {
+	o := d.b.object(frame)
+	macs, err := d.macs(ctx, frame.Object)
+	if ctx.Err() != nil {
+		return false, context.Cause(ctx)
+	}
+	if err != nil {
+		return false, nil
+	}
+	key, err := d.b.v.readKey(ctx, o.KeyID)
+	if err != nil {
+		return false, nil
+	}
+	return macs[frame.First] == frameMAC(key, content), nil
+}
+
+// macs reads the index of an object, once.
+func (d *Donor) macs(ctx context.Context, object int) ([][frameMACSize]byte, error) {
+	d.mu.Lock()
+	known := d.indexes[object]
+	if known == nil {
+		for old := range d.indexes { // any: streams are read in order, and few objects at once
+			if len(d.indexes) < donorIndexes {
+				break
+			}
+			delete(d.indexes, old)
+		}
+		known = new(frameIndexOnce)
+		d.indexes[object] = known
+	}
+	d.mu.Unlock()
+	known.once.Do(func() { known.macs, known.err = d.b.v.frameMACs(ctx, &d.b.manifest.Objects[object]) })
+	return known.macs, known.err
+}
+
+// frameMACs reads the header and the index of an object, both checked.
+func (v *Vault) frameMACs(ctx context.Context, o *Object) ([][frameMACSize]byte, error) {
+	r := v.openRun(ctx, o, 0, o.frames())
+	r.whole = false // its frames are not read
+	r.sources = []store.Store{v.cfg.Store}
+	defer r.close()
+	if err := r.persist(r.open); err != nil {
+		return nil, err
+	}
+	if !r.h.MACs {
+		return nil, fault.New(fault.IntegrityError, "read", o.Key, errIndex)
+	}
+	return r.macs, nil
+}
