@@ -49,7 +49,7 @@ func parse(args []string) (options, error) {
 	})
 	flags.IntVar(&o.runs, "runs", 3, "of what is measured several times")
 	flags.Int64Var(&o.stream, "stream", 8192, "size of the generated stream, in MiB")
-	flags.Int64Var(&o.cluster, "cluster", 500, "size of the tables that are compared, in MiB, about")
+	flags.Int64Var(&o.cluster, "cluster", 2048, "size of the tables that are compared, in MiB, about")
 	flags.StringVar(&o.dir, "dir", ".lab-bench", "directory of the labs")
 	flags.StringVar(&o.serve, "serve", "", "be the worker that is measured, and listen at `ADDRESS` when it works; the benchmark starts it so")
 	if err := flags.Parse(args); err != nil {
@@ -76,7 +76,9 @@ type suite struct {
 func suites() []suite {
 	return []suite{
 		{"frende", []string{"demo", "recovery_overhead", "status", "drill", "replication_lag", "resumption", "memory_backup", "memory_verify"}, (*bench).frende},
-		{"peers", []string{"backup_pgbackrest", "restore_pgbackrest"}, (*bench).peers},
+		{"peers", []string{
+			"backup_pgbackrest", "stored_pgbackrest", "restore_pgbackrest", "repeat_unchanged", "repeat_uniform_pgbackrest", "repeat_clustered_pgbackrest",
+		}, (*bench).peers},
 		{"report", []string{"report_html_200_steps", "report_html_200_steps_size"}, (*bench).report},
 	}
 }
