@@ -166,7 +166,7 @@ func factsOf(taken *postgres.BackupResult, server postgres.Facts, label string) 
 	return Facts{
 		SystemID: taken.SystemID, Version: server.Version, Timeline: taken.Timeline,
 		StartLSN: taken.StartLSN, StopLSN: taken.StopLSN, Label: label,
-		SegmentSize: server.SegmentSize, MaxWALSize: server.MaxWALSize, Checksums: server.Checksums, Damaged: taken.Damaged,
+		SegmentSize: server.SegmentSize, MaxWALSize: server.MaxWALSize, Checksums: server.Checksums, Damaged: taken.Damaged, DamagedIn: taken.DamagedIn,
 		Superuser: server.Superuser, Login: server.Login, Preload: server.Preload, DataDir: server.DataDir,
 		Tablespaces: taken.Tablespaces, Collations: server.Collations,
 		Started: taken.Started, Finished: taken.Finished,

@@ -56,24 +56,25 @@ type TablespacePlace struct {
 
 // Facts are what a base backup says of the cluster.
 type Facts struct {
-	SystemID    string                `json:"system_id"`
-	Version     int                   `json:"version"` // server_version_num: 150018
-	Timeline    uint32                `json:"timeline"`
-	StartLSN    postgres.LSN          `json:"start_lsn"`
-	StopLSN     postgres.LSN          `json:"stop_lsn"`
-	Label       string                `json:"label"`
-	SegmentSize int64                 `json:"segment_size"`           // of WAL, in bytes
-	MaxWALSize  int64                 `json:"max_wal_size,omitempty"` // in bytes; 0: not recorded
-	Checksums   bool                  `json:"checksums"`              // whether pages carry them
-	Damaged     int                   `json:"damaged"`                // files whose page checksums the server found wrong
-	Superuser   string                `json:"superuser"`              // name of the role that initdb made
-	Login       string                `json:"login,omitempty"`        // name of the role that took the backup; it may log in where that one may not
-	Preload     string                `json:"preload,omitempty"`      // shared_preload_libraries
-	DataDir     string                `json:"data_dir"`               // at the source
-	Tablespaces []postgres.Tablespace `json:"tablespaces,omitempty"`
-	Collations  []postgres.Collation  `json:"collations,omitempty"` // per database
-	Started     time.Time             `json:"started"`              // all that was committed before is in a restore to StopLSN
-	Finished    time.Time             `json:"finished"`
+	SystemID    string                 `json:"system_id"`
+	Version     int                    `json:"version"` // server_version_num: 150018
+	Timeline    uint32                 `json:"timeline"`
+	StartLSN    postgres.LSN           `json:"start_lsn"`
+	StopLSN     postgres.LSN           `json:"stop_lsn"`
+	Label       string                 `json:"label"`
+	SegmentSize int64                  `json:"segment_size"`           // of WAL, in bytes
+	MaxWALSize  int64                  `json:"max_wal_size,omitempty"` // in bytes; 0: not recorded
+	Checksums   bool                   `json:"checksums"`              // whether pages carry them
+	Damaged     int                    `json:"damaged"`                // files whose page checksums the server found wrong
+	DamagedIn   []postgres.DamagedFile `json:"damaged_in,omitempty"`
+	Superuser   string                 `json:"superuser"`         // name of the role that initdb made
+	Login       string                 `json:"login,omitempty"`   // name of the role that took the backup; it may log in where that one may not
+	Preload     string                 `json:"preload,omitempty"` // shared_preload_libraries
+	DataDir     string                 `json:"data_dir"`          // at the source
+	Tablespaces []postgres.Tablespace  `json:"tablespaces,omitempty"`
+	Collations  []postgres.Collation   `json:"collations,omitempty"` // per database
+	Started     time.Time              `json:"started"`              // all that was committed before is in a restore to StopLSN
+	Finished    time.Time              `json:"finished"`
 }
 
 // Progress is the heartbeat of the long steps. Total is 0 while it is not known.

@@ -62,6 +62,7 @@ type BackupResult struct {
 	Streams     []string                // names in the order in which they were sent
 	Bytes       int64                   // of all streams
 	Damaged     int                     // files with wrong page checksums; the backup is whole, its source is not
+	DamagedIn   []DamagedFile           // which those are, as far as the server tells
 	Started     time.Time               // before the server was asked: what was committed by now is in a restore to StopLSN
 	Finished    time.Time
 }
@@ -105,6 +106,8 @@ func BaseBackup(ctx context.Context, login Login, o BackupOptions, sink Sink) (*
 		b.drop()
 		return nil, err
 	}
+	b.result.DamagedIn = b.damage.files
+	b.result.Damaged = max(b.result.Damaged, len(b.damage.files))
 	b.result.Finished = time.Now().UTC()
 	return b.result, nil
 }
@@ -115,6 +118,8 @@ type baseBackup struct {
 	options BackupOptions
 	sink    Sink
 	result  *BackupResult
+
+	damage damage
 
 	total int64 // estimate, in bytes
 	name  string
@@ -184,13 +189,11 @@ func (b *baseBackup) run(ctx context.Context) error {
 				return err
 			}
 		case *pgproto3.NoticeResponse:
-			if m.Code == stateDamaged || strings.Contains(m.Message, "checksum verification failed") {
-				b.result.Damaged++
-			}
+			b.damage.hear(m.Message)
 		case *pgproto3.ErrorResponse:
 			// Sent after the stop position: all is there, but pages are damaged.
 			if m.Code == stateDamaged && copied && b.result.StopLSN != 0 {
-				b.result.Damaged = max(b.result.Damaged, 1)
+				b.result.Damaged = 1
 				continue
 			}
 			return sayFault(backupOp, b.subject, pgconn.ErrorResponseToPgError(m))

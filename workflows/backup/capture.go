@@ -3,6 +3,7 @@ package backup
 import (
 	"fmt"
 	"path"
+	"strings"
 
 	"go.temporal.io/sdk/workflow"
 
@@ -74,12 +75,31 @@ func (b *backing) database(ctx workflow.Context, component system.Component) (ap
 	}
 	note := ""
 	if taken.Facts.Damaged > 0 {
-		note = fmt.Sprintf("%d files have pages with wrong checksums", taken.Facts.Damaged)
+		note = damaged(taken.Facts)
 	}
 	return api.BackupMade{
 		Key: taken.Key, Bytes: taken.Bytes, Stored: taken.Stored, LSN: taken.Facts.StopLSN.String(),
 		From: taken.Facts.Started, To: taken.Facts.Finished, Note: note,
 	}, nil
+}
+
+// damagedNamed is how many damaged files a note names.
+const damagedNamed = 3
+
+// damaged says in which files and blocks the source has pages with wrong checksums.
+func damaged(facts postgres.Facts) string {
+	note := fmt.Sprintf("%d files have pages with wrong checksums", facts.Damaged)
+	var named []string
+	for _, file := range facts.DamagedIn[:min(len(facts.DamagedIn), damagedNamed)] {
+		named = append(named, file.String())
+	}
+	if len(named) > 0 {
+		note += ": " + strings.Join(named, "; ")
+	}
+	if more := len(facts.DamagedIn) - len(named); more > 0 {
+		note += fmt.Sprintf("; and %d more files", more)
+	}
+	return note
 }
 
 // shared says how much of a base backup an earlier one had already.

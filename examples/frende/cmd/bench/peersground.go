@@ -298,7 +298,7 @@ pg1-user=postgres
 		places["log"], places["lock"], places["spool"], stanza, p.postgres.DataDir, p.postgres.Port, sockets)
 	p.theirBlocks = p.lab.Path("pgbackrest", "blocks.conf")
 	// Its WAL goes nowhere: these backups are timed, and never restored.
-	blocks := strings.Replace(text, "repo1-path=/repo\n", "repo1-path=/blocks\nrepo1-block=y\narchive-check=n\n", 1)
+	blocks := strings.Replace(text, "repo1-path=/repo\n", "repo1-path=/blocks\nrepo1-block=y\nbeta=y\narchive-check=n\n", 1)
 	return errors.Join(p.lab.Write(p.theirConfig, []byte(text), 0o600), p.lab.Write(p.theirBlocks, []byte(blocks), 0o600))
 }
 
