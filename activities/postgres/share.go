@@ -49,7 +49,7 @@ func (a *Activities) findEarlier(ctx context.Context, j *job, opened *vault.Vaul
 	if err != nil {
 		return nil, err
 	}
-	manifest := newest.Backup.Manifest()
+	manifest := newest.Manifest()
 	if manifest.Kind != kind || manifest.Codec != string(j.ref.System.Backup.Compression) {
 		return nil, fault.Newf(fault.Unsupported, op, manifest.Key, "it is a %s compressed with %s", manifest.Kind, manifest.Codec)
 	}

@@ -96,20 +96,13 @@ func (d *Donor) frameAt(stream string, offset int64, bytes int) (e Extent, ok bo
 
 // holds says whether a frame has this content. One whose MAC can't be had is
 // taken to have another: then the content is stored again, which loses nothing.
-func (d *Donor) holds(ctx context.Context, frame Extent, content []byte) (bool, error) {
-	o := d.b.object(frame)
+func (d *Donor) holds(ctx context.Context, frame Extent, content []byte) bool {
 	macs, err := d.macs(ctx, frame.Object)
-	if ctx.Err() != nil {
-		return false, context.Cause(ctx)
-	}
 	if err != nil {
-		return false, nil
+		return false
 	}
-	key, err := d.b.v.readKey(ctx, o.KeyID)
-	if err != nil {
-		return false, nil
-	}
-	return macs[frame.First] == frameMAC(key, content), nil
+	key, err := d.b.v.readKey(ctx, d.b.object(frame).KeyID)
+	return err == nil && macs[frame.First] == frameMAC(key, content)
 }
 
 // macs reads the index of an object, once.

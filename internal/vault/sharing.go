@@ -6,21 +6,16 @@ const leastShared = 4
 
 // compare finds which frames of a chunk an earlier backup holds, and gives all of
 // it in order: runs that are shared, and runs of what is new.
-func (s *StreamWriter) compare(c *chunkBuffer, plain []byte) ([]piece, error) {
+func (s *StreamWriter) compare(c *chunkBuffer, plain []byte) []piece {
 	frame := s.w.frame
 	var pieces []piece
 	for at := 0; at < len(plain); at += frame {
 		content := plain[at:min(at+frame, len(plain))]
 		p := piece{extent: Extent{Frames: 1, Bytes: int64(len(content))}}
 		if c.like != "" {
-			if found, ok := s.w.donor.frameAt(c.like, c.from+int64(at), len(content)); ok {
-				same, err := s.w.donor.holds(s.w.ctx, found, content)
-				if err != nil {
-					return nil, err
-				}
-				if same {
-					p = piece{extent: found, shared: true}
-				}
+			found, ok := s.w.donor.frameAt(c.like, c.from+int64(at), len(content))
+			if ok && s.w.donor.holds(s.w.ctx, found, content) {
+				p = piece{extent: found, shared: true}
 			}
 		}
 		pieces = join(pieces, p)
@@ -39,7 +34,7 @@ func (s *StreamWriter) compare(c *chunkBuffer, plain []byte) ([]piece, error) {
 			first += kept[i].extent.Frames
 		}
 	}
-	return kept, nil
+	return kept
 }
 
 // join appends a piece, as part of the last one when it goes on there.

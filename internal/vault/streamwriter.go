@@ -232,10 +232,7 @@ func (s *StreamWriter) store(c *chunkBuffer, number int) (storedChunk, error) {
 		return storedChunk{}, context.Cause(w.ctx)
 	}
 	plain := (*c.buffer)[c.room : c.room+c.content]
-	pieces, err := s.compare(c, plain)
-	if err != nil {
-		return storedChunk{}, err
-	}
+	pieces := s.compare(c, plain)
 	own := pack(plain, pieces)
 	if own == 0 {
 		return storedChunk{pieces: pieces}, w.renew()

@@ -9,13 +9,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// changes are ways in which 15 % of the pages of the largest table change, each
-// with its figure; the number is the round's.
-var changes = []struct{ figure, name, sql string }{
-	{"repeat_uniform_pgbackrest", "pages chosen uniformly", `update messages set body = body
+// change is a way in which 15 % of the pages of the largest table change; the
+// number in its statement is the round's.
+type change struct{ figure, name, sql string }
+
+func changes() []change {
+	return []change{
+		{"repeat_uniform_pgbackrest", "pages chosen uniformly", `update messages set body = body
 		where (ctid::text::point)[1] = 1 and abs(hashint8((ctid::text::point)[0]::bigint * 1000 + %d)) %% 100 < 15`},
-	{"repeat_clustered_pgbackrest", "pages in runs of 256", `update messages set body = body
+		{"repeat_clustered_pgbackrest", "pages in runs of 256", `update messages set body = body
 		where (ctid::text::point)[1] = 1 and abs(hashint8((ctid::text::point)[0]::bigint / 256 * 1000 + %d)) %% 100 < 15`},
+	}
 }
 
 // repeatChanged compares repeat backups with pgBackRest's block incremental ones.
@@ -33,7 +37,7 @@ func (b *bench) repeatChanged(ctx context.Context, p *peers) error {
 		return err
 	}
 	round := 0
-	for _, change := range changes {
+	for _, change := range changes() {
 		if !b.wants(change.figure) {
 			continue
 		}
