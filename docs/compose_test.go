@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -96,17 +97,51 @@ func TestNothingStartsBeforeTheBucketsAreThere(t *testing.T) {
 	require.Contains(t, c.Services["postgres"].DependsOn, "worker", "which archives from its first segment on")
 }
 
+// A lost data directory must stay lost until it is recovered: the image's own
+// program is asked, in the shell that Compose would start, whether to make a new one.
+func TestALostServerIsNotReplacedByAnEmptyOne(t *testing.T) {
+	script := compose(t).Services["postgres"].Command[2]
+	ask := "lifeboat backups list --of database/example --json"
+	before, _, found := strings.Cut(script, "/initdb ")
+	require.True(t, found)
+	require.Contains(t, before, ask)
+	_, check, _ := strings.Cut(before, "data=/var/lib/postgresql/15/main\n")
+	check, _, found = strings.Cut(check, "umask")
+	require.True(t, found)
+	for name, c := range map[string]struct {
+		lifeboat string
+		makes    bool
+	}{
+		"no backup yet":      {"echo '[]'", true},
+		"backups":            {`echo '[{"key": "database-backups/a.base"}]'`, false},
+		"no store to answer": {"exit 4", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bin := t.TempDir()
+			require.NoError(t, os.WriteFile(filepath.Join(bin, "lifeboat"), []byte("#!/bin/sh\n"+c.lifeboat+"\n"), 0o700)) //nolint:gosec // a program
+			shell := exec.CommandContext(t.Context(), "/bin/sh", "-euc", check+"echo makes one; fi")
+			shell.Env = []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "data=" + filepath.Join(bin, "main")}
+			output, err := shell.CombinedOutput()
+			require.Equal(t, c.makes, err == nil, "%s", output)
+			require.Equal(t, c.makes, strings.Contains(string(output), "makes one"), "%s", output)
+		})
+	}
+}
+
 func TestNoSecretStandsInTheComposeFile(t *testing.T) {
 	text, err := os.ReadFile("../docker-compose.yml")
 	require.NoError(t, err)
 	secrets := regexp.MustCompile(`(?m)^ +[A-Z0-9_]*(?:SECRET|PASSWORD|_KEY|_URL)[A-Z0-9_]*: (.*)$`).FindAllStringSubmatch(string(text), -1)
 	require.Greater(t, len(secrets), 6)
 	for _, secret := range secrets {
-		require.True(t, strings.Contains(secret[1], "${") || secret[1] == "lifeboat", secret[0])
+		require.True(t, strings.Contains(secret[1], "${") || secret[1] == "backup-writer", secret[0])
 	}
 	ignored, err := os.ReadFile("../.gitignore")
 	require.NoError(t, err)
 	require.Contains(t, string(ignored), "\n/.env\n")
+	unsent, err := os.ReadFile("../.dockerignore")
+	require.NoError(t, err)
+	require.Contains(t, string(unsent), "\n.env\n", "or a layer of the build would hold it")
 }
 
 func TestEveryImageIsPinnedAndBuilt(t *testing.T) {
