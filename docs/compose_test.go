@@ -213,6 +213,8 @@ func TestTheConfigurationInTheComposeFileIsValid(t *testing.T) {
 		require.NoError(t, err)
 		require.Contains(t, c.Services[endpoint.Hostname()].Command, store.Region)
 	}
+	_, err = configured.Sandbox("")
+	require.NoError(t, err, "the drill that status asks for")
 	for _, service := range configured.Services {
 		require.Contains(t, c.Services, service.Name)
 		require.Equal(t, system.ServiceCompose, service.Kind)
