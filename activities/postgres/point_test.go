@@ -67,7 +67,7 @@ func (h *house) recoverTo(t *testing.T, run string, to plan.Point) (prepared, ac
 	if !to.Newest() {
 		require.Equal(t, stood, p.replayed.LSN, "it stays at its goal")
 	}
-	must(t, h.activities.Verify, activities.VerifyInput{Ref: p.ref, Place: p.found.Place, Facts: p.found.Facts})
+	p.verified = must(t, h.activities.Verify, activities.VerifyInput{Ref: p.ref, Place: p.found.Place, Facts: p.found.Facts})
 	_, promoted := h.cutOver(t, &p)
 	h.switched(t)
 	return p, promoted
@@ -81,6 +81,7 @@ func TestDatabaseIsRecoveredToATimeAndNothingAfterIt(t *testing.T) {
 	first := h.backup(t, "backup/1", time.Now().Add(-time.Second))
 	h.add(t, "b", "c")
 	at := h.clock(t)
+	h.exec(t, "DROP TABLE users", "CREATE TABLE users (name text)") // the accident: its lock is in the WAL before its end
 	h.add(t, "d")
 	second := h.backup(t, "backup/2", time.Now())
 	h.add(t, "e")
@@ -94,6 +95,10 @@ func TestDatabaseIsRecoveredToATimeAndNothingAfterIt(t *testing.T) {
 	require.NotNil(t, p.replayed.Committed)
 	require.False(t, p.replayed.Committed.After(at))
 	require.Equal(t, "a b c", h.users(t))
+	require.Equal(t, []string{"users", "SELECT count(*) > 0 FROM users"}, p.verified.Locked)
+	require.NotNil(t, promoted.Verified, "what the accident had locked is verified when its transaction is gone")
+	require.Equal(t, []activities.TableCount{{Table: "users", Rows: 3}}, promoted.Verified.Tables)
+	require.Len(t, promoted.Verified.Checks, 1)
 	auto, err := os.ReadFile(filepath.Join(h.DataDir, "postgresql.auto.conf"))
 	require.NoError(t, err)
 	require.NotContains(t, string(auto), "recovery_target", "the recovery leaves no setting behind")

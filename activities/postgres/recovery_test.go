@@ -23,6 +23,7 @@ type prepared struct {
 	ref      activities.Ref
 	found    activities.RestorePreflightResult
 	replayed activities.ReplayResult
+	verified activities.VerifyResult // by recoverTo
 }
 
 func (h *house) backup(t *testing.T, run string, at time.Time) activities.BaseBackupResult {

@@ -285,6 +285,10 @@ type VerifyResult struct {
 	// Postponed: the server can answer nobody before its promotion, because a
 	// transaction with more than 64 subtransactions was open at the end. Promote verifies.
 	Postponed bool `json:"postponed,omitempty"`
+
+	// Locked are the tables and checks that a transaction which had not ended at the
+	// point keeps locked until the promotion. Promote verifies all once more.
+	Locked []string `json:"locked,omitempty"`
 }
 
 // TableCount is how many rows a table has; -1 when counting took too long.

@@ -2,7 +2,9 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"os"
+	"strings"
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/postgres"
@@ -12,7 +14,8 @@ import (
 
 // Verify counts the configured tables and runs the configured checks on the
 // staged server. One that can answer nobody before its promotion is verified by
-// Promote. It fails with VerificationFailed.
+// Promote, as is one of which a transaction that had not ended keeps a part locked.
+// It fails with VerificationFailed.
 func (a *Activities) Verify(ctx context.Context, in VerifyInput) (result VerifyResult, err error) {
 	j, err := a.resolve(in.Ref)
 	if err != nil {
@@ -38,7 +41,8 @@ func (a *Activities) Verify(ctx context.Context, in VerifyInput) (result VerifyR
 			return err
 		}
 		if instance.Mute() {
-			return j.postpone(in, &result)
+			result.Postponed = true
+			return j.postpone(in, "the server answers nobody: a transaction with more than 64 subtransactions was open at the end of the WAL")
 		}
 		if err := os.RemoveAll(in.Place.postponed()); err != nil {
 			return fault.New(fault.PathFailed, "remove", in.Place.postponed(), err)
@@ -47,8 +51,14 @@ func (a *Activities) Verify(ctx context.Context, in VerifyInput) (result VerifyR
 		if err != nil {
 			return err
 		}
-		if result, err = j.verify(ctx, login); err != nil || len(in.Reference) == 0 {
+		if result, err = j.verify(ctx, login); err != nil {
 			return err
+		}
+		if len(result.Locked) > 0 {
+			return j.postpone(in, "a transaction that had not ended keeps "+strings.Join(result.Locked, ", ")+" locked")
+		}
+		if len(in.Reference) == 0 {
+			return nil
 		}
 		result.Compared, err = j.compare(ctx, instance, in.Reference)
 		return err
@@ -80,12 +90,11 @@ func (j *job) compare(ctx context.Context, instance *postgres.Instance, referenc
 
 // postpone leaves the verification to Promote. What production held can't be
 // compared then: a drill fails.
-func (j *job) postpone(in VerifyInput, result *VerifyResult) error {
+func (j *job) postpone(in VerifyInput, why string) error {
 	if len(in.Reference) > 0 {
-		return fault.Newf(fault.VerificationFailed, "compare", j.database.Name, "the server answers nobody: a transaction with more than 64 subtransactions was open at the end of the WAL").
+		return fault.Newf(fault.VerificationFailed, "compare", j.database.Name, "%s", why).
 			WithHint("run the drill again when that transaction has ended")
 	}
-	result.Postponed = true
 	return writeRun(in.Place, in.Place.postponed(), true)
 }
 
@@ -101,10 +110,18 @@ func (j *job) verify(ctx context.Context, login postgres.Login) (VerifyResult, e
 		return VerifyResult{}, err
 	}
 	for i, table := range j.database.Tables {
+		if counts[i] == postgres.Locked {
+			result.Locked = append(result.Locked, table)
+			continue
+		}
 		result.Tables = append(result.Tables, TableCount{Table: table, Rows: counts[i]})
 	}
 	for _, check := range j.database.Verify {
 		answer, err := server.Check(ctx, check.SQL, check.Minimum)
+		if locked, ok := errors.AsType[*postgres.LockedError](err); ok {
+			result.Locked = append(result.Locked, locked.SQL)
+			continue
+		}
 		if err != nil {
 			return VerifyResult{}, err
 		}

@@ -62,12 +62,28 @@ func VerifyFiles(ctx context.Context, binDir, dataDir, manifest, log string) (Ve
 // statementTime bounds one counting or checking statement.
 const statementTime = 10 * time.Minute
 
-// NotCounted stands for the rows of a table that could not be counted in time.
-const NotCounted = -1
+// lockTime is how long a statement waits for a lock on a standby. There, the
+// replay alone holds any that keep readers out: those of transactions that had not
+// ended where it stands, as one that was about to drop a table. They end with the promotion.
+const lockTime = 500 * time.Millisecond
+
+// What stands for the rows of a table that were not counted.
+const (
+	NotCounted = -1 // in time
+	Locked     = -2 // because a transaction that had not ended keeps it locked until the promotion
+)
+
+// LockedError says that a check needs what is locked until the promotion.
+type LockedError struct{ SQL string }
+
+func (e *LockedError) Error() string {
+	return strconv.Quote(e.SQL) + " needs what a transaction that had not ended keeps locked until the promotion"
+}
 
 // CountRows counts the rows of tables ("users", "app.users"). A count is told and
-// compared with nothing, so one that takes too long is NotCounted; an unlogged
-// table has no rows after a recovery. A table that does not exist, or can't be
+// compared with nothing, so one that takes too long is NotCounted; one of a standby
+// whose replay keeps the table locked is Locked; an unlogged table has no rows
+// after a recovery. A table that does not exist, or can't be
 // read, is VerificationFailed.
 func (s *Server) CountRows(ctx context.Context, tables []string) ([]int64, error) {
 	counts := make([]int64, len(tables))
@@ -102,6 +118,9 @@ func (s *Server) count(ctx context.Context, table string) (int64, error) {
 	if said, ok := errors.AsType[*pgconn.PgError](err); ok && said.Code == stateTooLong && ctx.Err() == nil {
 		return NotCounted, nil
 	}
+	if lockedOut(ctx, err) {
+		return Locked, nil
+	}
 	if err != nil {
 		return 0, wrongAnswer(queryFault(ctx, "count rows of", table, err))
 	}
@@ -119,7 +138,7 @@ func wrongAnswer(err error) error {
 
 // Check runs a query that must give one row with one column: true, or a number
 // of at least minimum. It gives the answer as text, and fails with
-// VerificationFailed when it is another one.
+// VerificationFailed when it is another one, and with *LockedError.
 func (s *Server) Check(ctx context.Context, sql string, minimum *int64) (string, error) {
 	const op = "check"
 	if err := s.limit(ctx); err != nil {
@@ -145,6 +164,9 @@ func (s *Server) Check(ctx context.Context, sql string, minimum *int64) (string,
 		}
 		return values[0], nil
 	})
+	if lockedOut(ctx, err) {
+		return "", &LockedError{SQL: sql}
+	}
 	if said, ok := errors.AsType[*pgconn.PgError](err); ok && strings.HasPrefix(said.Code, classWrong) {
 		return "", fault.Newf(fault.VerificationFailed, op, strconv.Quote(sql), "%s", said.Message)
 	}
@@ -184,9 +206,17 @@ func passes(answer any, minimum *int64) bool {
 	}
 }
 
-// limit bounds the statements that follow.
+// lockedOut says whether a statement was given up because a lock was not to be had.
+func lockedOut(ctx context.Context, err error) bool {
+	said, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && said.Code == stateLockNotAvailable && ctx.Err() == nil
+}
+
+// limit bounds the statements that follow, and on a standby their waits for locks.
 func (s *Server) limit(ctx context.Context) error {
-	return s.execute(ctx, fmt.Sprintf("SET statement_timeout = %d", s.patience.Milliseconds()))
+	return s.execute(ctx, `SELECT set_config('statement_timeout', $1, false),
+		set_config('lock_timeout', CASE WHEN pg_is_in_recovery() THEN $2 ELSE '0' END, false)`,
+		strconv.FormatInt(s.patience.Milliseconds(), 10), strconv.FormatInt(lockTime.Milliseconds(), 10))
 }
 
 // CollationChanges lists the databases whose text sorts by another version of

@@ -273,6 +273,9 @@ func counts(verified postgres.VerifyResult) string {
 	if len(verified.Collations) > 0 {
 		told = append(told, "collation versions differ in "+strings.Join(verified.Collations, ", ")+": REINDEX what sorts text")
 	}
+	if len(verified.Locked) > 0 {
+		told = append(told, strings.Join(verified.Locked, ", ")+": locked by a transaction that had not ended at the point; verified after the promotion")
+	}
 	if len(told) == 0 {
 		return "nothing is configured to be counted"
 	}
