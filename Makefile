@@ -29,7 +29,7 @@ build: ## bin/lifeboat, bin/lifeboat-worker and bin/man
 	$(GO) build -o bin/lifeboat-worker ./worker
 	@bin/lifeboat man bin/man
 
-demo: tools ## a real disaster and its recovery (CHAOS=worker|temporal|chunk|chunks, DISASTER=region|drill, KEEP=1)
+demo: tools ## a real disaster and its recovery (CHAOS=worker|temporal|chunk|chunks, DISASTER=region|drop-table|drill, KEEP=1)
 	@CHAOS=$(CHAOS) DISASTER=$(DISASTER) KEEP=$(KEEP) $(GO) run ./examples/frende/cmd/demo $(ARGS)
 
 test: ## everything, with the race detector, against real servers

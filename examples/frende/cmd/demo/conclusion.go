@@ -122,7 +122,7 @@ func (d *demo) conclude(ctx context.Context, at time.Time, hit struck) (string, 
 		return "", err
 	}
 	var points []string
-	for _, kind := range []string{"database", "cache", "files", "configuration"} {
+	for _, kind := range d.kinds() {
 		p, err := report.point(kind)
 		if err != nil {
 			return "", err
@@ -133,6 +133,14 @@ func (d *demo) conclude(ctx context.Context, at time.Time, hit struck) (string, 
 		brief(report.Finished.Sub(at)), report.Objective, strings.Join(points, ", "), answer.losses(), path), nil
 }
 
+// kinds of what is recovered.
+func (d *demo) kinds() []string {
+	if d.disaster == disasterTable {
+		return []string{"database"}
+	}
+	return []string{"database", "cache", "files", "configuration"}
+}
+
 // losses tells what became of the writes on both sides of the recovery point.
 func (v verdict) losses() string {
 	return fmt.Sprintf("%d of %d writes before the recovery point lost, %d acknowledged after it are gone", v.Lost, v.Required, v.Rows.Excess+v.Keys.Excess+v.Files.Excess)
@@ -141,14 +149,14 @@ func (v verdict) losses() string {
 // report reads the run's record from the ledger, and keeps it as Markdown, too.
 func (d *demo) report(ctx context.Context) (runReport, string, error) {
 	path := d.lab.Path("report.md")
-	text, err := d.left(ctx, "report", recoveryID, "--markdown").Output()
+	text, err := d.left(ctx, "report", d.recoveryID(), "--markdown").Output()
 	if err != nil {
 		return runReport{}, "", fmt.Errorf("lifeboat report --markdown: %w", err)
 	}
 	if err := os.WriteFile(path, text, 0o644); err != nil {
 		return runReport{}, "", err
 	}
-	raw, err := d.left(ctx, "report", recoveryID, "--json").Output()
+	raw, err := d.left(ctx, "report", d.recoveryID(), "--json").Output()
 	if err != nil {
 		return runReport{}, "", fmt.Errorf("lifeboat report --json: %w", err)
 	}
@@ -188,12 +196,20 @@ func (d *demo) evidence(report runReport, hit struck) error {
 	return nil
 }
 
-// judge asks the oracle, which looks at the servers and the disk itself.
+// judge asks the oracle, which looks at the servers and the disk itself. Nothing
+// is missing of what was not recovered.
 func (d *demo) judge(ctx context.Context, report runReport) (verdict, error) {
-	database, databaseErr := report.point("database")
+	database, err := report.point("database")
+	if err != nil {
+		return verdict{}, err
+	}
+	if d.disaster == disasterTable {
+		at, now := d.accident.Format(time.RFC3339Nano), time.Now().Format(time.RFC3339Nano)
+		return d.ask(ctx, database.LSN, now+","+now, now+","+now, "--restored-time", at+","+at)
+	}
 	cache, cacheErr := report.point("cache")
 	files, filesErr := report.point("files")
-	if err := errors.Join(databaseErr, cacheErr, filesErr); err != nil {
+	if err := errors.Join(cacheErr, filesErr); err != nil {
 		return verdict{}, err
 	}
 	return d.ask(ctx, database.LSN, windowOf(cache), windowOf(files))
@@ -203,10 +219,10 @@ func windowOf(p runPoint) string {
 	return p.Time.Format(time.RFC3339Nano) + "," + p.Until.Format(time.RFC3339Nano)
 }
 
-func (d *demo) ask(ctx context.Context, lsn, cache, files string) (verdict, error) {
+func (d *demo) ask(ctx context.Context, lsn, cache, files string, more ...string) (verdict, error) {
 	d.say("ask the oracle")
-	cmd := d.lab.Command(ctx, d.program("oracle"), "judge", "--config", d.config, "--log", d.oracleLog(),
-		"--restored-lsn", lsn, "--cache-window", cache, "--files-window", files)
+	args := append([]string{"judge", "--config", d.config, "--log", d.oracleLog(), "--restored-lsn", lsn, "--cache-window", cache, "--files-window", files}, more...)
+	cmd := d.lab.Command(ctx, d.program("oracle"), args...)
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	output, runErr := cmd.Output()
@@ -244,13 +260,17 @@ func (d *demo) agree(ctx context.Context, report runReport, at time.Time, answer
 		return fmt.Errorf("the report says %q", report.Outcome)
 	}
 	if report.Disaster.Sub(at).Abs() > time.Millisecond {
-		return fmt.Errorf("the report counts from %s, not from the first kill at %s", report.Disaster, at)
+		return fmt.Errorf("the report counts from %s, not from the disaster at %s", report.Disaster, at)
 	}
 	if most := d.mostLost(); report.rpa(database) > most {
 		return fmt.Errorf("the database's recovery point is %s old, more than %s", brief(report.rpa(database)), most)
 	}
 	if gone := answer.Rows.FirstGone; gone != nil {
-		d.note("the first row that is gone was acknowledged %s before the disaster", brief(at.Sub(*gone)))
+		side := "before"
+		if gone.After(at) {
+			side = "after"
+		}
+		d.note("the first row that is gone was acknowledged %s %s the disaster", brief(at.Sub(*gone).Abs()), side)
 		if gone.Before(database.Time) {
 			return fmt.Errorf("a row acknowledged at %s is gone, and the report claims everything up to %s", gone.Format(time.RFC3339Nano), database.Time.Format(time.RFC3339Nano))
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -18,7 +19,6 @@ import (
 )
 
 const (
-	recoveryID = "recover/frende"
 	// The chaos comes after a random share between these of the database is
 	// restored, and a random moment later; it has to be inside the promised span.
 	chaosFrom, chaosTo       = 0.22, 0.45
@@ -60,7 +60,7 @@ func (d *demo) disasterAndRecovery(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("disaster: %w", err)
 	}
 	d.say("recover the system: lifeboat %srecover system --since %s --yes-destroy frende", d.fromFlag(), at.Format(time.RFC3339Nano))
-	d.note("live in the Temporal Web UI: %s/namespaces/%s/workflows/%s", d.temporal.UIAddress, d.temporal.Namespace, strings.ReplaceAll(recoveryID, "/", "%2F"))
+	d.noteWhere()
 	hit, failure := d.recover(ctx, at, whole)
 	if d.chaos == chaosChunks {
 		return "", d.concludeUnharmed(ctx, failure)
@@ -116,19 +116,36 @@ func (d *demo) recover(ctx context.Context, at time.Time, whole int64) (struck, 
 		}
 		return err
 	})
-	cmd := d.left(ctx, "recover", "system", "--since", at.Format(time.RFC3339Nano), "--yes-destroy", "frende")
-	var said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = d.out, io.MultiWriter(d.out, &said)
-	err := cmd.Run()
+	err := d.follow(d.left(ctx, "recover", "system", "--since", at.Format(time.RFC3339Nano), "--yes-destroy", "frende"))
 	stop()
 	if besideErr := beside.Wait(); besideErr != nil {
 		return hit, errors.Join(fmt.Errorf("the chaos did not come as planned: %w", besideErr), err)
 	}
-	if err != nil {
-		line, _, _ := strings.Cut(strings.TrimSpace(said.String()), "\n")
-		return hit, fmt.Errorf("%s (%w)", strings.TrimPrefix(line, "lifeboat: "), err)
+	return hit, err
+}
+
+// recoveryID is the workflow ID of the recovery.
+func (d *demo) recoveryID() string {
+	if d.disaster == disasterTable {
+		return "recover/frende/database"
 	}
-	return hit, nil
+	return "recover/frende"
+}
+
+func (d *demo) noteWhere() {
+	d.note("live in the Temporal Web UI: %s/namespaces/%s/workflows/%s", d.temporal.UIAddress, d.temporal.Namespace, strings.ReplaceAll(d.recoveryID(), "/", "%2F"))
+}
+
+// follow runs a recovery on the terminal. Its error is what lifeboat said.
+func (d *demo) follow(cmd *exec.Cmd) error {
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = d.out, io.MultiWriter(d.out, &said)
+	err := cmd.Run()
+	if err == nil {
+		return nil
+	}
+	line, _, _ := strings.Cut(strings.TrimSpace(said.String()), "\n")
+	return fmt.Errorf("%s (%w)", strings.TrimPrefix(line, "lifeboat: "), err)
 }
 
 // strikeAgain waits until a random share of the database is restored, kills a

@@ -1,6 +1,6 @@
 // Command demo is a disaster and the recovery from it, on real servers:
 //
-//	make demo [CHAOS=worker|temporal|chunk|chunks] [KEEP=1] [ARGS="-seed 7 …"]
+//	make demo [CHAOS=worker|temporal|chunk|chunks] [DISASTER=region|drop-table|drill] [KEEP=1] [ARGS="-seed 7 …"]
 //
 // It starts PostgreSQL, Redis, two S3 regions and Temporal under .lab, runs
 // Frende on them, fills it, lets an oracle write through it all the while, backs
@@ -19,7 +19,9 @@
 // that nothing of them was harmed. It ends as it must, with exit code 1.
 //
 // DISASTER=region loses the primary region's store, too: the system comes back
-// from the second region alone. DISASTER=drill destroys nothing: it rehearses the
+// from the second region alone. DISASTER=drop-table kills nothing: somebody drops
+// a table, Frende goes on without it, and the database alone goes back to the time
+// of the accident, which PostgreSQL's log tells. DISASTER=drill destroys nothing: it rehearses the
 // recovery in a sandbox beside the living system, and its last line begins with
 // REHEARSED.
 package main

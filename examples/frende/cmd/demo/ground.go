@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"go.yaml.in/yaml/v4"
@@ -39,7 +40,8 @@ type ground struct {
 	photos      string
 	postgresBin string
 	sandbox     rehearsal
-	restoreRate int64 // bytes per second; 0: unlimited
+	restoreRate int64     // bytes per second; 0: unlimited
+	accident    time.Time // that somebody made, by the server's log
 }
 
 // lay builds the programs and starts every server, each when what it needs is there.
@@ -146,7 +148,10 @@ func (d *demo) configure(ctx context.Context) (err error) {
 	d.postgres, err = d.lab.Postgres(ctx, lab.PostgresOptions{
 		Port: port, Password: password,
 		ArchiveCommand: fmt.Sprintf("%s --config %s wal-push %%p", d.program("lifeboat"), d.lifeboatYAML()),
-		Settings:       map[string]string{"archive_timeout": fmt.Sprintf("%ds", int(archiveTimeout.Seconds()))},
+		Settings: map[string]string{
+			"archive_timeout": fmt.Sprintf("%ds", int(d.archive.Seconds())),
+			"log_statement":   "ddl", "log_timezone": "UTC", // whoever made an accident looks for its time here
+		},
 	})
 	if err != nil {
 		return err

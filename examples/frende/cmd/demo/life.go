@@ -18,10 +18,9 @@ import (
 )
 
 const (
-	archiveTimeout = 60 * time.Second // of PostgreSQL; bounds how much of the newest work can be lost
-	oracleStart    = time.Minute      // until the oracle has logged its first writes
-	oracleWrites   = 20               // that it has logged then
-	lookEvery      = 20 * time.Millisecond
+	oracleStart  = time.Minute // until the oracle has logged its first writes
+	oracleWrites = 20          // that it has logged then
+	lookEvery    = 20 * time.Millisecond
 )
 
 // fill loads Frende with data.
@@ -124,6 +123,7 @@ type damage struct {
 	At      time.Time `json:"at"`
 	Killed  []string  `json:"killed"`
 	Removed []string  `json:"removed"`
+	Dropped string    `json:"dropped"`
 	Object  string    `json:"object"`
 	Offset  int64     `json:"offset"`
 }

@@ -33,9 +33,10 @@ const (
 type disaster string
 
 const (
-	disasterSystem disaster = ""       // servers killed, their data deleted
-	disasterRegion disaster = "region" // and the primary region's store is gone, too
-	disasterDrill  disaster = "drill"  // none: it is rehearsed beside the living system
+	disasterSystem disaster = ""           // servers killed, their data deleted
+	disasterRegion disaster = "region"     // and the primary region's store is gone, too
+	disasterDrill  disaster = "drill"      // none: it is rehearsed beside the living system
+	disasterTable  disaster = "drop-table" // somebody drops a table, and everything goes on
 )
 
 // options are the flags of the demo.
@@ -47,6 +48,7 @@ type options struct {
 	keys       int
 	settle     time.Duration // from the backup to the disaster, at least
 	spread     time.Duration // random addition to settle
+	archive    time.Duration // archive_timeout of PostgreSQL; bounds how much of the newest work can be lost
 	chaos      chaos
 	disaster   disaster
 	keep       bool
@@ -111,6 +113,7 @@ func parse(args []string, env func(string) string) (options, error) {
 	flags.IntVar(&o.keys, "keys", 20000, "keys in Redis")
 	flags.DurationVar(&o.settle, "settle", 61*time.Second, "from the backup to the disaster, at least")
 	flags.DurationVar(&o.spread, "spread", 15*time.Second, "random addition to -settle")
+	flags.DurationVar(&o.archive, "archive-timeout", time.Minute, "of PostgreSQL, in whole seconds")
 	flags.BoolVar(&o.clean, "clean", false, "end what an earlier demo left running, and remove it")
 	if err := flags.Parse(args); err != nil {
 		return o, err
@@ -122,12 +125,12 @@ func parse(args []string, env func(string) string) (options, error) {
 	}
 	switch o.disaster {
 	case disasterSystem:
-	case disasterRegion, disasterDrill:
+	case disasterRegion, disasterDrill, disasterTable:
 		if o.chaos != noChaos {
 			return o, fmt.Errorf("DISASTER=%s goes without CHAOS", o.disaster)
 		}
 	default:
-		return o, fmt.Errorf("DISASTER is region or drill, not %q", o.disaster)
+		return o, fmt.Errorf("DISASTER is region, drill or drop-table, not %q", o.disaster)
 	}
 	return o, nil
 }
@@ -178,8 +181,11 @@ func (d *demo) story(ctx context.Context) (string, error) {
 			return "", fmt.Errorf("%s: %w", stage.title, err)
 		}
 	}
-	if d.disaster == disasterDrill {
+	switch d.disaster {
+	case disasterDrill:
 		return d.rehearse(ctx)
+	case disasterTable:
+		return d.accidentAndRecovery(ctx)
 	}
 	return d.disasterAndRecovery(ctx)
 }

@@ -163,7 +163,7 @@ func (d *demo) fromFlag() string {
 
 // mostLost is how much older than the disaster the database may come back.
 func (d *demo) mostLost() time.Duration {
-	most := archiveTimeout + grace
+	most := d.archive + grace
 	if d.disaster == disasterRegion {
 		most += replicaLag
 	}

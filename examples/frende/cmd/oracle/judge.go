@@ -21,6 +21,7 @@ type window struct {
 // point is the recovery point that the system is said to have come back to.
 type point struct {
 	LSN   lsn    `json:"lsn"`
+	Time  window `json:"time,omitzero"` // of the database; zero: only the position was told
 	Cache window `json:"cache"`
 	Files window `json:"files"`
 }
@@ -31,6 +32,7 @@ type verdict struct {
 	Required      int      `json:"required"` // acknowledged writes of all kinds before the recovery point
 	Lost          int      `json:"lost"`     // of these
 	Rows          tally    `json:"rows"`
+	RowsByTime    *tally   `json:"rows_by_time,omitempty"` // the same rows, judged by the time that the database came back to
 	Keys          tally    `json:"keys"`
 	Files         tally    `json:"files"`
 	Baseline      []string `json:"baseline"`      // what differs of the data that was there before; empty is good
@@ -104,6 +106,10 @@ func judge(h header, entries []entry, found survivors, at point) verdict {
 	// stream has no gap. Files are captured one after the other: inside the
 	// window a later one may be there and an earlier one not.
 	v.Rows = judgeKind(h.Run, row, byKind[row], found.Rows, at.LSN.place, true, complain)
+	if !at.Time.From.IsZero() {
+		byTime := judgeKind(h.Run, row, byKind[row], found.Rows, at.Time.place, true, complain)
+		v.RowsByTime = &byTime
+	}
 	v.Keys = judgeKind(h.Run, key, byKind[key], found.Keys, at.Cache.place, true, complain)
 	v.Files = judgeKind(h.Run, file, byKind[file], found.Files, at.Files.place, false, complain)
 	v.Required = v.Rows.Required + v.Keys.Required + v.Files.Required
@@ -118,7 +124,7 @@ func judge(h header, entries []entry, found survivors, at point) verdict {
 		}
 	}
 	v.Configuration = append(v.Configuration, compareConfiguration(h.Configuration, found.Configuration)...)
-	v.Agreed = v.Rows.clean() && v.Keys.clean() && v.Files.clean() && len(v.Baseline) == 0 && len(v.Configuration) == 0
+	v.Agreed = v.Rows.clean() && (v.RowsByTime == nil || v.RowsByTime.clean()) && v.Keys.clean() && v.Files.clean() && len(v.Baseline) == 0 && len(v.Configuration) == 0
 	return v
 }
 

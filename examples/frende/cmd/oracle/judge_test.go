@@ -220,3 +220,28 @@ func TestJudgeSpellsOutTheFirstProblemsOnly(t *testing.T) {
 func containsText(problems []string, text string) bool {
 	return slices.ContainsFunc(problems, func(p string) bool { return strings.Contains(p, text) })
 }
+
+func TestATimeIsJudgedBesideThePosition(t *testing.T) {
+	h, entries := history()
+	const seq = 5
+	found, at := recoveredTo(h, entries, seq)
+	between := moment(seq).Add(600 * time.Millisecond) // all of seq is acknowledged, nothing of the next was sent
+	at.Time = window{From: between, To: between}
+	v := judge(h, entries, found, at)
+	require.True(t, v.Agreed, "%v", v.Problems)
+	require.Equal(t, testStreams*seq, v.RowsByTime.Required)
+	require.Zero(t, v.RowsByTime.Straddling)
+
+	earlier := moment(seq).Add(-100 * time.Millisecond)
+	at.Time = window{From: earlier, To: earlier}
+	v = judge(h, entries, found, at)
+	require.False(t, v.Agreed, "the position is that of a later time")
+	require.Equal(t, testStreams, v.RowsByTime.Resurrected)
+	require.Zero(t, v.Rows.Resurrected)
+
+	later := moment(seq + 1).Add(600 * time.Millisecond)
+	at.Time = window{From: later, To: later}
+	v = judge(h, entries, found, at)
+	require.False(t, v.Agreed, "the position is that of an earlier time")
+	require.Equal(t, testStreams, v.RowsByTime.Lost)
+}

@@ -71,6 +71,7 @@ func doJudge(ctx context.Context, args []string) (bool, error) {
 	config := flags.String("config", "config", "directory of Frende's configuration files")
 	log := flags.String("log", "oracle.log", "log of record")
 	flags.TextVar(&at.LSN, "restored-lsn", lsn(0), "WAL position that the database is said to be at")
+	flags.Var(&at.Time, "restored-time", "FROM,TO: the times that the database is said to be at, judged besides; default: none")
 	flags.Var(&at.Cache, "cache-window", "FROM,TO: when the keys were captured")
 	flags.Var(&at.Files, "files-window", "FROM,TO: when the files were captured")
 	if err := flags.Parse(args); err != nil {

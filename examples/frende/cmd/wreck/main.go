@@ -20,8 +20,9 @@ import (
 
 // damage is what was done.
 type damage struct {
-	At      time.Time `json:"at"` // the first kill, or the flip
+	At      time.Time `json:"at"` // the first kill, the flip, or after the drop
 	Killed  []string  `json:"killed,omitempty"`
+	Dropped string    `json:"dropped,omitempty"` // table
 	Removed []string  `json:"removed,omitempty"`
 	Object  string    `json:"object,omitempty"` // key inside the buckets
 	Offset  int64     `json:"offset,omitempty"` // of the byte that was flipped
@@ -55,8 +56,10 @@ func run(ctx context.Context, args []string) (damage, error) {
 		return wreckHost(ctx, l, flags.Args()[1:])
 	case "chunk":
 		return wreckChunk(l, flags.Args()[1:])
+	case "table":
+		return wreckTable(ctx, l, flags.Args()[1:])
 	}
-	return damage{}, errors.New("usage: wreck [--lab DIR] host|chunk …")
+	return damage{}, errors.New("usage: wreck [--lab DIR] host|chunk|table …")
 }
 
 func wreckHost(ctx context.Context, l *lab.Lab, args []string) (damage, error) {

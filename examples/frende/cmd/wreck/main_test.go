@@ -46,6 +46,8 @@ func TestHostTouchesNothingWhenAskedForTooMuch(t *testing.T) {
 		{"host", "--kill", "one,unknown"},
 		{"chunk", "--store", outside, "--under", "x"},
 		{"chunk"},
+		{"table", "--config", outside, "--table", "matches"},
+		{"table", "--config", l.Path("config"), "--table", "matches; drop table users"},
 		{"dance"},
 	} {
 		_, err := run(t.Context(), append([]string{"--lab", l.Dir}, bad...))
