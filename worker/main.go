@@ -114,6 +114,8 @@ func serve(f flags, secrets *telemetry.Secrets) error {
 	}
 	archiving := takeWAL(ctx, parts, configured, path, logger)
 	defer archiving()
+	beating := keepBeating(ctx, configured, parts.Secret, logger)
+	defer beating()
 	logger.Info("serving", zap.String("queue", f.queue), zap.String("config", path))
 	if err := w.Start(); err != nil {
 		return fault.New(fault.TemporalUnavailable, "start worker on queue", f.queue, err)

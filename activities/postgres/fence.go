@@ -135,6 +135,9 @@ func (j *job) drain(ctx context.Context, place Place) (TerminateConnectionsResul
 		result.Note = fmt.Sprintf("%d sessions ended; it was a standby", result.Terminated)
 		return result, nil
 	}
+	if _, err := server.Beat(ctx); err != nil { // so that what is recovered tells that nothing was written until now
+		return result, err
+	}
 	segment, lsn, err := server.SwitchWAL(ctx)
 	if err != nil {
 		return result, err

@@ -106,7 +106,10 @@ func TestDatabaseIsRecoveredToATimeAndNothingAfterIt(t *testing.T) {
 	// The newest backup is of what was given up: latest does not go back there.
 	h.add(t, "g")
 	h.switched(t)
+	idle := h.clock(t)
 	p, promoted = h.recoverTo(t, "recover/2", plan.Point{})
+	require.NotNil(t, p.replayed.Committed)
+	require.True(t, p.replayed.Committed.After(idle), "nobody wrote after that, and the recovery point is when the old server was ended")
 	require.Equal(t, first.Key, p.found.Key)
 	require.NotEqual(t, second.Key, p.found.Key)
 	require.Equal(t, uint32(2), p.replayed.Timeline)

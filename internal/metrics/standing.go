@@ -42,7 +42,7 @@ func (m *Metrics) Stand(look Look, now func() time.Time) error {
 		present:   describe("lifeboat_backup_present", "1 when a complete backup of the component is in a store that answers.", "component"),
 		age:       describe("lifeboat_backup_age_seconds", "Time since the newest complete backup of the component was begun, in any store that answers.", "component"),
 		proof:     describe("lifeboat_proof_level", "Highest proof level that the ledger has of the newest complete backup: 0 listed, 1 every byte read back, and so on.", "component"),
-		rpo:       describe("lifeboat_rpo_seconds", "Age of what would come back if this store alone were left: the newest WAL segment of a database, the newest backup of all else.", "component", "store"),
+		rpo:       describe("lifeboat_rpo_seconds", "Age of what would come back if this store alone were left: the newest archived commit of a database, the newest backup of all else.", "component", "store"),
 		objective: describe("lifeboat_objective_seconds", "Objectives as configured: rto and rpo of each component, rto of whole and critical.", "component", "objective"),
 		took:      describe("lifeboat_look_duration_seconds", "How long the last look at the stores took."),
 	}

@@ -58,6 +58,9 @@ func (s *Server) TakeReference(ctx context.Context, name string) (Reference, err
 	if _, err := value[string](ctx, s, "SELECT pg_create_restore_point($1)::text", name); err != nil {
 		return Reference{}, err
 	}
+	if _, err := s.Beat(ctx); err != nil {
+		return Reference{}, err
+	}
 	segment, _, err := s.SwitchWAL(ctx)
 	if err != nil {
 		return Reference{}, err

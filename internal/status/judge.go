@@ -95,7 +95,7 @@ func (l *looking) judgeBucket(c Component) {
 	case p.State == Broken:
 		l.problem(Wrong, backupCommand(c.ID), "%s: a recovery from %s would fail: %s", c.ID, l.status.Store, p.Why)
 	case p.RPO > c.Objective && isDatabase(c):
-		l.problem(Late, "lifeboat doctor --only databases", "%s: no WAL was archived for %s (objective %s); an idle server archives none", c.ID, Age(p.RPO), c.Objective)
+		l.problem(Late, "lifeboat doctor --only databases", "%s: the newest commit in its archive is %s old (objective %s)", c.ID, Age(p.RPO), c.Objective)
 	case p.RPO > c.Objective:
 		l.problem(Late, backupCommand(c.ID), "%s: the newest backup is %s old (objective %s)", c.ID, Age(p.RPO), c.Objective)
 	}

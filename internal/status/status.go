@@ -54,7 +54,7 @@ type Point struct {
 	Taken  time.Time       `json:"taken,omitzero"`   // its start
 	At     time.Time       `json:"at,omitzero"`      // of State known: what was written before is there
 	RPO    system.Duration `json:"rpo,omitempty"`    // how much would be lost now
-	Least  bool            `json:"least,omitempty"`  // RPO is at least this: only the time of the copy is known
+	Least  bool            `json:"least,omitempty"`  // RPO is at least this: only when WAL came into the store is known, not what is in it
 	Lacks  string          `json:"lacks,omitempty"`  // of State known: what is there and can't be used, as something is missing
 	Why    string          `json:"why,omitempty"`    // of State broken and unreachable
 	Fault  fault.Kind      `json:"fault,omitempty"`  // its name

@@ -16,6 +16,7 @@ import (
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/keys"
+	"github.com/frende/lifeboat/internal/lab"
 	"github.com/frende/lifeboat/internal/ledger"
 	"github.com/frende/lifeboat/internal/postgres"
 	"github.com/frende/lifeboat/internal/report"
@@ -155,14 +156,22 @@ func (h *house) backUp(folder, kind, name string, ago time.Duration) string {
 	return w.Key()
 }
 
-// archive puts segments of WAL into the primary store.
+// archive puts segments of WAL into the primary store, each with a commit of now.
 func (h *house) archive(numbers ...uint64) {
 	h.t.Helper()
 	for _, number := range numbers {
-		name := postgres.Segment{Timeline: 1, Number: number}.Name(segment)
-		_, err := h.primary.Put(h.t.Context(), "wal/frende/"+cluster+"/00000001/"+name, []byte("sealed"), store.PutOptions{})
-		require.NoError(h.t, err)
+		h.archiveOf(number, h.now)
 	}
+}
+
+func (h *house) archiveOf(number uint64, committed time.Time) {
+	h.t.Helper()
+	v, err := h.vault(h.t.Context(), h.system, nil)
+	require.NoError(h.t, err)
+	body, err := lab.Segment(cluster, 1, number, segment, committed)
+	require.NoError(h.t, err)
+	name := postgres.Segment{Timeline: 1, Number: number}.Name(segment)
+	require.NoError(h.t, v.PutSealed(h.t.Context(), "wal/frende/"+cluster+"/00000001/"+name, "day", body, vault.SealedOptions{IfNoneMatch: true}))
 }
 
 func (h *house) replicate() {
@@ -221,7 +230,7 @@ func TestAHealthySystemIsWithinItsObjectives(t *testing.T) {
 	require.Equal(t, "database/frende", database.ID)
 	require.Equal(t, system.Duration(9*time.Hour), database.Backup.Age)
 	require.Equal(t, "L1", database.Proof)
-	require.Less(t, database.Bucket.RPO.Std(), time.Minute, "WAL was archived just now")
+	require.Zero(t, database.Bucket.RPO, "a commit of now is archived")
 	require.Equal(t, database.Bucket.At, database.Replica.At, "the copy is as old as the original")
 	require.False(t, database.Replica.Least)
 	require.Equal(t, system.Duration(10*time.Minute), cache.Bucket.RPO)
@@ -235,7 +244,7 @@ func TestWhatAgesBeyondItsObjectiveIsLate(t *testing.T) {
 	s := h.look()
 	require.Empty(t, texts(s, status.Wrong))
 	require.Equal(t, []string{
-		"database/frende: no WAL was archived for 2h (objective 1h); an idle server archives none",
+		"database/frende: the newest commit in its archive is 2h old (objective 1h)",
 		"cache/sessions: the newest backup is 2h10m old (objective 15m)",
 		"configuration/etc: the newest backup is 2h30m old (objective 1h)",
 	}, rounded(texts(s, status.Late)), "the replica, which is no worse, is not told again")
@@ -262,6 +271,24 @@ func TestAnUnchangedCacheStaysFresh(t *testing.T) {
 	require.Equal(t, system.Duration(time.Minute), s.Components[1].Bucket.RPO)
 	require.Equal(t, system.Duration(time.Minute), s.Components[1].Replica.RPO, "it has the same backup")
 	require.Equal(t, system.Duration(40*time.Minute), s.Components[1].Backup.Age)
+}
+
+func TestADatabaseIsAsNewAsTheNewestCommitThatEachStoreHolds(t *testing.T) {
+	h := newHouse(t)
+	h.furnish()
+	h.archiveOf(3, h.now.Add(20*time.Minute))
+	h.replicate()
+	h.archiveOf(4, h.now.Add(30*time.Minute)) // stored now: the archiver was behind
+	h.now = h.now.Add(50 * time.Minute)
+	database := h.look().Components[0]
+	require.Equal(t, system.Duration(20*time.Minute), database.Bucket.RPO)
+	require.Equal(t, system.Duration(30*time.Minute), database.Replica.RPO)
+	require.False(t, database.Bucket.Least)
+
+	for n := uint64(5); n <= 4+16; n++ {
+		h.archiveOf(n, time.Time{}) // tells of no transaction at all
+	}
+	require.True(t, h.look().Components[0].Bucket.Least)
 }
 
 func TestLostWALIsWrongUntilANewerBaseBackup(t *testing.T) {
@@ -427,7 +454,7 @@ func TestALostPrimaryIsNamedAndTheRestIsTold(t *testing.T) {
 	database := s.Components[0]
 	require.Equal(t, status.Unreachable, database.Bucket.State)
 	require.Equal(t, status.Known, database.Replica.State)
-	require.True(t, database.Replica.Least, "nobody knows when the last segment was archived")
+	require.Equal(t, h.now, database.Replica.At, "the WAL itself says how new it is")
 	require.Equal(t, "dr", database.Backup.Store)
 	require.Equal(t, "L1", database.Proof, "the ledger is in the replica, too")
 	require.Equal(t, "drill/frende/1", s.Drill.ID)

@@ -113,6 +113,10 @@ func (l *looking) point(ctx context.Context, alone, origin *vault.Vault, c syste
 	if pin.Hole != nil {
 		p.Lacks = fmt.Sprintf("WAL ends before %s, with %d later segments", pin.Hole.Missing, pin.Hole.Later)
 	}
+	known, err := l.committed(ctx, archive, pin, &p)
+	if err != nil || known {
+		return p, err
+	}
 	if p.At, err = archive.Stored(ctx, pin); err != nil || origin == nil {
 		return p, err
 	}
@@ -125,10 +129,26 @@ func (l *looking) point(ctx context.Context, alone, origin *vault.Vault, c syste
 	defer cancel()
 	if at, err := first.Stored(brief, pin); err == nil {
 		p.At = at
-	} else {
-		p.Least = true
 	}
 	return p, nil
+}
+
+// committed finds when the newest transaction ended that a recovery from here has.
+// It is not known when none ended in the last WAL, or that did not come in time: the
+// point is as old then as that WAL came into the store, at least.
+func (l *looking) committed(ctx context.Context, archive *wal.Archive, pin wal.Pin, p *Point) (known bool, err error) {
+	brief, cancel := context.WithTimeout(ctx, l.Limit/2)
+	defer cancel()
+	at, err := archive.Last(brief, pin)
+	switch {
+	case err == nil && !at.IsZero():
+		p.At = at
+		return true, nil
+	case err != nil && (brief.Err() == nil || ctx.Err() != nil):
+		return false, err
+	}
+	p.Least = true
+	return false, nil
 }
 
 // pinned finds the WAL that a recovery from this backup would replay: every

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/frende/lifeboat/internal/fault"
 )
@@ -199,6 +200,18 @@ const socketFolder = "/run/lifeboat"
 // maxSocket is the longest path of a Unix socket, with room for the name under
 // which it is made (unix(7): 108 bytes with the zero at their end).
 const maxSocket = 96
+
+// heartbeat is half of the archive_timeout that is advised: each segment that it
+// forces holds a commit.
+const heartbeat = 30 * time.Second
+
+// Beats is how often the worker ends an empty transaction on the database; 0: never.
+func (d Database) Beats() time.Duration {
+	if d.Heartbeat == nil {
+		return heartbeat
+	}
+	return d.Heartbeat.Std()
+}
 
 // WALSocket is where the worker takes the WAL of a database from wal-push.
 func (s System) WALSocket(d Database) string {

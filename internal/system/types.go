@@ -133,6 +133,7 @@ type Database struct {
 	OSUser     string     `json:"os_user,omitempty" yaml:"os_user"`       // owner of the server; default: the owner of DataDir's parent, or this user
 	Service    string     `json:"service" yaml:"service"`                 // the service that starts and stops it
 	Socket     string     `json:"-" yaml:"socket"`                        // where the worker takes WAL from wal-push; default: in /run/lifeboat, when it is there
+	Heartbeat  *Duration  `json:"-" yaml:"heartbeat"`                     // how often the worker ends an empty transaction, so that the archive of an idle server goes on; default 30s, 0s: never
 	Tables     []string   `json:"tables,omitempty" yaml:"tables"`         // counted after a restore, as the seed does
 	Verify     []SQLCheck `json:"verify,omitempty" yaml:"verify"`
 }
