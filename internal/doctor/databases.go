@@ -123,9 +123,14 @@ func (e *databaseExam) replication(ctx context.Context) answer {
 	}
 	a := failure(err, "a base backup comes over a replication connection")
 	if fault.Has(err, fault.ServerRefused) {
-		a.mend = fmt.Sprintf("add to %s: host replication %s <address of this host>/32 scram-sha-256\nSELECT pg_reload_conf();", e.facts.HBAFile, e.login.User())
+		a.mend = e.setUp("", fmt.Sprintf("add to %s: host replication %s <address of this host>/32 scram-sha-256\nSELECT pg_reload_conf();", e.facts.HBAFile, e.login.User()))
 	}
 	return a
+}
+
+// setUp is the command that mends a setting, or the statements that do the same.
+func (e *databaseExam) setUp(flags, statements string) string {
+	return fmt.Sprintf("lifeboat --config %s database setup %s --apply%s\nor, at the server: %s", e.x.File, e.config.Name, flags, statements)
 }
 
 // sendersNeeded is one for the base backup and one for whoever follows.
@@ -135,21 +140,21 @@ func (e *databaseExam) senders(context.Context) answer {
 	free := e.archiver.Senders - e.archiver.Sending
 	if free < sendersNeeded {
 		return problem(fmt.Sprintf("of %d WAL senders %d are free", e.archiver.Senders, max(free, 0)), "a base backup needs one, and waits for none",
-			fmt.Sprintf("ALTER SYSTEM SET max_wal_senders = %d;%s", max(10, e.archiver.Sending+sendersNeeded), restartNeeded))
+			e.setUp("", fmt.Sprintf("ALTER SYSTEM SET max_wal_senders = %d;%s", max(10, e.archiver.Sending+sendersNeeded), restartNeeded)))
 	}
 	return well("%d WAL senders are free", free)
 }
 
 func (e *databaseExam) walLevel(context.Context) answer {
 	if e.facts.WALLevel == "minimal" {
-		return problem("wal_level is minimal", "the WAL does not hold what a recovery needs", "ALTER SYSTEM SET wal_level = 'replica';"+restartNeeded)
+		return problem("wal_level is minimal", "the WAL does not hold what a recovery needs", e.setUp("", "ALTER SYSTEM SET wal_level = 'replica';"+restartNeeded))
 	}
 	return well("%s", e.facts.WALLevel)
 }
 
 func (e *databaseExam) archiveMode(context.Context) answer {
 	if e.facts.ArchiveMode == "off" {
-		return problem("archive_mode is off", "everything since the last base backup would be lost", "ALTER SYSTEM SET archive_mode = 'on';"+restartNeeded)
+		return problem("archive_mode is off", "everything since the last base backup would be lost", e.setUp("", "ALTER SYSTEM SET archive_mode = 'on';"+restartNeeded))
 	}
 	return well("%s", e.facts.ArchiveMode)
 }
@@ -158,21 +163,21 @@ func (e *databaseExam) archiveCommand(context.Context) answer {
 	const why = "WAL that Lifeboat does not have can't be replayed: everything since the last base backup would be lost"
 	mend := fmt.Sprintf("ALTER SYSTEM SET archive_command = 'lifeboat --config %s wal-push %%p';\nSELECT pg_reload_conf();", e.x.File)
 	if e.archiver.Library != "" {
-		return problem("archive_library is set: "+e.archiver.Library, why, "ALTER SYSTEM RESET archive_library;\n"+mend)
+		return problem("archive_library is set: "+e.archiver.Library, why, e.setUp(" --replace", "ALTER SYSTEM RESET archive_library;\n"+mend))
 	}
 	if e.archiver.Command == "" || e.archiver.Command == "(disabled)" {
-		return problem("archive_command is empty", why, mend)
+		return problem("archive_command is empty", why, e.setUp("", mend))
 	}
 	if !strings.Contains(e.archiver.Command, "wal-push") {
 		told := command.Redact(e.archiver.Command, e.x.secretValues()...)
-		return problem("archive_command does not call lifeboat wal-push: "+told, why, mend)
+		return problem("archive_command does not call lifeboat wal-push: "+told, why, e.setUp(" --replace", mend))
 	}
 	return well("it calls wal-push")
 }
 
 func (e *databaseExam) archiveTimeout(context.Context) answer {
 	const why = "what is committed on a quiet server waits this long before it leaves the host"
-	const mend = "ALTER SYSTEM SET archive_timeout = '60s';\nSELECT pg_reload_conf();"
+	mend := e.setUp("", "ALTER SYSTEM SET archive_timeout = '60s';\nSELECT pg_reload_conf();")
 	after, objective := time.Duration(e.facts.ArchiveAfter)*time.Second, e.config.RPO.Std()
 	switch {
 	case after == 0:

@@ -50,6 +50,7 @@ func TestAServerThatKeepsTooLittleForARecoveryIsToldSettingBySetting(t *testing.
 	shared.configured(t, map[string]string{"wal_level": "minimal", "archive_mode": "off", "max_wal_senders": "0", "archive_timeout": "0", "archive_command": ""})
 	found := shared.examine(t, nil, doctor.PostgreSQL)
 	found.is(t, "postgresql/orders/wal_level", doctor.Problem, "minimal", "ALTER SYSTEM SET wal_level = 'replica';")
+	found.is(t, "postgresql/orders/wal_level", doctor.Problem, "minimal", "lifeboat --config lifeboat.yaml database setup orders --apply\n")
 	found.is(t, "postgresql/orders/archive_mode", doctor.Problem, "off", "ALTER SYSTEM SET archive_mode = 'on';")
 	found.is(t, "postgresql/orders/senders", doctor.Problem, "0 are free", "ALTER SYSTEM SET max_wal_senders = 10;")
 	found.is(t, "postgresql/orders/archive_timeout", doctor.Problem, "a quiet server archives nothing", "archive_timeout = '60s'")

@@ -3,8 +3,6 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"fmt"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -24,11 +22,7 @@ import (
 func (s shopStore) database(t *testing.T) *lab.Postgres {
 	t.Helper()
 	server := lab.StartPostgres(t, lab.PostgresOptions{})
-	s.env["DSN"] = server.DSN
-	text, err := os.ReadFile(s.config)
-	require.NoError(t, err)
-	text = fmt.Appendf(text, "databases:\n  - name: orders\n    connection: env:DSN\n    data_dir: %s\n    service: postgresql\nservices:\n  - {name: postgresql, role: server, kind: systemd, unit: postgresql}\n", server.DataDir)
-	require.NoError(t, os.WriteFile(s.config, text, 0o600))
+	s.protects(t, server)
 	return server
 }
 
