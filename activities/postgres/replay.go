@@ -4,7 +4,10 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
+
+	"go.temporal.io/sdk/activity"
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/postgres"
@@ -73,6 +76,11 @@ func (j *job) replayTo(ctx context.Context, archive *wal.Archive, in ReplayInput
 	if err != nil {
 		return ReplayResult{}, err
 	}
+	ahead, err := j.keepAhead(ctx, archive, in.Place, pinned)
+	if err != nil {
+		return ReplayResult{}, err
+	}
+	defer ahead()
 	instance, err := j.instance(ctx, in.Place, in.Facts, pinned)
 	if err != nil {
 		return ReplayResult{}, err
@@ -96,6 +104,25 @@ func (j *job) replayTo(ctx context.Context, archive *wal.Archive, in ReplayInput
 	return ReplayResult{
 		LSN: replayed.LSN, Timeline: pinned.Timeline, Committed: replayed.Committed, Span: to, Reached: j.ref.Goal != nil, Restarts: instance.Restarts(),
 	}, nil
+}
+
+// keepAhead has the WAL that the staged server asks for next fetched while it
+// replays, until stop. Without that wal-fetch does it, and the replay takes longer: so
+// what is wrong with it is told in the log alone.
+func (j *job) keepAhead(ctx context.Context, archive *wal.Archive, place Place, pinned wal.Pin) (stop func(), err error) {
+	owner, err := place.owner()
+	if err != nil {
+		return nil, err
+	}
+	log := activity.GetLogger(ctx)
+	keeping, cancel := context.WithCancel(ctx)
+	var kept sync.WaitGroup
+	kept.Go(func() {
+		if err := archive.KeepAhead(keeping, pinned, wal.SpoolOf(place.pin()), owner.OwnFile); err != nil {
+			log.Warn("WAL is not fetched ahead", "error", err)
+		}
+	})
+	return func() { cancel(); kept.Wait() }, nil
 }
 
 // onTheWay refuses a stop before the timeline that was to lead to the goal begins:

@@ -38,6 +38,9 @@ func (a Account) ownFile(file *os.File) error {
 	return file.Chown(a.UID, a.GID)
 }
 
+// OwnFile gives an open file to the account, when this process may.
+func (a Account) OwnFile(file *os.File) error { return a.ownFile(file) }
+
 // Own gives a path to the account, when this process may; links are not followed.
 func (a Account) Own(path string) error {
 	if os.Geteuid() != 0 {

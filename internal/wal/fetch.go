@@ -161,9 +161,12 @@ func (a *Archive) patiently(ctx context.Context, key string) ([]byte, error) {
 	}
 }
 
+// besideSuffix is behind the name of what is being written.
+const besideSuffix = ".lifeboat"
+
 // place writes beside and renames. PostgreSQL itself makes what it keeps of it durable.
 func place(body []byte, dst string) error {
-	beside := dst + ".lifeboat" // always the same: a killed attempt leaves nothing for good
+	beside := dst + besideSuffix // always the same: a killed attempt leaves nothing for good
 	file, err := create(beside, 0o600)
 	if err == nil {
 		_, err = file.Write(body)

@@ -141,6 +141,9 @@ func (s Spool) next(pin Pin, name string) []string {
 	here := map[string]bool{}
 	for _, entry := range entries {
 		segment, sum, _ := strings.Cut(entry.Name(), ".")
+		if entry.Name() == spoolLock {
+			continue
+		}
 		if wanted[segment] && len(sum) == 2*sha256.Size {
 			here[segment] = true
 			continue

@@ -119,7 +119,8 @@ func (a *app) walFetch() *cobra.Command {
 		Use:   walFetch + " NAME PATH --pin FILE",
 		Short: "Fetch a WAL segment; for PostgreSQL's restore_command",
 		Long: "Fetch a WAL segment of a recovery, up to the end that its pin fixed.\n" +
-			"What is asked for next is fetched with it, into a folder beside the pin.\n" +
+			"What is asked for next lies in a folder beside the pin: the worker that leads the recovery\n" +
+			"fetches it meanwhile; without one, this command does, beside what it is asked for.\n" +
 			"Exit codes: 0 found, 1 past the pinned end, 126 anything else: PostgreSQL then stops.",
 		Example: "  restore_command = 'lifeboat wal-fetch %f %p --pin /srv/recovery/pin.json'",
 		Args:    exactly("NAME", "PATH"),
@@ -129,7 +130,8 @@ func (a *app) walFetch() *cobra.Command {
 				return err
 			}
 			spool := wal.SpoolOf(pinned)
-			if taken, err := spool.Take(pin, args[0], args[1]); taken || err != nil {
+			taken, kept, err := spool.Await(ctx, pin, args[0], args[1])
+			if taken || err != nil {
 				return err
 			}
 			storage, opened, err := a.storage()
@@ -139,6 +141,9 @@ func (a *app) walFetch() *cobra.Command {
 			archive, err := a.archive(ctx, storage, opened, pin.Cluster)
 			if err != nil {
 				return err
+			}
+			if kept {
+				return archive.Fetch(ctx, pin, args[0], args[1])
 			}
 			return archive.FetchAhead(ctx, pin, args[0], args[1], spool)
 		}),

@@ -7,7 +7,7 @@
 //	bench NAME value=… unit=… must=… aim=…
 //	bench NAME ratio=… must=… aim=…
 //
-// Less is better in all of them. Lines that begin with # say how a figure came
+// Less is better, but for rates (unit=…/s), which must be at least what they say. Lines that begin with # say how a figure came
 // about. The exit code is 1 when a figure misses what it must be, or could not
 // be measured, and all the others are printed all the same.
 //
@@ -32,6 +32,15 @@
 //     does the same: the committed backup, the restored and fsynced directory.
 //     What Lifeboat does besides (the proof L1, the check of the restored files,
 //     the replay) is in the # lines.
+//   - wal_push_p50: what archive_command takes for one WAL segment when no other
+//     waits: the median of calls of lifeboat wal-push, which asks the worker.
+//   - wal_push_sustained: how fast PostgreSQL gets rid of many segments that wait,
+//     from when it is told the command until it believes the last one archived.
+//   - wal_fetch_sustained: how fast restore_command delivers segments to a server
+//     that would replay them in no time, while a recovery's look-ahead runs.
+//   - replay: how long a server replays those segments through lifeboat wal-fetch, over
+//     how long it does from a local directory (cp); medians of runs that take turns,
+//     each from the start of the server until it has replayed all.
 //   - report_html_200_steps, report_html_200_steps_size: to tell the record of a
 //     recovery of 200 steps as an HTML page, and how large that is; median of runs.
 package main

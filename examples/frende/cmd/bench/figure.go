@@ -7,12 +7,22 @@ import (
 	"time"
 )
 
-// figure is what was measured, and what it must and should be. Less is better.
+// figure is what was measured, and what it must and should be: at most or, when
+// more is better, at least.
 type figure struct {
 	name      string
 	value     float64
 	unit      string // empty: the value is a ratio
 	must, aim float64
+	more      bool // is better
+}
+
+// misses says whether the figure is not what it must be.
+func (f figure) misses() bool {
+	if f.more {
+		return f.value < f.must
+	}
+	return f.value > f.must
 }
 
 func (f figure) String() string {
@@ -33,7 +43,7 @@ func (b *bench) tell(f figure) {
 		return
 	}
 	fmt.Fprintln(b.out, f)
-	if f.value > f.must {
+	if f.misses() {
 		b.missed = append(b.missed, f.name)
 	}
 }

@@ -43,6 +43,19 @@ type peers struct {
 
 // layPeers starts the servers, loads the cluster and makes both ready.
 func (b *bench) layPeers(ctx context.Context, dir string) (*peers, error) {
+	p, err := b.layOurs(ctx, dir, b.cluster)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.configureTheirs(p.lab.Path("sockets")); err != nil {
+		return nil, err
+	}
+	_, err = p.pgbackrest(ctx, "stanza-create")
+	return p, err
+}
+
+// layOurs starts the servers, loads a cluster of so many MiB and makes Lifeboat ready.
+func (b *bench) layOurs(ctx context.Context, dir string, megabytes int64) (*peers, error) {
 	made, err := lab.Create(ctx, dir)
 	if err != nil {
 		return nil, err
@@ -77,7 +90,7 @@ func (b *bench) layPeers(ctx context.Context, dir string) (*peers, error) {
 	config := made.Path("lifeboat.yaml")
 	p.env = []string{"LIFEBOAT_CONFIG=" + config, "TEMPORAL_ADDRESS=" + temporal.Address, "TEMPORAL_NAMESPACE=" + temporal.Namespace}
 	p.ours = made.Path("bin", "lifeboat") + " --config " + config + " wal-push %p"
-	if err := p.load(ctx, b.cluster); err != nil {
+	if err := p.load(ctx, megabytes); err != nil {
 		return nil, err
 	}
 	if err := p.configureOurs(config); err != nil {
@@ -98,11 +111,7 @@ func (b *bench) layPeers(ctx context.Context, dir string) (*peers, error) {
 		return nil, err
 	}
 	p.parallel = configured.Limits.Parallel
-	if err := p.configureTheirs(sockets); err != nil {
-		return nil, err
-	}
-	_, err = p.pgbackrest(ctx, "stanza-create")
-	return p, err
+	return p, nil
 }
 
 // build puts the programs where the lab's account can run them.
@@ -208,7 +217,7 @@ stores:
 keys:
   encryption: [{{ref "encryption"}}]
 databases:
-  - {name: frende, connection: {{ref "database"}}, data_dir: {{quote .DataDir}}, bin_dir: {{quote .BinDir}}, service: postgres}
+  - {name: frende, connection: {{ref "database"}}, data_dir: {{quote .DataDir}}, bin_dir: {{quote .BinDir}}, socket: {{quote .Socket}}, service: postgres}
 services:
   - name: postgres
     role: server
@@ -242,7 +251,7 @@ func (p *peers) configureOurs(path string) error {
 	var text bytes.Buffer
 	err = parsed.Execute(&text, map[string]string{
 		"Bucket": ourBucket, "Endpoint": p.s3.Endpoint, "CACert": p.s3.CACert, "DataDir": p.postgres.DataDir, "BinDir": p.postgres.BinDir,
-		"Service": p.lab.Path("bin", "service"), "Lab": p.lab.Dir,
+		"Socket": p.lab.Path("sockets", "wal.sock"), "Service": p.lab.Path("bin", "service"), "Lab": p.lab.Dir,
 	})
 	if err != nil {
 		return err
