@@ -31,6 +31,7 @@ func TestForbiddenImportsAreRefused(t *testing.T) {
 		"a source knows the vault":                         {"internal/redis", "github.com/frende/lifeboat/internal/vault"},
 		"faults know a library":                            {"internal/fault", "go.uber.org/zap"},
 		"the command starts servers of the lab":            {"starter", "github.com/frende/lifeboat/internal/lab"},
+		"a window knows a store":                           {"internal/window", "github.com/frende/lifeboat/internal/store"},
 		"an examination starts a workflow":                 {"internal/doctor", "github.com/frende/lifeboat/workflows/api"},
 		"something besides internal/command runs programs": {"internal/system", "os/exec"},
 	} {

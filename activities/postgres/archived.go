@@ -23,7 +23,8 @@ type CheckArchiveInput struct {
 
 // CheckArchive holds the WAL archive against what the server believes to be in it,
 // from the newest base backup on. What is not there and still lies in pg_wal is
-// pushed again. A server in recovery archives nothing, and is not asked.
+// pushed again. A server in recovery archives nothing, and is not asked. What the replica
+// lacks of it is told, and left to whoever replicates.
 func (a *Activities) CheckArchive(ctx context.Context, in CheckArchiveInput) (api.ArchiveChecked, error) {
 	j, err := a.resolve(in.Ref)
 	if err != nil {
@@ -83,7 +84,27 @@ func (a *Activities) CheckArchive(ctx context.Context, in CheckArchiveInput) (ap
 		}
 	}
 	slices.Sort(checked.Lost)
+	checked.Replica = replicated(ctx, opened, archive, believed, in.Late)
 	return checked, nil
+}
+
+// mostLate is how many late segments are named.
+const mostLate = 20
+
+// replicated says what the replica has. One that can't be looked at keeps nothing
+// of what the primary store was found to have from being told.
+func replicated(ctx context.Context, opened *vault.Vault, archive *wal.Archive, believed wal.Believed, late time.Duration) *api.ReplicaChecked {
+	if opened.Replica() == nil {
+		return nil
+	}
+	checked := &api.ReplicaChecked{Store: opened.Replica().Name()}
+	found, err := archive.Replicated(ctx, believed, late)
+	if err != nil {
+		checked.Why = err.Error()
+		return checked
+	}
+	checked.Newest, checked.Lacks, checked.Late = found.Newest, len(found.Lacks), found.Late[:min(len(found.Late), mostLate)]
+	return checked
 }
 
 // believed asks the server, before anything of the archive is read.

@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"context"
 	"path/filepath"
 	"testing"
 	"time"
@@ -10,7 +11,11 @@ import (
 	activities "github.com/frende/lifeboat/activities/postgres"
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/store"
+	"github.com/frende/lifeboat/internal/store/faulty"
+	"github.com/frende/lifeboat/internal/store/mem"
 	"github.com/frende/lifeboat/internal/store/s3"
+	"github.com/frende/lifeboat/internal/system"
+	"github.com/frende/lifeboat/internal/vault"
 	"github.com/frende/lifeboat/workflows/api"
 )
 
@@ -103,6 +108,24 @@ func TestArchiverThatFailsOrLiesIsFoundOut(t *testing.T) {
 	h.exec(t, "ALTER SYSTEM SET archive_command = 'false'", "SELECT pg_reload_conf()", "INSERT INTO users VALUES ('early')", "SELECT pg_switch_wal()")
 	require.Eventually(t, func() bool { return len(check(time.Millisecond).Late) == 1 }, 30*time.Second, 20*time.Millisecond)
 	require.Empty(t, check(time.Hour).Late)
+
+	// A second region that has nothing yet, and one that is away.
+	replica := faulty.New(t, mem.New("dr"))
+	deps := h.deps
+	deps.Vault = func(ctx context.Context, _ system.System, onFallback func(vault.Fallback)) (*vault.Vault, error) {
+		opened, err := h.at.vault(ctx, onFallback)
+		if err != nil {
+			return nil, err
+		}
+		return opened.WithStores(opened.Store(), replica), nil
+	}
+	both := activities.New(deps)
+	checked := must(t, both.CheckArchive, activities.CheckArchiveInput{Ref: h.ref("check"), Late: time.Hour})
+	require.Equal(t, api.ReplicaChecked{Store: "dr", Lacks: len(h.segments(t))}, *checked.Replica)
+	replica.Queue(faulty.Fault{Op: faulty.List, Key: "/00000001/", Err: fault.Newf(fault.StorageUnavailable, "list", "dr", "on purpose")})
+	checked = must(t, both.CheckArchive, activities.CheckArchiveInput{Ref: h.ref("check"), Late: time.Hour})
+	require.Contains(t, checked.Replica.Why, "on purpose")
+	require.NotEmpty(t, checked.Newest, "the primary store is told all the same")
 
 	h.system.Databases[0].DataDir = t.TempDir()
 	_, err := do(t, h.activities.CheckArchive, activities.CheckArchiveInput{Ref: h.ref("check")})

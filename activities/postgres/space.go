@@ -1,8 +1,6 @@
 package postgres
 
 import (
-	"errors"
-	"io/fs"
 	"path/filepath"
 
 	"github.com/frende/lifeboat/internal/fault"
@@ -11,11 +9,9 @@ import (
 	"github.com/frende/lifeboat/internal/vault"
 )
 
-// A staged server lies on production's disk, which it must not fill.
-const (
-	spaceMargin = 512 << 20 // asked for beyond what is expected
-	spaceFloor  = 256 << 20 // free space that is left to production
-)
+// spaceFloor is the free space that is left to production: a staged server lies on
+// its disk, which it must not fill.
+const spaceFloor = 256 << 20
 
 // needs lists what will be written beside each directory: the backup, or what has
 // grown from it since; and beside the data directory the WAL that is staged at one
@@ -25,7 +21,7 @@ func (j *job) needs(manifest *vault.Manifest, found RestorePreflightResult) ([]t
 	if err != nil {
 		return nil, err
 	}
-	grown, err := dataBytes(j.production().DataDir)
+	grown, err := postgres.DataBytes(j.production().DataDir)
 	if err != nil {
 		return nil, err
 	}
@@ -33,13 +29,13 @@ func (j *job) needs(manifest *vault.Manifest, found RestorePreflightResult) ([]t
 	if err != nil {
 		return nil, err
 	}
-	places := []target.Place{{Dir: found.Place.Live, Need: uint64(max(base.Bytes, grown) + staged + spaceMargin)}}
+	places := []target.Place{{Dir: found.Place.Live, Need: uint64(max(base.Bytes, grown) + staged + postgres.StagedMargin)}}
 	for n, space := range found.Place.Tablespaces {
 		stream, err := manifest.Stream(streamOf(space))
 		if err != nil {
 			return nil, err
 		}
-		grown, err := dataBytes(filepath.Clean(found.Facts.Tablespaces[n].Location))
+		grown, err := postgres.DataBytes(filepath.Clean(found.Facts.Tablespaces[n].Location))
 		if err != nil {
 			return nil, err
 		}
@@ -65,10 +61,7 @@ func backupBytes(manifest *vault.Manifest, place Place) (int64, error) {
 	return bytes, nil
 }
 
-// stagedWAL is how much WAL the staged server holds at most at one time: all
-// there is, or what two checkpoints lie apart, as it keeps that much until the
-// second one is replayed. A backup that does not say how far apart they were at
-// its source counts with all.
+// stagedWAL is how much WAL the staged server holds at most at one time.
 func stagedWAL(found RestorePreflightResult) (int64, error) {
 	first, err := postgres.ParseSegment(found.Span.First, found.Facts.SegmentSize)
 	if err != nil {
@@ -79,35 +72,7 @@ func stagedWAL(found RestorePreflightResult) (int64, error) {
 		return 0, err
 	}
 	all := int64(last.Number-first.Number+1) * found.Facts.SegmentSize
-	if found.Facts.MaxWALSize == 0 {
-		return all, nil
-	}
-	return min(all, 2*max(found.Facts.MaxWALSize, postgres.StagedWAL(found.Facts.SegmentSize))), nil
-}
-
-// dataBytes is the size of what a backup of dir would hold now: its files, but
-// its WAL. A directory that is missing has none, and what vanishes meanwhile neither.
-func dataBytes(dir string) (int64, error) {
-	var bytes int64
-	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err == nil && entry.IsDir() && path == filepath.Join(dir, "pg_wal") {
-			return filepath.SkipDir
-		}
-		if err == nil && entry.Type().IsRegular() {
-			var info fs.FileInfo
-			if info, err = entry.Info(); err == nil {
-				bytes += info.Size()
-			}
-		}
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		return err
-	})
-	if err != nil {
-		return 0, fault.New(fault.PathFailed, "measure", dir, err)
-	}
-	return bytes, nil
+	return postgres.HeldWAL(all, found.Facts.MaxWALSize, found.Facts.SegmentSize), nil
 }
 
 // room fails with NoSpace when a file system that the staged server writes to has

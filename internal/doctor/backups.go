@@ -11,6 +11,8 @@ import (
 	"github.com/frende/lifeboat/internal/store"
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/internal/vault"
+	"github.com/frende/lifeboat/internal/wal"
+	"github.com/frende/lifeboat/internal/window"
 )
 
 // baseAge is how old a base backup may be before the replay of the WAL behind it
@@ -286,8 +288,10 @@ func (m *manifestOf) tablespaces() ([]postgres.Tablespace, error) {
 	return facts.Tablespaces, err
 }
 
-// needs are the bytes that a restore writes beside each directory of the component.
-func (m *manifestOf) needs(dir string) (map[string]uint64, error) {
+// needs are the bytes that a restore writes beside each directory of the component,
+// as a recovery's own preflight asks for them: of a database the backup, or what has
+// grown from it since, and the WAL that is held beside it while it is replayed.
+func (m *manifestOf) needs(ctx context.Context, s system.System, dir string) (map[string]uint64, error) {
 	needs := map[string]uint64{dir: uint64(m.manifest.Bytes)}
 	if m.component.Kind != system.KindDatabase {
 		return needs, nil
@@ -296,14 +300,69 @@ func (m *manifestOf) needs(dir string) (map[string]uint64, error) {
 	if err != nil {
 		return nil, err
 	}
+	base := m.manifest.Bytes
 	for _, stream := range m.manifest.Streams {
 		oid, is := strings.CutSuffix(stream.Name, ".tar")
 		for _, space := range spaces {
 			if is && oid == fmt.Sprint(space.OID) {
-				needs[dir] -= uint64(stream.Bytes)
-				needs[space.Location] += uint64(stream.Bytes)
+				base -= stream.Bytes
+				grown, err := postgres.DataBytes(space.Location)
+				if err != nil {
+					return nil, err
+				}
+				needs[space.Location] += uint64(max(stream.Bytes, grown))
 			}
 		}
 	}
+	grown, err := postgres.DataBytes(dir)
+	if err != nil {
+		return nil, err
+	}
+	held, err := m.heldWAL(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	needs[dir] = uint64(max(base, grown) + held + postgres.StagedMargin)
 	return needs, nil
+}
+
+// heldWAL is how much WAL lies beside a restored database at one time.
+func (m *manifestOf) heldWAL(ctx context.Context, s system.System) (int64, error) {
+	database, err := s.Database(m.component.Name)
+	if err != nil {
+		return 0, err
+	}
+	base, err := window.ReadBase(m.manifest, m.component.Name)
+	if err != nil {
+		return 0, err
+	}
+	var facts struct {
+		MaxWALSize int64 `json:"max_wal_size"`
+	}
+	if err := m.manifest.Fact("postgres", &facts); err != nil {
+		return 0, err
+	}
+	if base.Timeline == 0 {
+		return 0, nil // it says nothing of its cluster: no recovery begins with it
+	}
+	archive, err := wal.New(wal.Config{Vault: m.vault, Cluster: database.Cluster})
+	if err != nil {
+		return 0, err
+	}
+	pin, err := archive.Pin(ctx, base.Point(0))
+	if fault.Has(err, fault.WALGap) {
+		return 0, nil // a recovery is refused for that, and not for want of room
+	}
+	if err != nil {
+		return 0, err
+	}
+	end, err := pin.EndLSN()
+	if err != nil {
+		return 0, err
+	}
+	first, err := postgres.ParseSegment(pin.Start, base.SegmentSize)
+	if err != nil {
+		return 0, err
+	}
+	return postgres.HeldWAL(int64(end-first.Start(base.SegmentSize)), facts.MaxWALSize, base.SegmentSize), nil
 }

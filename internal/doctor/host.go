@@ -126,10 +126,10 @@ func redisPrograms(ctx context.Context, e *cacheExam) answer {
 // alone, and all of them together.
 func (x *Examination) disk(newest newestChecks) {
 	components := x.System.Components()
-	room := func(of ...system.Component) answer {
+	room := func(ctx context.Context, of ...system.Component) answer {
 		var places []target.Place
 		for _, component := range of {
-			needs, err := newest.manifests[component.ID].needs(x.directory(component))
+			needs, err := newest.manifests[component.ID].needs(ctx, x.System, x.directory(component))
 			if err != nil {
 				return failure(err, "a recovery needs to know how much it writes")
 			}
@@ -141,11 +141,11 @@ func (x *Examination) disk(newest newestChecks) {
 	}
 	var rooms []*question
 	for _, component := range components {
-		rooms = append(rooms, x.add(Disk, component.ID, "room", func(context.Context) answer { return room(component) }, newest.readable[component.ID]))
+		rooms = append(rooms, x.add(Disk, component.ID, "room", func(ctx context.Context) answer { return room(ctx, component) }, newest.readable[component.ID]).slowly())
 		x.add(Disk, component.ID, "leftovers", func(context.Context) answer { return x.leftovers(x.directory(component)) })
 	}
 	if len(components) > 1 {
-		x.add(Disk, x.System.Name, "room", func(context.Context) answer { return room(components...) }, rooms...)
+		x.add(Disk, x.System.Name, "room", func(ctx context.Context) answer { return room(ctx, components...) }, rooms...).slowly()
 	}
 }
 

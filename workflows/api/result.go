@@ -104,6 +104,18 @@ type ArchiveChecked struct {
 	Again     []string  `json:"again,omitempty"`   // believed to be archived, not there, and pushed now from pg_wal
 	Lost      []string  `json:"lost,omitempty"`    // not there and nowhere else: no recovery goes past the first of them until there is a newer base backup
 	Standby   bool      `json:"standby,omitempty"` // the server is in recovery: nothing was checked
+
+	Replica *ReplicaChecked `json:"replica,omitempty"` // none: the store has no replica
+}
+
+// ReplicaChecked is what the second region has of the WAL in the primary store. A
+// recovery from there alone goes as far as the first segment that it lacks.
+type ReplicaChecked struct {
+	Store  string   `json:"store"`
+	Newest string   `json:"newest,omitempty"` // segment of the server's timeline
+	Lacks  int      `json:"lacks,omitempty"`  // segments from the newest base backup on that are in the primary store alone
+	Late   []string `json:"late,omitempty"`   // of these, what has been in the primary store for too long; at most 20
+	Why    string   `json:"why,omitempty"`    // it could not be looked at
 }
 
 // Held says how much of a database's WAL is where it should not be.

@@ -155,7 +155,22 @@ func told(a api.ArchiveChecked) string {
 		}
 	}
 	if len(parts) == 0 {
-		return "nothing is missing up to " + a.Newest
+		parts = append(parts, "nothing is missing up to "+a.Newest)
 	}
-	return strings.Join(parts, "; ")
+	return strings.Join(parts, "; ") + ofReplica(a.Replica)
+}
+
+// ofReplica tells what the second region lacks.
+func ofReplica(r *api.ReplicaChecked) string {
+	switch {
+	case r == nil:
+		return ""
+	case r.Why != "":
+		return fmt.Sprintf("; the replica %s could not be looked at: %s", r.Store, r.Why)
+	case len(r.Late) > 0:
+		return fmt.Sprintf("; the replica %s lacks %d for too long, from %s on", r.Store, len(r.Late), r.Late[0])
+	case r.Lacks > 0:
+		return fmt.Sprintf("; the replica %s lacks the last %d", r.Store, r.Lacks)
+	}
+	return fmt.Sprintf("; the replica %s has all of it", r.Store)
 }
