@@ -61,6 +61,8 @@ const (
 
 	PointUnreachable Kind = "PointUnreachable"
 
+	RetentionRefused Kind = "RetentionRefused"
+
 	NoSpace       Kind = "NoSpace"
 	TargetBusy    Kind = "TargetBusy"
 	TargetRefused Kind = "TargetRefused"
@@ -142,6 +144,8 @@ func definitions() map[Kind]Definition {
 		WALShort:    {Summary: "replay ended before the recovery point", Hint: "the server was not promoted; read its log and start the recovery again", Exit: ExitIntegrity},
 
 		PointUnreachable: {Summary: "this point can't be recovered to", Hint: "see what can be gone back to with: lifeboat window database", Exit: ExitRefused},
+
+		RetentionRefused: {Summary: "nothing may be deleted now", Hint: "see the reason; what is there stays", Exit: ExitRefused},
 
 		NoSpace:       {Summary: "not enough disk space", Hint: "free the space named here or choose another place", Exit: ExitRefused},
 		TargetBusy:    {Summary: "target is locked by another run", Hint: "wait for the other run to end, or abort it", Exit: ExitRefused},

@@ -69,4 +69,8 @@ type Info struct {
 	Version  string
 	Modified time.Time
 	IsPrefix bool
+
+	// What keeps this version from being deleted. Only Head tells, to who may ask for it.
+	LockedUntil time.Time // Object Lock's retention
+	LegalHold   bool
 }

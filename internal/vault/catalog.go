@@ -23,6 +23,7 @@ type Summary struct {
 	At        time.Time
 	Complete  bool   // it has a manifest
 	GivenUp   bool   // a tombstone has the manifest's place: nothing of it can be used, or will be
+	Expired   bool   // its manifest was removed after its retention; what is left goes, too, or is needed by others
 	Store     string // name of the store that was asked; the one with the manifest when it is complete
 }
 
@@ -310,6 +311,11 @@ func listFolder(ctx context.Context, s store.Store, prefix string, depth int, f 
 			}
 			one.Complete = err == nil && info.Size >= tombstoneBelow
 			one.GivenUp = err == nil && !one.Complete
+			if err != nil {
+				if one.Expired, err = exists(ctx, s, markKey(one.Key)); err != nil {
+					return nil, err
+				}
+			}
 			one.Store = s.Name()
 			found = append(found, one)
 			if until != nil && f.Component != "" && until(one) {

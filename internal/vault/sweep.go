@@ -43,7 +43,7 @@ type Swept struct {
 // writer is long gone. Before it deletes anything it takes the manifest's place with a
 // tombstone, so that a writer that wakes up can't finish; a writer that was
 // faster keeps its backup. The intent and the tombstone stay. A backup with a
-// manifest is never touched, nor is anything in the replica. Sweep may be
+// manifest is never touched, nor what the removal of one has left, nor anything in the replica. Sweep may be
 // interrupted and repeated.
 func (v *Vault) Sweep(ctx context.Context, o SweepOptions) ([]Swept, error) {
 	if o.After <= 0 {
@@ -56,8 +56,8 @@ func (v *Vault) Sweep(ctx context.Context, o SweepOptions) ([]Swept, error) {
 	}
 	all := []Swept{}
 	for _, summary := range found {
-		if summary.Complete {
-			continue
+		if summary.Complete || summary.Expired {
+			continue // what is left of a finished one may be needed by others
 		}
 		one, err := primary.sweep(ctx, summary, o)
 		if err != nil {
@@ -130,10 +130,14 @@ func (v *Vault) remains(ctx context.Context, backup string) (remains, error) {
 		if err != nil {
 			return r, err
 		}
+		name := strings.TrimPrefix(info.Key, backup+"/")
+		if name == expiredName {
+			continue // no writer's
+		}
 		if info.Modified.After(r.newest) {
 			r.newest = info.Modified
 		}
-		switch name := strings.TrimPrefix(info.Key, backup+"/"); {
+		switch {
 		case name == "intent", name == "manifest":
 			continue
 		case strings.HasPrefix(name, "lease/"):

@@ -25,6 +25,7 @@ var _ store.Store = (*Store)(nil)
 // Store is a versioned bucket in memory.
 type Store struct {
 	name string
+	now  func() time.Time
 
 	mu      sync.RWMutex
 	objects map[string][]version
@@ -39,8 +40,11 @@ type version struct {
 }
 
 // New makes an empty store. name is what Name returns.
-func New(name string) *Store {
-	return &Store{name: name, objects: map[string][]version{}}
+func New(name string) *Store { return NewAt(name, time.Now) }
+
+// NewAt makes an empty store with a clock of its own.
+func NewAt(name string, now func() time.Time) *Store {
+	return &Store{name: name, now: now, objects: map[string][]version{}}
 }
 
 // Name identifies the store.
@@ -62,7 +66,7 @@ func (s *Store) Put(ctx context.Context, key string, body []byte, opts store.Put
 		Size:     int64(len(body)),
 		ETag:     `"` + hex.EncodeToString(sum[:]) + `"`,
 		Version:  s.nextVersion(),
-		Modified: time.Now().UTC(),
+		Modified: s.now().UTC(),
 	}
 	s.objects[key] = append(s.objects[key], version{info: info, body: bytes.Clone(body)})
 	return info, nil

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go/middleware"
 
 	"github.com/frende/lifeboat/internal/fault"
@@ -113,6 +114,7 @@ func (s *Store) Head(ctx context.Context, key string) (store.Info, error) {
 	return store.Info{
 		Key: key, Size: aws.ToInt64(head.ContentLength), ETag: aws.ToString(head.ETag),
 		Version: aws.ToString(head.VersionId), Modified: aws.ToTime(head.LastModified).UTC(),
+		LockedUntil: aws.ToTime(head.ObjectLockRetainUntilDate).UTC(), LegalHold: head.ObjectLockLegalHoldStatus == types.ObjectLockLegalHoldStatusOn,
 	}, nil
 }
 

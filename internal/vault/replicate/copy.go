@@ -49,7 +49,7 @@ func join(ctx context.Context, from, to store.Store, prefix, after string, each 
 		if listErr != nil {
 			return listErr
 		}
-		if strings.HasPrefix(info.Key, store.ProbeFolder) {
+		if strings.HasPrefix(info.Key, store.ProbeFolder) || strings.HasSuffix(info.Key, "/expired") {
 			continue // they come and go
 		}
 		for more && err == nil && there.Key < info.Key {
