@@ -89,6 +89,10 @@ func (b builder) assemble() (worker.Worker, error) {
 		"sandbox.":  sandbox.New(sandbox.Deps{Recovering: recovering(connected)}),
 		"vault.": vault.New(vault.Deps{
 			Vault: parts.Vault, Stores: parts.Stores, Budget: parts.Budget(),
+			Ledger: func(ctx context.Context, s system.System) (*ledger.Ledger, error) { return parts.Ledger(ctx, s, host) },
+			Reading: func(ctx context.Context, s system.System) (string, error) {
+				return temporal.Reading(ctx, connected, s.Name)
+			},
 			Running: func(ctx context.Context, runID string) (bool, error) { return temporal.Running(ctx, connected, runID) },
 		}),
 		"hosts.": hosts.New(hosts.Deps{

@@ -42,6 +42,7 @@ func Register(registry Registry) {
 		{api.CleanUp, watch.CleanUp},
 		{api.ReportStatus, watch.ReportStatus},
 		{api.CheckArchive, watch.CheckArchive},
+		{api.ApplyRetention, watch.ApplyRetention},
 	} {
 		registry.RegisterWorkflowWithOptions(w.definition, workflow.RegisterOptions{Name: w.name})
 	}

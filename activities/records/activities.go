@@ -21,9 +21,11 @@ const (
 	KindNotice = "notice" // body: text
 	KindProof  = "proof"  // body: Proven
 
-	KindUnchanged = "unchanged" // subject: key of the backup that still equals its source; body: api.Unchanged
-	KindCleanUp   = "clean-up"  // subject: a run's workflow ID; body: api.CleanUpResult
-	KindArchive   = "archive"   // subject: "database/frende"; body: api.ArchiveChecked
+	KindUnchanged = "unchanged"      // subject: key of the backup that still equals its source; body: api.Unchanged
+	KindCleanUp   = "clean-up"       // subject: a run's workflow ID; body: api.CleanUpResult
+	KindRetention = "retention"      // subject: a run's workflow ID; body: api.RetentionResult
+	KindToRemove  = "retention-plan" // subject: a run's workflow ID; body: api.RetentionResult, before anything was removed
+	KindArchive   = "archive"        // subject: "database/frende"; body: api.ArchiveChecked
 )
 
 // Record is what goes on the ledger. The same ID again is the same record.
@@ -135,6 +137,16 @@ func (a *Activities) RecordUnchanged(ctx context.Context, in UnchangedInput) (Un
 // RecordCleanUp puts on the ledger what a clean-up removed.
 func (a *Activities) RecordCleanUp(ctx context.Context, in CleanUpInput) error {
 	return a.file(ctx, in.System, KindCleanUp, in.Run, in.Result)
+}
+
+// RecordRetentionPlan puts on the ledger what is about to be removed.
+func (a *Activities) RecordRetentionPlan(ctx context.Context, in RetentionInput) error {
+	return a.file(ctx, in.System, KindToRemove, in.Run, in.Result)
+}
+
+// RecordRetention puts on the ledger what was removed, and why the rest is kept.
+func (a *Activities) RecordRetention(ctx context.Context, in RetentionInput) error {
+	return a.file(ctx, in.System, KindRetention, in.Run, in.Result)
 }
 
 // RecordArchive puts on the ledger that WAL was lost, or had to be pushed again.

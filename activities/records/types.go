@@ -112,6 +112,13 @@ type CleanUpInput struct {
 	Result api.CleanUpResult `json:"result"`
 }
 
+// RetentionInput is what a retention is about to do, or did.
+type RetentionInput struct {
+	System system.System       `json:"system"`
+	Run    string              `json:"run"`
+	Result api.RetentionResult `json:"result"`
+}
+
 // ArchiveInput is what a check of a WAL archive found.
 type ArchiveInput struct {
 	System  system.System      `json:"system"`

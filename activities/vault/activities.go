@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/ledger"
 	"github.com/frende/lifeboat/internal/store"
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/internal/vault"
@@ -16,11 +17,16 @@ type Deps struct {
 	Stores func(ctx context.Context, s system.System, from system.Store) (source, replica store.Store, err error)
 	Budget *vault.Budget
 
+	Ledger func(ctx context.Context, s system.System) (*ledger.Ledger, error)
+
+	// Reading names a run that may be reading backups; "" when there is none.
+	Reading func(ctx context.Context, s system.System) (run string, err error)
+
 	// Running says whether a run, as a backup's intent names it, still works.
 	Running func(ctx context.Context, runID string) (bool, error)
 }
 
-// Activities read back, replicate and sweep.
+// Activities read back, replicate, sweep and apply retention.
 type Activities struct{ deps Deps }
 
 // New returns the activities.

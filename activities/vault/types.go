@@ -64,3 +64,54 @@ type Progress struct {
 	Done  int64 `json:"done"`
 	Total int64 `json:"total"`
 }
+
+// PlanRetentionInput asks what has outlived its retention.
+type PlanRetentionInput struct {
+	System system.System `json:"system"`
+	AtMost int           `json:"at_most,omitempty"` // percent of a component's backups; 0: the default
+	By     string        `json:"by,omitempty"`
+}
+
+// PlanRetentionResult is what would go, and what not.
+type PlanRetentionResult struct {
+	Since time.Time        `json:"since"`
+	Going []api.Retained   `json:"going"`
+	Kept  []api.Retained   `json:"kept"`
+	Floor []RetentionFloor `json:"floor,omitempty"`
+	Notes []string         `json:"notes,omitempty"`
+}
+
+// RetentionFloor is from where on the WAL of a cluster stays in a store.
+type RetentionFloor struct { // as retention.Floor has it
+	Store    string `json:"store"`
+	Database string `json:"database"`
+	SystemID string `json:"system_id"`
+	Below    uint64 `json:"below"`
+	Kept     int    `json:"kept,omitempty"`
+}
+
+// ReadersInput names the system whose backups somebody may be reading.
+type ReadersInput struct {
+	System system.System `json:"system"`
+}
+
+// ReadersResult names a run that reads; "" when none does.
+type ReadersResult struct {
+	Run string `json:"run,omitempty"`
+}
+
+// CarryOutInput is a plan, and the store in which it is carried out.
+type CarryOutInput struct {
+	System system.System    `json:"system"`
+	Store  string           `json:"store"`
+	Going  []api.Retained   `json:"going"`
+	Floor  []RetentionFloor `json:"floor,omitempty"`
+	AtMost int              `json:"at_most,omitempty"`
+	By     string           `json:"by,omitempty"`
+}
+
+// CarryOutResult is what was removed, and what was planned and kept all the same.
+type CarryOutResult struct {
+	Removed []api.Retained `json:"removed"`
+	Kept    []api.Retained `json:"kept"`
+}

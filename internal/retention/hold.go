@@ -18,6 +18,7 @@ const (
 
 	kindBackup = "backup" // body: {"proof":"L1"}
 	kindProof  = "proof"  // body: {"level":"L3"}
+	kindDamage = "damage" // a verification found the backup damaged: what is older proves nothing any more
 )
 
 // HoldBody is what a hold's record says.
@@ -43,15 +44,37 @@ type Hold struct {
 	At     time.Time `json:"at"`
 }
 
-// proof is how far a backup is proven.
+// proofs are what was found of a backup.
+type proofs struct {
+	found   []proof
+	damaged time.Time // when it was last found damaged; zero: never
+}
+
 type proof struct {
-	level  int
-	newest map[int]time.Time // by level: when it was last reached
+	level int
+	at    time.Time
+}
+
+// reached gives when a level or a higher one was last reached; false when it was not,
+// or when the backup was found damaged since.
+func (p *proofs) reached(level int) (at time.Time, ok bool) {
+	if p == nil {
+		return time.Time{}, false
+	}
+	for _, one := range p.found {
+		if one.level >= level && one.at.After(p.damaged) {
+			ok = true
+			if one.at.After(at) {
+				at = one.at
+			}
+		}
+	}
+	return at, ok
 }
 
 // known is what the ledger says of backups.
 type known struct {
-	proofs map[string]*proof
+	proofs map[string]*proofs
 	holds  map[string][]Hold // in force, by backup
 }
 
@@ -69,9 +92,16 @@ func Holds(ctx context.Context, records *ledger.Ledger) ([]Hold, error) {
 	return holds, nil
 }
 
+// ReadHold reads a record of kind KindHold.
+func ReadHold(entry ledger.Entry) (Hold, error) {
+	var body HoldBody
+	err := entry.Decode(&body)
+	return Hold{ID: fmt.Sprintf("%s/%d", entry.Writer, entry.Sequence), Backup: entry.Subject, Reason: body.Reason, By: body.By, At: entry.Time}, err
+}
+
 // read reads the whole ledger. order names the backups that are or were held.
 func read(ctx context.Context, records *ledger.Ledger) (k known, order []string, err error) {
-	k = known{proofs: map[string]*proof{}, holds: map[string][]Hold{}}
+	k = known{proofs: map[string]*proofs{}, holds: map[string][]Hold{}}
 	last, previous := map[string]int64{}, map[string]string{}
 	released := map[string]bool{}
 	for entry, err := range records.Read(ctx, ledger.Filter{}) {
@@ -85,16 +115,14 @@ func read(ctx context.Context, records *ledger.Ledger) (k known, order []string,
 		last[entry.Writer], previous[entry.Writer] = entry.Sequence, entry.Hash
 		switch entry.Kind {
 		case KindHold:
-			var body HoldBody
-			if err := entry.Decode(&body); err != nil {
+			hold, err := ReadHold(entry)
+			if err != nil {
 				return k, nil, err
 			}
 			if k.holds[entry.Subject] == nil {
 				order = append(order, entry.Subject)
 			}
-			k.holds[entry.Subject] = append(k.holds[entry.Subject], Hold{
-				ID: fmt.Sprintf("%s/%d", entry.Writer, entry.Sequence), Backup: entry.Subject, Reason: body.Reason, By: body.By, At: entry.Time,
-			})
+			k.holds[entry.Subject] = append(k.holds[entry.Subject], hold)
 		case KindRelease:
 			var body ReleaseBody
 			if err := entry.Decode(&body); err != nil {
@@ -103,7 +131,7 @@ func read(ctx context.Context, records *ledger.Ledger) (k known, order []string,
 			for _, id := range body.Holds {
 				released[entry.Subject+" "+id] = true
 			}
-		case kindBackup, kindProof:
+		case kindBackup, kindProof, kindDamage:
 			if err := k.prove(entry); err != nil {
 				return k, nil, err
 			}
@@ -122,6 +150,17 @@ func read(ctx context.Context, records *ledger.Ledger) (k known, order []string,
 }
 
 func (k known) prove(entry ledger.Entry) error {
+	one := k.proofs[entry.Subject]
+	if one == nil {
+		one = &proofs{}
+		k.proofs[entry.Subject] = one
+	}
+	if entry.Kind == kindDamage {
+		if entry.Time.After(one.damaged) {
+			one.damaged = entry.Time
+		}
+		return nil
+	}
 	var body struct {
 		Level string `json:"level"`
 		Proof string `json:"proof"`
@@ -137,15 +176,7 @@ func (k known) prove(entry ledger.Entry) error {
 	if !ok || err != nil {
 		return nil //nolint:nilerr // a level that this release does not know proves nothing
 	}
-	one := k.proofs[entry.Subject]
-	if one == nil {
-		one = &proof{newest: map[int]time.Time{}}
-		k.proofs[entry.Subject] = one
-	}
-	one.level = max(one.level, level)
-	if entry.Time.After(one.newest[level]) {
-		one.newest[level] = entry.Time
-	}
+	one.found = append(one.found, proof{level, entry.Time})
 	return nil
 }
 

@@ -160,9 +160,9 @@ func (v *view) refuses(g *group, anchors []*verdict) (Reason, string) {
 		if !ok || named.Folder != folderOf(g.component.Kind) || named.Component != g.component.Name || named.Kind != g.kind {
 			continue
 		}
-		for level, at := range p.newest {
-			if level >= g.level && at.After(newest) && !at.After(v.now.Add(mostSkew)) {
-				newest = at
+		for _, one := range p.found {
+			if one.level >= g.level && one.at.After(newest) && !one.at.After(v.now.Add(mostSkew)) {
+				newest = one.at
 			}
 		}
 	}
@@ -216,8 +216,8 @@ func (r *Retention) bound(g *group) {
 }
 
 func (v *view) proven(key string, level int) bool {
-	p := v.known.proofs[key]
-	return p != nil && p.level >= level
+	_, ok := v.known.proofs[key].reached(level)
+	return ok
 }
 
 // whole says whether every store there is holds all of a backup.

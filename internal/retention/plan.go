@@ -32,6 +32,16 @@ type Floor struct {
 
 // Plan decides what would go. It changes nothing.
 func (r *Retention) Plan(ctx context.Context) (*Plan, error) {
+	p, err := r.Explain(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p.Kept = rows(p.Kept)
+	return p, nil
+}
+
+// Explain is Plan, with an entry for each backup of its own.
+func (r *Retention) Explain(ctx context.Context) (*Plan, error) {
 	v, err := r.look(ctx)
 	if err != nil {
 		return nil, err
@@ -67,7 +77,6 @@ func (r *Retention) Plan(ctx context.Context) (*Plan, error) {
 		}
 		p.note(s)
 	}
-	p.Kept = rows(p.Kept)
 	return p, nil
 }
 

@@ -31,6 +31,7 @@ func schedulables() []schedulable {
 		{"ReportStatus", "", 6 * hour, hour},
 		{"CleanUp", "", 24 * hour, 12 * hour},
 		{"CheckArchive", KindDatabase, hour, hour},
+		{"ApplyRetention", "", 24 * hour, 24 * hour},
 	}
 }
 

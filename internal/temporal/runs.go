@@ -59,6 +59,33 @@ func RecoveryEnded(ctx context.Context, c client.Client, s system.System, compon
 	return true, "", nil
 }
 
+// readers are the types of the runs that read backups, and may go back to an old one.
+func readers() []string {
+	return []string{
+		api.RecoverSystem, api.RecoverDatabase, api.RecoverCache, api.RecoverFiles, api.RecoverConfiguration,
+		api.RestoreDatabase, api.RestoreCache, api.RestoreFiles, api.DrillSystem, "VerifyBackup",
+	}
+}
+
+// Reading names a run of the namespace that may be reading backups; "" when there is
+// none. The list of runs lags by a moment behind what runs; a recovery of production
+// is known at once, by the child that holds its system.
+func Reading(ctx context.Context, c client.Client, of string) (run string, err error) {
+	hold := api.HoldID(of)
+	if running, err := Running(ctx, c, hold); running || err != nil {
+		return hold, err
+	}
+	request := &workflowservice.ListWorkflowExecutionsRequest{Query: "ExecutionStatus = 'Running' AND WorkflowType IN ('" + strings.Join(readers(), "','") + "')", PageSize: 1}
+	page, err := c.ListWorkflow(ctx, request)
+	if err != nil {
+		return "", Named("list runs that read backups", of, err)
+	}
+	for _, found := range page.GetExecutions() {
+		return found.GetExecution().GetWorkflowId(), nil
+	}
+	return "", nil
+}
+
 // recoveryNamed finds the recovery whose run ID ends so; "" when there is none.
 // Whether it runs is not taken from the list, which lags behind what it lists.
 func recoveryNamed(ctx context.Context, c client.Client, end string) (id string, err error) {

@@ -117,6 +117,8 @@ func inputOf(s system.System, configured system.Schedule) any {
 		return api.ReplicateInput{System: s.Name, Follow: configured.Every} // until the next one takes over
 	case api.CleanUp:
 		return api.CleanUpInput{System: s.Name, By: by}
+	case api.ApplyRetention:
+		return api.RetentionInput{System: s.Name, By: by}
 	case api.CheckArchive:
 		return api.CheckArchiveInput{System: s.Name, Component: configured.Of, By: by}
 	default:
@@ -140,6 +142,8 @@ func summaryOf(s system.System, configured system.Schedule) string {
 		return "report the status of " + of
 	case api.CleanUp:
 		return "clean up after " + of
+	case api.ApplyRetention:
+		return "remove what the retention of " + of + " has left behind"
 	case api.CheckArchive:
 		return "check the WAL archive of " + of
 	}

@@ -24,8 +24,20 @@ type Summary struct {
 	Complete  bool   // it has a manifest
 	GivenUp   bool   // a tombstone has the manifest's place: nothing of it can be used, or will be
 	Expired   bool   // its manifest was removed after its retention; what is left goes, too, or is needed by others
+	Replica   Copy   // whether the replica has its manifest; told by Backups alone
 	Store     string // name of the store that was asked; the one with the manifest when it is complete
 }
+
+// Copy says whether a store holds a backup's manifest.
+type Copy string
+
+// What is known of a copy. With a replica that Lifeboat fills, a manifest there
+// means that the whole backup is.
+const (
+	CopyUnknown Copy = "" // the store did not answer, or there is none
+	CopyThere   Copy = "yes"
+	CopyMissing Copy = "no"
+)
 
 // Filter narrows a listing. Empty fields let everything through.
 type Filter struct {
@@ -260,10 +272,21 @@ func (v *Vault) list(ctx context.Context, f Filter, until func(Summary) bool) ([
 			failed = append(failed, attempt{s, err})
 			continue
 		}
+		copied := map[string]Copy{}
 		for _, one := range found {
+			if one.Complete {
+				copied[one.Key] = CopyThere
+			}
 			if have, ok := merged[one.Key]; !ok || (one.Complete && !have.Complete) {
 				merged[one.Key] = one
 			}
+		}
+		if s != v.cfg.Replica {
+			continue
+		}
+		for key, one := range merged {
+			one.Replica = cmp.Or(copied[key], CopyMissing)
+			merged[key] = one
 		}
 	}
 	if len(failed) == len(stores) {

@@ -191,3 +191,21 @@ func (w *Window) readSpans(ctx context.Context, c Config, line wal.Line) error {
 	}
 	return nil
 }
+
+// From gives what can be recovered to from one backup, on the timeline that the
+// archive goes on with where it leads there; ok is false when nothing can.
+func (w *Window) From(key string) (span Span, ok bool) {
+	for _, one := range w.Spans { // of all timelines, oldest first: the last one counts
+		if !slices.Contains(one.Backups, key) {
+			continue
+		}
+		span, ok = one, true
+		span.Backups = []string{key}
+		for _, base := range w.Backups {
+			if base.Key == key && base.StopLSN > span.FromLSN {
+				span.FromLSN, span.From = base.StopLSN, base.Finished
+			}
+		}
+	}
+	return span, ok
+}

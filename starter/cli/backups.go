@@ -1,17 +1,20 @@
 package cli
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/retention"
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/internal/vault"
 )
@@ -34,16 +37,23 @@ func (a *app) fellBack(f vault.Fallback) {
 
 // listed is one line of "backups list".
 type listed struct {
-	Key       string    `json:"key"`
-	Component string    `json:"component"` // "database/frende"
-	Kind      string    `json:"kind"`      // "base", "rdb", "tree"
-	At        time.Time `json:"at"`
-	Complete  bool      `json:"complete"`
-	GivenUp   bool      `json:"given_up,omitempty"` // never finished, and removed by a clean-up
-	Store     string    `json:"store"`
-	Bytes     int64     `json:"bytes,omitempty"`  // at the source, as the ledger says
-	Stored    int64     `json:"stored,omitempty"` // in the store
-	Proof     string    `json:"proof,omitempty"`  // the highest level on record
+	Key       string           `json:"key"`
+	Component string           `json:"component"` // "database/frende"
+	Kind      string           `json:"kind"`      // "base", "rdb", "tree"
+	At        time.Time        `json:"at"`
+	Complete  bool             `json:"complete"`
+	GivenUp   bool             `json:"given_up,omitempty"` // never finished, and removed by a clean-up
+	Expired   bool             `json:"expired,omitempty"`  // its retention is over, and its manifest is gone
+	Store     string           `json:"store"`
+	Replica   vault.Copy       `json:"replica,omitempty"` // "yes": it has the manifest, too; "": not known
+	Bytes     int64            `json:"bytes,omitempty"`   // at the source, as the ledger says
+	Stored    int64            `json:"stored,omitempty"`  // in the store
+	Proof     string           `json:"proof,omitempty"`   // the highest level on record
+	Holds     []retention.Hold `json:"holds,omitempty"`
+
+	// With --why.
+	Window string `json:"window,omitempty"`    // what can be recovered to from this base backup
+	Fates  []fate `json:"retention,omitempty"` // one for each store
 }
 
 // kindOfFolder says what lies in a folder of the store.
@@ -73,19 +83,21 @@ func folderOf(kind system.ComponentKind) string {
 
 func (a *app) backupsList() *cobra.Command {
 	var of string
+	var why bool
 	c := &cobra.Command{
 		Use:     "list",
 		Short:   "List the backups in the store, the newest first",
-		Long:    "List the backups in the store, the newest first. No backup is decrypted: size and proof\nare what the ledger says of it, \"?\" where it did not within seconds. Times are UTC.\nA backup without a manifest is incomplete and can't be restored.",
+		Long:    "List the backups in the store, the newest first. No backup is decrypted: sizes, proof and\nholds are what the ledger says, \"?\" where it did not within seconds. Times are UTC.\nA backup without a manifest is incomplete and can't be restored. With --why every manifest\nis opened: what can be recovered to from it, why it is kept, and until when.",
 		Example: "  lifeboat backups list --of database/frende",
 		Args:    cobra.NoArgs,
-		RunE:    a.run(func(ctx context.Context, _ []string) error { return a.listBackups(ctx, of) }),
+		RunE:    a.run(func(ctx context.Context, _ []string) error { return a.listBackups(ctx, of, why) }),
 	}
+	c.Flags().BoolVar(&why, "why", false, "judge each by its retention, and tell its window")
 	c.Flags().StringVar(&of, "of", "", "`COMPONENT`, such as database/frende, or a kind: database")
 	return a.withJSON(c)
 }
 
-func (a *app) listBackups(ctx context.Context, of string) error {
+func (a *app) listBackups(ctx context.Context, of string, why bool) error {
 	kind, name, _ := strings.Cut(of, "/")
 	filter := vault.Filter{Folder: folderOf(system.ComponentKind(kind)), Component: name}
 	if of != "" && filter.Folder == "" {
@@ -103,7 +115,7 @@ func (a *app) listBackups(ctx context.Context, of string) error {
 		}
 		backups = append(backups, listed{
 			Key: summary.Key, Component: system.ComponentID(kindOfFolder(summary.Folder), summary.Component), Kind: summary.Kind,
-			At: summary.At, Complete: summary.Complete, GivenUp: summary.GivenUp, Store: summary.Store,
+			At: summary.At, Complete: summary.Complete, GivenUp: summary.GivenUp, Expired: summary.Expired, Store: summary.Store, Replica: summary.Replica,
 		})
 	}
 	slices.SortStableFunc(backups, func(a, b listed) int {
@@ -112,6 +124,11 @@ func (a *app) listBackups(ctx context.Context, of string) error {
 	if err := a.know(ctx, configured, backups); err != nil {
 		return err
 	}
+	if why {
+		if err := a.judge(ctx, configured, opened, backups); err != nil {
+			return err
+		}
+	}
 	if a.json {
 		return a.printJSON(backups)
 	}
@@ -119,20 +136,48 @@ func (a *app) listBackups(ctx context.Context, of string) error {
 		fmt.Fprintln(a.Stdout, strings.TrimSuffix("no backups of "+of, " of "))
 		return nil
 	}
-	table := a.table()
-	fmt.Fprint(table, "taken (UTC)\tcomponent\tkind\tstored\tproof\tkey\n")
+	return a.printBackups(backups, opened.Replica() != nil)
+}
+
+// printBackups prints a line for each; what --why found stands below it.
+func (a *app) printBackups(backups []listed, replicated bool) error {
+	replica := func(text string) string {
+		if !replicated {
+			return ""
+		}
+		return text + "\t"
+	}
+	var text bytes.Buffer
+	table := tabwriter.NewWriter(&trimmer{out: &text}, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(table, "taken (UTC)\tcomponent\tkind\tsize\tstored\tproof\t%skey\n", replica("replica"))
 	for _, b := range backups {
 		state := ""
 		switch {
+		case b.Expired:
+			state = "EXPIRED"
 		case b.GivenUp:
 			state = "GIVEN UP"
 		case !b.Complete:
 			state = "INCOMPLETE"
+		case len(b.Holds) > 0:
+			state = "HELD"
 		}
-		size, proof := b.columns()
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", b.At.UTC().Format(time.DateTime), b.Component, b.Kind, size, proof, b.Key, state)
+		size, stored, proof := b.columns()
+		copied := cmp.Or(string(b.Replica), "?")
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s%s\t%s\n", b.At.UTC().Format(time.DateTime), b.Component, b.Kind, size, stored, proof, replica(copied), b.Key, state)
 	}
-	return table.Flush()
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	head, lines, _ := strings.Cut(text.String(), "\n")
+	fmt.Fprintln(a.Stdout, head)
+	for i, line := range strings.Split(strings.TrimSuffix(lines, "\n"), "\n") {
+		fmt.Fprintln(a.Stdout, line)
+		for _, told := range backups[i].below() {
+			fmt.Fprintln(a.Stdout, "    "+told)
+		}
+	}
+	return nil
 }
 
 func (a *app) backupsShow() *cobra.Command {

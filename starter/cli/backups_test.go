@@ -116,10 +116,10 @@ func TestBackupsAreListedAndShown(t *testing.T) {
 
 	code, stdout, stderr = s.run(t, "backups", "list")
 	require.Zero(t, code, stderr)
-	require.Equal(t, fmt.Sprintf(`taken (UTC)          component      kind  stored   proof  key
-2024-01-15 14:00:00  files/uploads  tree  -        -      %s  INCOMPLETE
-2024-01-15 13:00:00  files/uploads  tree  1.5 KiB  L4     %s
-2024-01-15 12:00:00  files/uploads  tree  ?        ?      %s
+	require.Equal(t, fmt.Sprintf(`taken (UTC)          component      kind  size     stored   proof  key
+2024-01-15 14:00:00  files/uploads  tree  -        -        -      %s  INCOMPLETE
+2024-01-15 13:00:00  files/uploads  tree  5.9 KiB  1.5 KiB  L4     %s
+2024-01-15 12:00:00  files/uploads  tree  ?        ?        ?      %s
 `, unfinished, newer, older), stdout)
 
 	code, stdout, stderr = s.run(t, "backups", "list", "--of", "files/uploads", "--json")
@@ -159,5 +159,5 @@ func TestBackupsAreListedAndShown(t *testing.T) {
 	require.NotContains(t, stderr, "passphrase altogether")
 	code, stdout, stderr = s.run(t, "backups", "list")
 	require.Zero(t, code, stderr)
-	require.Regexp(t, `13:00:00  files/uploads  tree  \? +\? +`+newer, stdout, "the ledger can't be opened either")
+	require.Regexp(t, `13:00:00  files/uploads  tree  \? +\? +\? +`+newer, stdout, "the ledger can't be opened either")
 }

@@ -18,7 +18,7 @@ func (a *app) cleanup() *cobra.Command {
 		Short: "Remove what unfinished backups and ended recoveries left behind",
 		Long: "Remove what unfinished backups and ended recoveries left behind: their objects in the\n" +
 			"store, directories and journals kept for undo past their time, directories never put in place.\n" +
-			"Finished backups and WAL are never touched.",
+			"Finished backups and WAL are never touched: see lifeboat retention.",
 		Example: "  lifeboat cleanup --dry-run",
 		Args:    cobra.NoArgs,
 		RunE:    a.run(func(ctx context.Context, _ []string) error { return a.cleanUp(ctx, dryRun) }),

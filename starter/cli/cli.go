@@ -136,16 +136,15 @@ const overview = `Commands:{{range .Commands}}{{if .IsAvailableCommand}}
 
 Flags:
 {{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}
-
+Temporal's server is found by TEMPORAL_ADDRESS.
 Example: lifeboat recover system --dry-run; more: lifeboat COMMAND --help
 `
 
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
-		Use:   "lifeboat",
-		Short: "Back up a system, rebuild it after a disaster, and prove both",
-		Long: "Lifeboat backs up a system, rebuilds it after a disaster, and proves both.\n" +
-			"Temporal's server is found by TEMPORAL_ADDRESS.\n\n" + exitCodes,
+		Use:           "lifeboat",
+		Short:         "Back up a system, rebuild it after a disaster, and prove both",
+		Long:          "Lifeboat backs up a system, rebuilds it after a disaster, and proves both.\n\n" + exitCodes,
 		Example:       "  lifeboat recover system --dry-run",
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -164,7 +163,7 @@ func (a *app) root() *cobra.Command {
 		group("database", "Set a database server up for its backups", a.databaseSetup()),
 		a.recover(), a.window(), a.restorePoint(), a.drill(),
 		a.approve(), a.abort(), a.watch(), a.report(),
-		a.schedule(), a.cleanup(),
+		a.schedule(), a.cleanup(), group("retention", "Remove backups and WAL that are needed no longer", a.retentionRun()), a.hold(),
 		a.walPush(), a.walFetch(),
 		a.completion(), a.man(root),
 		group("codec", "Read and serve sealed payloads of Temporal", a.codecServe(), a.codecKeys()),

@@ -2,10 +2,12 @@ package cli
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/ledger"
+	"github.com/frende/lifeboat/internal/retention"
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/workflows/api"
 )
@@ -42,7 +44,12 @@ func (a *app) know(ctx context.Context, s *system.System, backups []listed) erro
 	if err != nil {
 		return ctx.Err()
 	}
-	left := len(wanted)
+	left, released := len(wanted), map[string]bool{}
+	defer func() {
+		for _, one := range wanted {
+			one.Holds = slices.DeleteFunc(one.Holds, func(h retention.Hold) bool { return released[h.Backup+" "+h.ID] })
+		}
+	}()
 	for entry, err := range records.Newest(limited, ledger.Filter{}) {
 		if limited.Err() != nil || fault.Has(err, fault.StorageUnavailable) {
 			break
@@ -52,6 +59,14 @@ func (a *app) know(ctx context.Context, s *system.System, backups []listed) erro
 		}
 		if left == 0 || entry.Time.Before(oldest.Add(-skew)) {
 			break
+		}
+		if entry.Kind == retention.KindRelease {
+			var body retention.ReleaseBody
+			if entry.Decode(&body) == nil {
+				for _, id := range body.Holds {
+					released[entry.Subject+" "+id] = true
+				}
+			}
 		}
 		if one := wanted[entry.Subject]; one != nil && one.learn(entry) {
 			left--
@@ -70,6 +85,10 @@ func (l *listed) learn(entry ledger.Entry) bool {
 			l.Bytes, l.Stored, l.Proof = made.Bytes, made.Stored, max(l.Proof, made.Proof)
 		}
 		return true
+	case retention.KindHold:
+		if hold, err := retention.ReadHold(entry); err == nil {
+			l.Holds = append(l.Holds, hold)
+		}
 	case kindProof:
 		var proven struct {
 			Level string `json:"level"`
@@ -81,17 +100,17 @@ func (l *listed) learn(entry ledger.Entry) bool {
 	return false
 }
 
-// columns are the size and the proof of a backup as a listing shows them.
-func (l *listed) columns() (size, proof string) {
-	size, proof = "?", "?"
+// columns are the sizes and the proof of a backup as a listing shows them.
+func (l *listed) columns() (size, stored, proof string) {
+	size, stored, proof = "?", "?", "?"
 	if !l.Complete {
-		return "-", "-"
+		return "-", "-", "-"
 	}
 	if l.Stored > 0 {
-		size = system.Bytes(l.Stored).Human()
+		size, stored = system.Bytes(l.Bytes).Human(), system.Bytes(l.Stored).Human()
 	}
 	if l.Proof != "" {
 		proof = l.Proof
 	}
-	return size, proof
+	return size, stored, proof
 }

@@ -36,13 +36,13 @@ func TestOperatorsOfATimetable(t *testing.T) {
 	require.Contains(t, out, "drill: starts nothing until: lifeboat schedule apply\n")
 	out, _ = said(t, 0, "schedule", "apply", "--dry-run")
 	require.Contains(t, out, "created    drill\n")
-	require.Contains(t, out, "DRY RUN, nothing was changed: frende: 10 created\n")
+	require.Contains(t, out, "DRY RUN, nothing was changed: frende: 11 created\n")
 	out, _ = said(t, 0, "schedule", "apply")
-	require.Contains(t, out, "APPLIED frende: 10 created\n")
+	require.Contains(t, out, "APPLIED frende: 11 created\n")
 	out, _ = said(t, 0, "schedule", "apply", "--json")
 	var changes []temporal.Change
 	require.NoError(t, json.Unmarshal([]byte(out), &changes))
-	require.Len(t, changes, 10)
+	require.Len(t, changes, 11)
 	require.Equal(t, temporal.ScheduleUnchanged, changes[0].Kind)
 
 	// A pause, its reason, and the end of both.

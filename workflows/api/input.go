@@ -125,6 +125,15 @@ type CleanUpInput struct {
 	By     string `json:"by,omitempty"`
 }
 
+// RetentionInput says whether a retention only tells what it would remove, and how
+// much it may. Zero values mean: the worker's system, for real, and a fifth.
+type RetentionInput struct {
+	System string `json:"system,omitempty"`
+	DryRun bool   `json:"dry_run,omitempty"`
+	AtMost int    `json:"at_most,omitempty"` // percent of a component's backups that may go; 0: 20
+	By     string `json:"by,omitempty"`
+}
+
 // CheckArchiveInput says whose WAL archive is checked. Zero values mean: every
 // database's, and ten minutes.
 type CheckArchiveInput struct {

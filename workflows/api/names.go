@@ -30,6 +30,8 @@ const (
 	ReportStatus = "ReportStatus"
 	CleanUp      = "CleanUp"
 	CheckArchive = "CheckArchive"
+
+	ApplyRetention = "ApplyRetention"
 )
 
 // Types of the children that a recovery starts, one per component. Their IDs
@@ -125,6 +127,9 @@ func DrillID(system string, at time.Time) string {
 
 // CleanUpID is the workflow ID of a clean-up that lifeboat starts: one at a time.
 func CleanUpID(system string) string { return joined("clean-up", system) }
+
+// RetentionID is the workflow ID of a retention that lifeboat starts: one at a time.
+func RetentionID(system string) string { return joined("retention", system) }
 
 // ScheduleID is the ID of a schedule. Its runs have the same with the time of
 // their start behind it: "schedule/frende/cache-2024-01-15T09:45:00Z".

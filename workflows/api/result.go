@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/frende/lifeboat/internal/system"
@@ -83,6 +84,50 @@ type CleanUpResult struct {
 	Removed  []Cleaned `json:"removed"`
 	Kept     []Cleaned `json:"kept"`
 	Notes    []string  `json:"notes,omitempty"` // what was not looked at, and why
+}
+
+// RetentionResult says what was removed, or would be with DryRun, and why everything
+// else is kept. It is the body of the ledger record of kind "retention".
+type RetentionResult struct {
+	System   string     `json:"system"`
+	DryRun   bool       `json:"dry_run,omitempty"`
+	Started  time.Time  `json:"started"`
+	Finished time.Time  `json:"finished"`
+	Since    time.Time  `json:"since,omitzero"` // points since then stay within reach
+	Removed  []Retained `json:"removed"`
+	Kept     []Retained `json:"kept"`
+	Notes    []string   `json:"notes,omitempty"`
+}
+
+// Retained is one backup that goes or is kept, or a row of them or of WAL that is
+// kept for one reason.
+type Retained struct {
+	Store     string    `json:"store"` // as configured: "primary"
+	Component string    `json:"component,omitempty"`
+	What      string    `json:"what"`             // "backup", "WAL"; "objects" of a removed backup that others are made of; "remains" of a removed one
+	First     string    `json:"first"`            // key of a backup, or of a WAL segment
+	Last      string    `json:"last,omitempty"`   // of a row
+	Count     int64     `json:"count"`            // backups, segments, objects
+	Bytes     int64     `json:"bytes"`            // as stored; of what goes, those that are given back
+	Reason    string    `json:"reason,omitempty"` // "younger", "anchor", "held", …; "": it goes
+	Why       string    `json:"why"`
+	Until     time.Time `json:"until,omitzero"` // when the reason ends, where that is known
+}
+
+// String tells it in one line.
+func (r Retained) String() string {
+	told := r.What + " " + r.First
+	if r.Last != "" {
+		told = fmt.Sprintf("%d %s from %s to %s", r.Count, map[string]string{"backup": "backups", "WAL": "WAL files"}[r.What], r.First, r.Last)
+	}
+	if r.What == "objects" {
+		told = fmt.Sprintf("%d objects of %s", r.Count, r.First)
+	}
+	told += " in " + r.Store
+	if r.Reason != "" {
+		told += ": " + r.Reason
+	}
+	return told + ": " + r.Why
 }
 
 // CheckArchiveResult says how the WAL archives stand, and which backups were begun

@@ -21,7 +21,7 @@ import (
 )
 
 // untouched is said in every result: what a clean-up leaves to others.
-const untouched = "finished backups and WAL were not looked at: what is past its retention goes by proof, which Lifeboat does not do yet"
+const untouched = "finished backups and WAL were not looked at: what has outlived its retention goes with lifeboat retention run"
 
 // cleaning is one clean-up.
 type cleaning struct {
