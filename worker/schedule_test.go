@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/client"
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/target"
@@ -113,6 +114,21 @@ func TestASystemLooksAfterItselfByItsTimetable(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, old, 1)
 		require.Len(t, h.ofCache(t), 2, "finished backups stay")
+	})
+	t.Run("retention says of everything why it is kept, on record", func(t *testing.T) {
+		said := h.lifeboat(t, "retention", "run").done(t).stdout
+		require.Regexp(t, `kept      2 backups from redis-backups/.+ to redis-backups/.+ in primary: younger: it ended less than 30d ago\n`, said)
+		require.Contains(t, said, "RETENTION APPLIED frende: 0 backups and 0 WAL files removed")
+		told := h.lifeboat(t, "report", "retention/frende").done(t).stdout
+		require.Contains(t, told, "ApplyRetention")
+		require.Contains(t, told, "kept: 2 backups from redis-backups/")
+
+		run, err := h.client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{TaskQueue: api.Queue}, api.ApplyRetention)
+		require.NoError(t, err)
+		var result api.RetentionResult
+		require.NoError(t, run.Get(t.Context(), &result), "it starts without any input")
+		require.Empty(t, result.Removed)
+		require.Regexp(t, `kept in primary: it ended less than 30d ago; until 20\d\d-\d\d-\d\d at least\n`, h.lifeboat(t, "backups", "list", "--why").done(t).stdout)
 	})
 	t.Run("a clean-up is scheduled like everything else", func(t *testing.T) {
 		h.triggered(t, "clean-up")

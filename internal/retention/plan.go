@@ -46,7 +46,7 @@ func (r *Retention) Explain(ctx context.Context) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Plan{At: v.now, Since: v.cutoff, Going: []Entry{}, Kept: []Entry{}}
+	p := &Plan{At: v.now, Since: v.cutoff, Going: []Entry{}, Kept: []Entry{}, Notes: v.notes}
 	gone, goneWAL := map[string]bool{}, map[string]bool{}
 	judged := map[*side][]*group{}
 	for _, s := range v.sides() {

@@ -38,6 +38,7 @@ type view struct {
 	replica  *side // nil: there is none
 	known    known
 	segments map[string]int64 // segment size by database and system identifier
+	notes    []string
 }
 
 // look reads both stores and the ledger, whole.
@@ -150,7 +151,8 @@ func (v *view) archives(ctx context.Context, sides []*side, d system.Database, n
 				a.size = size
 			}
 			if a.size == 0 {
-				continue // without any base backup nothing is known of any WAL, and nothing of it goes
+				v.notes = append(v.notes, "all WAL of database "+d.Name+" in "+s.name+" stays: no base backup says from where on it is needed")
+				continue
 			}
 			if a.lines, err = opened.Tree(ctx, id, a.size); err != nil {
 				return err

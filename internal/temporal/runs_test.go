@@ -85,6 +85,36 @@ func TestARecoveryHasEndedOnlyWhenTemporalKnowsIt(t *testing.T) {
 	require.False(t, running)
 }
 
+func TestWhoeverReadsBackupsIsNamed(t *testing.T) {
+	c := connect(t)
+	w := worker.New(c.Client, api.Queue, worker.Options{DisableRegistrationAliasing: true})
+	for _, name := range []string{api.DrillSystem, api.HoldSystem, api.BackupFiles} {
+		w.RegisterWorkflowWithOptions(func(ctx workflow.Context) error {
+			workflow.GetSignalChannel(ctx, "end").Receive(ctx, nil)
+			return nil
+		}, workflow.RegisterOptions{Name: name})
+	}
+	require.NoError(t, w.Start())
+	t.Cleanup(w.Stop)
+	for _, one := range []struct{ id, kind, reads string }{
+		{"backup/frende/files", api.BackupFiles, ""}, {"drill/frende/2024-Q1", api.DrillSystem, "drill/frende/2024-Q1"}, {api.HoldID("frende"), api.HoldSystem, "hold/frende"},
+	} {
+		run, err := c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: one.id, TaskQueue: api.Queue}, one.kind)
+		require.NoError(t, err)
+		reads := func(want string) {
+			require.Eventually(t, func() bool { // Temporal's list lags behind
+				found, err := temporal.Reading(t.Context(), c, "frende")
+				require.NoError(t, err)
+				return found == want
+			}, 20*time.Second, 50*time.Millisecond)
+		}
+		reads(one.reads)
+		require.NoError(t, c.SignalWorkflow(t.Context(), one.id, "", "end", nil))
+		require.NoError(t, run.Get(t.Context(), nil))
+		reads("")
+	}
+}
+
 func TestARunThatWasEndedInTemporalIsAborted(t *testing.T) {
 	c := connect(t)
 	w := worker.New(c.Client, api.Queue, worker.Options{DisableRegistrationAliasing: true})

@@ -232,11 +232,21 @@ func TestEachPolicyAllowsItsTaskAndNothingElse(t *testing.T) {
 		require.True(t, fault.Has(retention.Delete(t.Context(), kept, info.Version), fault.StorageDenied), kept)
 	}
 	require.True(t, fault.Has(retention.Delete(t.Context(), made.Key+"/manifest", ""), fault.StorageDenied), "it removes versions and hides nothing")
-	info, err := retention.Head(t.Context(), made.Key+"/manifest")
+	v := g.vault(t, "retention", nil)
+	require.NoError(t, v.MarkExpired(t.Context(), made.Key, "retention"))
+	require.NoError(t, v.RemoveManifest(t.Context(), made.Key))
+	left, err := v.RemoveRemains(t.Context(), made.Key, func(string) bool { return false }, nil)
 	require.NoError(t, err)
-	require.NoError(t, retention.Delete(t.Context(), made.Key+"/manifest", info.Version))
-	_, err = retention.Head(t.Context(), made.Key+"/manifest")
-	require.True(t, fault.Has(err, fault.ObjectMissing), "%v", err)
+	require.Greater(t, left.Objects, int64(4))
+	require.Empty(t, under(t, retention, made.Key))
+	versions, err := g.Client().ListObjectVersions(t.Context(), &sdk.ListObjectVersionsInput{Bucket: aws.String(primaryBucket), Prefix: aws.String(made.Key)})
+	require.NoError(t, err)
+	require.Empty(t, versions.Versions, "no version is left")
+	require.Empty(t, versions.DeleteMarkers)
+	written, err := ledger.New(ledger.Config{Store: retention, Writer: "host-away", Keys: g.ring})
+	require.NoError(t, err)
+	_, err = written.Append(t.Context(), ledger.Record{ID: "1", Kind: "retention", Subject: "retention/frende", Body: "removed"})
+	require.NoError(t, err)
 }
 
 // Row 17 of the reliability table: whoever stole the writer's credentials

@@ -52,7 +52,7 @@ func TestOperatorsOfATimetable(t *testing.T) {
 	require.Regexp(t, `cache +PAUSED +has not run +every 15m\n`, out)
 	require.Regexp(t, `cache: paused by .+: migration until noon; start it again with: lifeboat schedule resume cache\n`, out)
 	out, _ = said(t, 0, "schedule", "resume", "--all")
-	require.Equal(t, 9, strings.Count(out, ": was not paused\n"))
+	require.Equal(t, 10, strings.Count(out, ": was not paused\n"))
 	require.Regexp(t, `cache: resumed by .+@.+\n`, out)
 
 	// An edit by hand is told, and put right.
