@@ -71,20 +71,41 @@ func (r *Retention) CarryOut(ctx context.Context, plan *Plan, store string) (*Ou
 
 	// ---- Destructive from here on. ----
 
-	if err := m.manifests(ctx); err != nil {
-		return nil, err
+	err = m.destroy(ctx)
+	if fault.Has(err, fault.RetentionRefused) { // somebody reads since: what went is told, and the rest goes with the next run
+		m.interrupt(err)
+		return &m.outcome, nil
 	}
-	// Who opened a backup before its manifest went is seen now; who comes later can't open it.
-	if err := r.checkReaders(ctx); err != nil {
-		return nil, err
-	}
-	if err := m.remains(ctx); err != nil {
-		return nil, err
-	}
-	if err := m.segments(ctx); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	return &m.outcome, nil
+}
+
+func (m *removal) destroy(ctx context.Context) error {
+	if err := m.manifests(ctx); err != nil {
+		return err
+	}
+	// Who opened a backup before its manifest went is seen now; who comes later can't open it.
+	if err := m.checkReaders(ctx); err != nil {
+		return err
+	}
+	if err := m.remains(ctx); err != nil {
+		return err
+	}
+	return m.segments(ctx)
+}
+
+// interrupt notes all of the plan that was not reached.
+func (m *removal) interrupt(err error) {
+	for _, key := range m.order {
+		if e, planned := m.planned[key]; planned {
+			m.keep(e, Interrupted, "the rest of it goes with the next run: "+err.Error())
+		}
+	}
+	for _, cluster := range slices.Sorted(maps.Keys(m.wal)) {
+		m.keep(m.wal[cluster], Interrupted, "it goes with the next run: "+err.Error())
+	}
 }
 
 func (m *removal) take(plan *Plan) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/internal/vault"
 )
@@ -120,6 +121,8 @@ func (r *Retention) decide(ctx context.Context, v *view, s *side, gone map[strin
 			}
 			until, legal, err := s.vault.Locked(ctx, d.item.Key)
 			switch {
+			case fault.Has(err, fault.ObjectMissing):
+				d.keep(Interrupted, "another run removes it now")
 			case err != nil:
 				return nil, err
 			case legal:

@@ -299,7 +299,7 @@ func TestAWritersWrongClockMakesNothingOld(t *testing.T) {
 			w.skew = 0
 			young, err := w.vault.WithStores(w.primary, nil).Inventory(t.Context(), nil)
 			require.NoError(t, err)
-			if today%3 == 2 {
+			if today%5 == 4 {
 				w.apply()
 			}
 			for _, s := range []store.Store{w.primary, w.replica} {
@@ -334,17 +334,26 @@ func TestWhileSomebodyReadsNothingGoes(t *testing.T) {
 	w.reading = ""
 	hold := make(chan struct{})
 	w.primary.Queue(faulty.Fault{Op: faulty.Delete, Key: bases[0] + "/manifest", Hold: hold})
-	ended := make(chan error)
+	type result struct {
+		outcome *Outcome
+		err     error
+	}
+	ended := make(chan result)
 	go func() {
-		_, err := w.retention().CarryOut(t.Context(), p, "primary")
-		ended <- err
+		outcome, err := w.retention().CarryOut(t.Context(), p, "primary")
+		ended <- result{outcome, err}
 	}()
 	require.Eventually(t, func() bool { return len(w.primary.Left()) == 0 }, 10*time.Second, time.Millisecond)
 	opened, err := w.vault.WithStores(w.primary, nil).OpenWhole(t.Context(), bases[0])
 	require.NoError(t, err)
 	w.reading = "drill/frende/2024-Q1"
 	close(hold)
-	require.ErrorContains(t, <-ended, "drill/frende/2024-Q1 runs")
+	done := <-ended
+	require.NoError(t, done.err)
+	require.Empty(t, done.outcome.Removed)
+	require.Len(t, done.outcome.Kept, 15, "all of the plan")
+	require.Equal(t, Interrupted, done.outcome.Kept[0].Reason)
+	require.Contains(t, done.outcome.Kept[0].Why, "drill/frende/2024-Q1 runs")
 	b, err := opened.Open(t.Context(), "content")
 	require.NoError(t, err)
 	_, err = b.Read(make([]byte, 10))
@@ -382,7 +391,7 @@ func TestARunThatIsCutOffAnywhereIsFinishedByTheNext(t *testing.T) {
 	expected.days(37)
 	expected.apply()
 	killed := fault.New(fault.StorageUnavailable, "delete", "x", errKilled)
-	torture.Row(t, 15, 8, 150, func(t *testing.T, n int, random *rand.Rand) {
+	torture.Row(t, 15, 4, 150, func(t *testing.T, n int, random *rand.Rand) {
 		w := newWorld(t)
 		w.days(37)
 		p := w.plan()
