@@ -22,20 +22,14 @@ type walVerdict struct {
 	kept    []Entry
 }
 
-// judgeWAL decides of all WAL in one store, once it is decided of its backups. gone
-// are the objects that leave the primary store before the replica's go.
+// judgeWAL decides of all WAL in one store, once it is decided of its backups: of
+// those no more go than may, and WAL follows them, whatever its share. gone are the objects that leave the primary store before the replica's go.
 func (r *Retention) judgeWAL(v *view, s *side, groups []*group, gone map[string]bool) []*walVerdict {
 	var all []*walVerdict
 	for _, a := range s.archives {
 		w := &walVerdict{archive: a}
 		reason, told := w.floor(v, groups)
-		backups := w.judge(r, v, s, groups, gone, reason, told)
-		if len(w.going)*100 > r.cfg.AtMost*len(a.files) && backups > 1 {
-			told = fmt.Sprintf("%d of %d WAL segments would go, more than %d %% at once: see whether that is right, then: lifeboat retention run --at-most %d",
-				len(w.going), len(a.files), r.cfg.AtMost, (len(w.going)*100+len(a.files)-1)/len(a.files))
-			w.going, w.kept, w.below = nil, nil, 0
-			w.judge(r, v, s, groups, gone, TooMuch, told)
-		}
+		w.judge(r, v, s, gone, reason, told)
 		all = append(all, w)
 	}
 	return all
@@ -80,9 +74,8 @@ func (w *walVerdict) floor(v *view, groups []*group) (reason Reason, told string
 	return "", ""
 }
 
-// judge goes through the files. reason, when it is one, keeps them all. It gives how many
-// base backups of the cluster go in this run.
-func (w *walVerdict) judge(r *Retention, v *view, s *side, groups []*group, gone map[string]bool, reason Reason, told string) (backups int) {
+// judge goes through the files. reason, when it is one, keeps them all.
+func (w *walVerdict) judge(r *Retention, v *view, s *side, gone map[string]bool, reason Reason, told string) {
 	a := w.archive
 	for _, f := range a.files {
 		one := Entry{Store: s.name, Component: system.ComponentID(system.KindDatabase, a.component), What: WAL, First: f.Key, Count: 1, Bytes: f.Size, Reason: reason, Why: told}
@@ -103,14 +96,6 @@ func (w *walVerdict) judge(r *Retention, v *view, s *side, groups []*group, gone
 		w.kept = append(w.kept, one)
 	}
 	w.kept = rows(w.kept)
-	if g := baseGroup(groups, a.component); g != nil {
-		for _, d := range g.verdicts {
-			if d.reason == "" {
-				backups++
-			}
-		}
-	}
-	return backups
 }
 
 // floorIn is the floor that a plan notes: right above the last that goes.

@@ -25,6 +25,8 @@ import (
 
 const (
 	day     = 24 * time.Hour
+	keep    = 8  // days of retention
+	lived   = 10 // days that most worlds have lived: the backups of two of them go, a fifth
 	segment = int64(16 << 20)
 	cluster = "7300000000000000001"
 )
@@ -58,7 +60,7 @@ func newWorld(t *testing.T) *world {
 	w.ring, err = keys.NewRing(keys.Config{System: "frende", Secrets: []keys.Secret{keys.NewSecret([]byte(strings.Repeat("00", 32)))}})
 	require.NoError(t, err)
 	w.system = system.System{
-		Name: "frende", Backup: system.Backup{Retention: system.Duration(30 * day)},
+		Name: "frende", Backup: system.Backup{Retention: system.Duration(keep * day)},
 		Stores:    []system.Store{{Name: "primary", Replica: "dr"}, {Name: "dr"}},
 		Databases: []system.Database{{Name: "frende", Cluster: "frende"}},
 		Files:     []system.FileSet{{Name: "uploads"}},
