@@ -9,6 +9,7 @@ import (
 	"github.com/frende/lifeboat/workflows/drill"
 	"github.com/frende/lifeboat/workflows/recovery"
 	"github.com/frende/lifeboat/workflows/replicate"
+	"github.com/frende/lifeboat/workflows/verify"
 	"github.com/frende/lifeboat/workflows/watch"
 )
 
@@ -42,6 +43,7 @@ func Register(registry Registry) {
 		{api.CleanUp, watch.CleanUp},
 		{api.ReportStatus, watch.ReportStatus},
 		{api.CheckArchive, watch.CheckArchive},
+		{api.VerifyBackup, verify.Backup},
 	} {
 		registry.RegisterWorkflowWithOptions(w.definition, workflow.RegisterOptions{Name: w.name})
 	}

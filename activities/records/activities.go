@@ -19,11 +19,12 @@ const (
 	KindPoint  = "point"  // body: []report.Point
 	KindBackup = "backup" // body: api.BackupMade
 	KindNotice = "notice" // body: text
-	KindProof  = "proof"  // body: Proven
+	KindProof  = "proof"  // body: Proven, or api.Verified
 
 	KindUnchanged = "unchanged" // subject: key of the backup that still equals its source; body: api.Unchanged
 	KindCleanUp   = "clean-up"  // subject: a run's workflow ID; body: api.CleanUpResult
 	KindArchive   = "archive"   // subject: "database/frende"; body: api.ArchiveChecked
+	KindDamage    = "damage"    // subject: key of the backup that a verification found damaged; body: api.Verified
 )
 
 // Record is what goes on the ledger. The same ID again is the same record.
@@ -140,6 +141,15 @@ func (a *Activities) RecordCleanUp(ctx context.Context, in CleanUpInput) error {
 // RecordArchive puts on the ledger that WAL was lost, or had to be pushed again.
 func (a *Activities) RecordArchive(ctx context.Context, in ArchiveInput) error {
 	return a.file(ctx, in.System, KindArchive, in.Checked.Component, in.Checked)
+}
+
+// RecordVerified puts on the ledger how far a backup was proven, or that it is damaged.
+func (a *Activities) RecordVerified(ctx context.Context, in VerifiedInput) error {
+	kind := KindProof
+	if in.Verified.Damage != "" {
+		kind = KindDamage
+	}
+	return a.file(ctx, in.System, kind, in.Verified.Key, in.Verified)
 }
 
 // FileReport puts the record of a run on the ledger, with the attempts that its

@@ -43,7 +43,10 @@ type listed struct {
 	Store     string    `json:"store"`
 	Bytes     int64     `json:"bytes,omitempty"`  // at the source, as the ledger says
 	Stored    int64     `json:"stored,omitempty"` // in the store
-	Proof     string    `json:"proof,omitempty"`  // the highest level on record
+	Proof     string    `json:"proof,omitempty"`  // the highest level on record, since it was found damaged
+	Damage    string    `json:"damage,omitempty"` // what the newest verification of its level found wrong
+
+	damagedAt bool // records before say nothing more
 }
 
 // kindOfFolder says what lies in a folder of the store.
@@ -128,6 +131,8 @@ func (a *app) listBackups(ctx context.Context, of string) error {
 			state = "GIVEN UP"
 		case !b.Complete:
 			state = "INCOMPLETE"
+		case b.Damage != "":
+			state = "DAMAGED: " + b.Damage
 		}
 		size, proof := b.columns()
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", b.At.UTC().Format(time.DateTime), b.Component, b.Kind, size, proof, b.Key, state)

@@ -161,7 +161,7 @@ func (a *app) root() *cobra.Command {
 		a.doctor(), a.status(),
 		a.backup(),
 		group("backups", "Look at the backups in the store", a.backupsList(), a.backupsShow()),
-		a.recover(), a.window(), a.restorePoint(), a.drill(),
+		a.verify(), a.recover(), a.window(), a.restorePoint(), a.drill(),
 		a.approve(), a.abort(), a.watch(), a.report(),
 		a.schedule(), a.cleanup(),
 		a.walPush(), a.walFetch(),

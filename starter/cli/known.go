@@ -14,6 +14,7 @@ import (
 const (
 	kindBackup = "backup" // body: api.BackupMade
 	kindProof  = "proof"  // body: the level reached
+	kindDamage = "damage" // body: what a verification found
 )
 
 const (
@@ -67,14 +68,25 @@ func (l *listed) learn(entry ledger.Entry) bool {
 	case kindBackup:
 		var made api.BackupMade
 		if entry.Decode(&made) == nil {
-			l.Bytes, l.Stored, l.Proof = made.Bytes, made.Stored, max(l.Proof, made.Proof)
+			l.Bytes, l.Stored = made.Bytes, made.Stored
+			if !l.damagedAt {
+				l.Proof = max(l.Proof, made.Proof)
+			}
 		}
 		return true
+	case kindDamage:
+		var found api.Verified
+		if entry.Decode(&found) == nil && !l.damagedAt {
+			l.damagedAt = true
+			if l.Proof < found.Level { // no such verification has passed since
+				l.Damage = found.Damage
+			}
+		}
 	case kindProof:
 		var proven struct {
 			Level string `json:"level"`
 		}
-		if entry.Decode(&proven) == nil {
+		if entry.Decode(&proven) == nil && !l.damagedAt {
 			l.Proof = max(l.Proof, proven.Level)
 		}
 	}

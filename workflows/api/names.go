@@ -30,6 +30,7 @@ const (
 	ReportStatus = "ReportStatus"
 	CleanUp      = "CleanUp"
 	CheckArchive = "CheckArchive"
+	VerifyBackup = "VerifyBackup"
 )
 
 // Types of the children that a recovery starts, one per component. Their IDs
@@ -122,6 +123,10 @@ func DrillID(system string, at time.Time) string {
 	at = at.UTC()
 	return joined("drill", system, fmt.Sprintf("%d-Q%d", at.Year(), (int(at.Month())+2)/3))
 }
+
+// VerifyID is the workflow ID of a verification that lifeboat starts: one at a time
+// of a component, of a backup, or ("") of the whole system.
+func VerifyID(system, what string) string { return joined("verify", system, what) }
 
 // CleanUpID is the workflow ID of a clean-up that lifeboat starts: one at a time.
 func CleanUpID(system string) string { return joined("clean-up", system) }

@@ -48,6 +48,7 @@ const (
 	PhaseRehearsing  Phase = "recovering into the sandbox"
 	PhaseClearing    Phase = "clearing the sandbox"
 	PhaseCleaning    Phase = "cleaning up"
+	PhaseVerifying   Phase = "verifying"
 	PhaseDone        Phase = "done"
 )
 
