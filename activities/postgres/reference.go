@@ -74,7 +74,7 @@ func (a *Activities) KeepReference(ctx context.Context, in KeepReferenceInput) (
 		return KeepReferenceResult{}, fault.Newf(fault.PointUnreachable, "take reference of", j.database.Name, "it is on timeline %d of cluster %s, the backup on timeline %d of cluster %s", now.Timeline, now.SystemID, facts.Timeline, facts.SystemID).
 			WithHint("the next backup can be proven at L3")
 	}
-	taken, err := j.takeReference(ctx, server, "lifeboat backup "+in.RunID)
+	taken, err := j.takeReference(ctx, server, "lifeboat reference")
 	if err != nil {
 		return KeepReferenceResult{}, err
 	}

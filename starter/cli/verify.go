@@ -26,8 +26,7 @@ func (a *app) verify() *cobra.Command {
 		Long: "Prove a backup, production untouched, and leave nothing behind. Levels:\n" +
 			"  1  every byte is read and authenticated\n" +
 			"  2  databases: restored beside; files and every page checked; a hidden server replays the WAL\n" +
-			"  3  databases: every table, sequence and large object equals what the source held when the\n" +
-			"     backup was taken; pg_amcheck, extensions, collations and the SQL of lifeboat.yaml\n" +
+			"  3  databases: every table equals what the source held; pg_amcheck and configured SQL pass\n" +
 			"Caches, files and configuration have level 1. What recovers all of it is a drill.\n" +
 			"A backup that is damaged is marked: recoveries pass it over, and the status says so.",
 		Example: "  lifeboat verify latest --of database/frende --level 3",

@@ -61,7 +61,7 @@ func (b *backing) reference(ctx workflow.Context, component system.Component, ma
 	}
 	var activities *postgres.Activities
 	var kept postgres.KeepReferenceResult
-	if err := b.Do(ctx, b.step(component, "reference", "take down what "+component.Name+" holds, to compare with", run.Long), activities.KeepReference,
+	if err := b.Do(ctx, b.step(component, "reference", "take down what "+component.Name+" holds, to compare with", run.Spare), activities.KeepReference,
 		postgres.KeepReferenceInput{Ref: postgres.Ref{System: b.system, Component: component.Name, RunID: b.runID()}, Key: made.Key}, &kept, func() string {
 			return fmt.Sprintf("%d tables and sequences, at the end of %s", kept.Tables, kept.Segment)
 		}); err != nil && ctx.Err() != nil {
