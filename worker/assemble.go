@@ -95,7 +95,9 @@ func (b builder) assemble() (worker.Worker, error) {
 			Ended: func(ctx context.Context, s system.System, c system.Component, run string) (bool, string, error) {
 				return temporal.RecoveryEnded(ctx, connected, s, c, run)
 			},
-			RunEnded: func(ctx context.Context, run string) (bool, string, error) { return temporal.RunEnded(ctx, connected, run) },
+			RunEnded: func(ctx context.Context, run string) (bool, string, error) {
+				return temporal.RunEnded(ctx, connected, run)
+			},
 		}),
 		"records.": records.New(records.Deps{
 			Load:     func() (system.System, error) { return load(configPath) },

@@ -7,6 +7,7 @@ import (
 	"github.com/frende/lifeboat/workflows/api"
 	"github.com/frende/lifeboat/workflows/backup"
 	"github.com/frende/lifeboat/workflows/drill"
+	"github.com/frende/lifeboat/workflows/extract"
 	"github.com/frende/lifeboat/workflows/recovery"
 	"github.com/frende/lifeboat/workflows/replicate"
 	"github.com/frende/lifeboat/workflows/verify"
@@ -44,6 +45,7 @@ func Register(registry Registry) {
 		{api.ReportStatus, watch.ReportStatus},
 		{api.CheckArchive, watch.CheckArchive},
 		{api.VerifyBackup, verify.Backup},
+		{api.ExtractDatabase, extract.Database},
 	} {
 		registry.RegisterWorkflowWithOptions(w.definition, workflow.RegisterOptions{Name: w.name})
 	}

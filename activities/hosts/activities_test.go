@@ -68,7 +68,9 @@ func (h *house) environment() *testsuite.TestActivityEnvironment {
 		Ended: func(_ context.Context, _ system.System, _ system.Component, run string) (bool, string, error) {
 			return h.ended[run], "Temporal does not know it", nil
 		},
-		RunEnded: func(_ context.Context, run string) (bool, string, error) { return h.ended[run], "verify/frende works", nil },
+		RunEnded: func(_ context.Context, run string) (bool, string, error) {
+			return h.ended[run], "verify/frende works", nil
+		},
 	}), activity.RegisterOptions{Name: "hosts."})
 	return env
 }

@@ -2,6 +2,9 @@ package postgres
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -38,25 +41,26 @@ func (i *Instance) PromoteCopy(ctx context.Context, lsn LSN) (Login, error) {
 	if err != nil {
 		return Login{}, err
 	}
-	facts, err := AwaitServer(ctx, login, copyTime)
-	if err != nil {
-		return Login{}, err
-	}
-	if !facts.InRecovery {
-		return login, nil
+	_, err = os.Stat(filepath.Join(i.config.DataDir, "standby.signal"))
+	if errors.Is(err, fs.ErrNotExist) { // it was promoted, and may have crashed since
+		_, err := AwaitServer(ctx, login, copyTime)
+		return login, err
 	}
 	if _, err := i.WaitReplayed(ctx, lsn, nil); err != nil {
 		return Login{}, err
 	}
 	if i.Mute() {
 		return Login{}, fault.Newf(fault.Unsupported, "promote", i.String(), "it answers nobody: a transaction with more than 64 subtransactions was open at the end of the WAL").
-			WithHint("verify another backup")
+			WithHint("choose another backup, or a point at which that transaction had ended")
 	}
 	server, err := Connect(ctx, login)
 	if err != nil {
 		return Login{}, err
 	}
 	defer server.Close(ctx)
+	if !server.facts.InRecovery {
+		return login, nil
+	}
 	left, err := value[bool](ctx, server, "SELECT pg_promote(true, $1)", promoteTime)
 	if err == nil && !left {
 		err = fault.Newf(fault.ServerFailed, "promote", i.String(), "it did not leave recovery within %d s", promoteTime)

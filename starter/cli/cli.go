@@ -142,10 +142,9 @@ Example: lifeboat recover system --dry-run; more: lifeboat COMMAND --help
 
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
-		Use:   "lifeboat",
-		Short: "Back up a system, rebuild it after a disaster, and prove both",
-		Long: "Lifeboat backs up a system, rebuilds it after a disaster, and proves both.\n" +
-			"Temporal's server is found by TEMPORAL_ADDRESS.\n\n" + exitCodes,
+		Use:           "lifeboat",
+		Short:         "Back up a system, rebuild it after a disaster, and prove both",
+		Long:          "Lifeboat backs up a system, rebuilds it after a disaster, and proves both. TEMPORAL_ADDRESS finds Temporal.\n\n" + exitCodes,
 		Example:       "  lifeboat recover system --dry-run",
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -161,7 +160,7 @@ func (a *app) root() *cobra.Command {
 		a.doctor(), a.status(),
 		a.backup(),
 		group("backups", "Look at the backups in the store", a.backupsList(), a.backupsShow()),
-		a.verify(), a.recover(), a.window(), a.restorePoint(), a.drill(),
+		a.verify(), a.recover(), a.extract(), a.window(), a.restorePoint(), a.drill(),
 		a.approve(), a.abort(), a.watch(), a.report(),
 		a.schedule(), a.cleanup(),
 		a.walPush(), a.walFetch(),

@@ -130,6 +130,20 @@ type VerifyInput struct {
 	From      string `json:"from,omitempty"` // name of the one store that is read
 }
 
+// ExtractInput says what is taken out of which database, as it was when, and which
+// file on the worker's host it goes to. Zero values mean: the whole of the configured
+// database, as the newest archived WAL has it.
+type ExtractInput struct {
+	System    string   `json:"system,omitempty"`
+	Component string   `json:"component,omitempty"` // name of the database, as it is configured
+	Database  string   `json:"database,omitempty"`  // inside the cluster; default: the configured one
+	Tables    []string `json:"tables,omitempty"`    // "public.users"
+	To        string   `json:"to,omitempty"`        // as for a recovery; "backup:KEY" is the backup's end
+	File      string   `json:"file"`                // absolute; ".sql" at its end asks for SQL
+	By        string   `json:"by,omitempty"`
+	From      string   `json:"from,omitempty"` // name of the one store that is read
+}
+
 // CleanUpInput says whether a clean-up only lists what it would remove.
 type CleanUpInput struct {
 	System string `json:"system,omitempty"`

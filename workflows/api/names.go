@@ -31,6 +31,8 @@ const (
 	CleanUp      = "CleanUp"
 	CheckArchive = "CheckArchive"
 	VerifyBackup = "VerifyBackup"
+
+	ExtractDatabase = "ExtractDatabase"
 )
 
 // Types of the children that a recovery starts, one per component. Their IDs
@@ -127,6 +129,11 @@ func DrillID(system string, at time.Time) string {
 // VerifyID is the workflow ID of a verification that lifeboat starts: one at a time
 // of a component, of a backup, or ("") of the whole system.
 func VerifyID(system, what string) string { return joined("verify", system, what) }
+
+// ExtractID is the workflow ID of an extraction that lifeboat starts at a moment.
+func ExtractID(system, name string, at time.Time) string {
+	return joined("extract", system, "database", name, at.UTC().Format("20060102T150405Z"))
+}
 
 // CleanUpID is the workflow ID of a clean-up that lifeboat starts: one at a time.
 func CleanUpID(system string) string { return joined("clean-up", system) }

@@ -49,6 +49,7 @@ const (
 	PhaseClearing    Phase = "clearing the sandbox"
 	PhaseCleaning    Phase = "cleaning up"
 	PhaseVerifying   Phase = "verifying"
+	PhaseExtracting  Phase = "extracting"
 	PhaseDone        Phase = "done"
 )
 

@@ -228,3 +228,19 @@ type Verified struct {
 	Checks     []Check       `json:"checks,omitempty"` // L3: configured SQL
 	Notes      []string      `json:"notes,omitempty"`
 }
+
+// ExtractResult says what was taken out of a database.
+type ExtractResult struct {
+	System    string        `json:"system"`
+	Component string        `json:"component"` // "database/frende"
+	Backup    string        `json:"backup"`    // key of the one that was restored
+	Asked     string        `json:"asked"`     // the point
+	Point     RecoveryPoint `json:"point"`     // that was reached
+	Database  string        `json:"database"`
+	Tables    []TableDigest `json:"tables"` // with their rows, -1 where they were not counted
+	File      string        `json:"file"`   // on the worker's host
+	Bytes     int64         `json:"bytes"`
+	Plain     bool          `json:"plain"` // psql takes it; else pg_restore does
+	Started   time.Time     `json:"started"`
+	Finished  time.Time     `json:"finished"`
+}
