@@ -37,11 +37,10 @@ func (p *PageFault) Error() string {
 
 // What pg_checksums says in the C locale.
 var (
-	badPage    = regexp.MustCompile(`checksum verification failed in file "(.+)", block (\d+): `)
-	pageCounts = map[string]*regexp.Regexp{
-		"files": regexp.MustCompile(`(?m)^Files scanned:\s+(\d+)$`), "blocks": regexp.MustCompile(`(?m)^Blocks scanned:\s+(\d+)$`),
-		"bad": regexp.MustCompile(`(?m)^Bad checksums:\s+(\d+)$`),
-	}
+	badPage       = regexp.MustCompile(`checksum verification failed in file "(.+)", block (\d+): `)
+	filesScanned  = regexp.MustCompile(`(?m)^Files scanned:\s+(\d+)$`)
+	blocksScanned = regexp.MustCompile(`(?m)^Blocks scanned:\s+(\d+)$`)
+	badChecksums  = regexp.MustCompile(`(?m)^Bad checksums:\s+(\d+)$`)
 )
 
 // CheckPages computes the checksum of every page of a cluster whose server was
@@ -57,7 +56,7 @@ func CheckPages(ctx context.Context, binDir, dataDir string, owner Account, log 
 		Argv: []string{filepath.Join(binDir, "pg_checksums"), "--check", "-D", dataDir},
 		Env:  cLocale(), Dir: dataDir, User: owner.Name, Log: log,
 	})
-	pages := Pages{Checksums: true, Files: pageCount(result.Stdout, "files"), Blocks: pageCount(result.Stdout, "blocks")}
+	pages := Pages{Checksums: true, Files: pageCount(result.Stdout, filesScanned), Blocks: pageCount(result.Stdout, blocksScanned)}
 	if err == nil || ctx.Err() != nil || !fault.Has(err, fault.CommandFailed) {
 		return pages, err
 	}
@@ -70,13 +69,13 @@ func CheckPages(ctx context.Context, binDir, dataDir string, owner Account, log 
 		return pages, err
 	}
 	file := strings.TrimPrefix(strings.TrimPrefix(string(first[1]), dataDir), "/")
-	bad := max(pageCount(result.Stdout, "bad"), int64(bytes.Count(result.Stderr, []byte("checksum verification failed"))))
+	bad := max(pageCount(result.Stdout, badChecksums), int64(bytes.Count(result.Stderr, []byte("checksum verification failed"))))
 	return pages, fault.New(fault.VerificationFailed, op, dataDir, &PageFault{File: file, Block: block, Others: int(bad) - 1}).
 		WithHint("do not use this backup; look for the cause at the source, whose page may be damaged, too: pg_amcheck, or a new base backup, tells")
 }
 
-func pageCount(output []byte, of string) int64 {
-	found := pageCounts[of].FindSubmatch(output)
+func pageCount(output []byte, of *regexp.Regexp) int64 {
+	found := of.FindSubmatch(output)
 	if found == nil {
 		return 0
 	}

@@ -61,7 +61,7 @@ func (a *app) extractDatabase() *cobra.Command {
 }
 
 func (a *app) extractFlags(c *cobra.Command, o *extractOptions) *cobra.Command {
-	c.Flags().StringVar(&o.to, "to", newest, "`POINT`: latest, a time with its offset, lsn:POSITION, name:NAME, or backup:KEY for its end")
+	c.Flags().StringVar(&o.to, "to", newest, "`POINT`: a time with its offset, lsn:POSITION, name:NAME, backup:KEY")
 	c.Flags().StringVar(&o.out, "out", "", "`FILE` to write, on the worker's host; must not exist")
 	c.Flags().StringVar(&o.in, "in", "", "`NAME` of a database inside the cluster (default: the configured one)")
 	c.Flags().BoolVar(&o.detach, "detach", false, "print the run's ID and don't wait for its end")

@@ -80,12 +80,12 @@ func TestOperatorsOfATimetable(t *testing.T) {
 		out, _ := said(t, 0, "schedule", "list", "--json")
 		var all []temporal.Schedule
 		require.NoError(t, json.Unmarshal([]byte(out), &all))
-		return all[3].Name == "files-daily" && all[3].Runs == 3 && all[3].Last.Status == temporal.RunCompleted
+		return all[5].Name == "files-daily" && all[5].Runs == 3 && all[5].Last.Status == temporal.RunCompleted
 	}, 20*time.Second, 50*time.Millisecond)
 
 	for _, args := range [][]string{{"pause", "drlil"}, {"resume", "drlil"}, {"trigger", "drlil"}, {"backfill", "drlil", "--from", "2024-01-15T00:00:00Z", "--to", "2024-01-15T00:00:00Z"}} {
 		_, stderr := said(t, fault.ExitNotFound, append([]string{"schedule"}, args...)...)
-		require.Contains(t, stderr, args[0]+" schedule drlil: no such schedule\nHINT: there are: database-daily, archive, cache, files-daily,")
+		require.Contains(t, stderr, args[0]+" schedule drlil: no such schedule\nHINT: there are: database-daily, proof-daily, proof-weekly, archive, cache, files-daily,")
 	}
 
 	t.Setenv("TEMPORAL_NAMESPACE", "nope")
