@@ -287,7 +287,8 @@ type VerifyResult struct {
 	Collations []string `json:"collations,omitempty"`
 
 	// Postponed: the server can answer nobody before its promotion, because a
-	// transaction with more than 64 subtransactions was open at the end. Promote verifies.
+	// transaction with more than 64 subtransactions was open at the end, or what is
+	// asked for is locked by one that was open, such as a DROP TABLE. Promote verifies.
 	Postponed bool `json:"postponed,omitempty"`
 }
 

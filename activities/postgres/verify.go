@@ -11,8 +11,8 @@ import (
 )
 
 // Verify counts the configured tables and runs the configured checks on the
-// staged server. One that can answer nobody before its promotion is verified by
-// Promote. It fails with VerificationFailed.
+// staged server. One that can answer nobody before its promotion, or stands where
+// what is asked for is locked, is verified by Promote. It fails with VerificationFailed.
 func (a *Activities) Verify(ctx context.Context, in VerifyInput) (result VerifyResult, err error) {
 	j, err := a.resolve(in.Ref)
 	if err != nil {
@@ -54,7 +54,13 @@ func (a *Activities) Verify(ctx context.Context, in VerifyInput) (result VerifyR
 		if err != nil {
 			return err
 		}
-		if result, err = j.verify(ctx, login); err != nil || len(in.Reference) == 0 {
+		result, err = j.verify(ctx, login)
+		if postgres.Locked(err) && len(in.Reference) == 0 {
+			// It stands before the commit of a DROP TABLE or the like, whose lock it holds until it is promoted.
+			result = VerifyResult{}
+			return j.postpone(in, &result)
+		}
+		if err != nil || len(in.Reference) == 0 {
 			return err
 		}
 		result.Compared, err = j.compare(ctx, instance, in.Reference)

@@ -184,8 +184,23 @@ func passes(answer any, minimum *int64) bool {
 	}
 }
 
+// standbyPatience is how long a statement on a standby that stands still waits for a
+// lock: the transaction that holds it never ends there.
+const standbyPatience = "2s"
+
+// Locked says whether a statement failed because what it asks for is locked.
+func Locked(err error) bool {
+	said, ok := errors.AsType[*answer](err)
+	return ok && said.code == stateLockNotAvailable
+}
+
 // limit bounds the statements that follow.
 func (s *Server) limit(ctx context.Context) error {
+	if s.facts.InRecovery {
+		if err := s.execute(ctx, "SET lock_timeout = '"+standbyPatience+"'"); err != nil {
+			return err
+		}
+	}
 	return s.execute(ctx, fmt.Sprintf("SET statement_timeout = %d", s.patience.Milliseconds()))
 }
 
