@@ -88,5 +88,6 @@ func TestABackupIsProvenByRestoringItAndOneThatIsDamagedIsPassedOver(t *testing.
 	require.Regexp(t, newer+`\s+DAMAGED: IntegrityError`, h.lifeboat(t, "backups", "list").done(t).stdout)
 	require.Contains(t, h.lifeboat(t, "status").stdout, "is not sound: a verification at")
 	require.Contains(t, h.lifeboat(t, "recover", "database", "frende", "--dry-run").done(t).stdout, "from its newest backup, now "+older)
+	require.Regexp(t, `NOT USABLE.*found it damaged.*`+newer, h.lifeboat(t, "window", "database", "frende").done(t).stdout)
 	h.keepsSecrets(t)
 }
