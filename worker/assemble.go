@@ -99,6 +99,9 @@ func (b builder) assemble() (worker.Worker, error) {
 			Ended: func(ctx context.Context, s system.System, c system.Component, run string) (bool, string, error) {
 				return temporal.RecoveryEnded(ctx, connected, s, c, run)
 			},
+			RunEnded: func(ctx context.Context, run string) (bool, string, error) {
+				return temporal.RunEnded(ctx, connected, run)
+			},
 		}),
 		"records.": records.New(records.Deps{
 			Load:     func() (system.System, error) { return load(configPath) },
@@ -165,19 +168,38 @@ func prover(parts *assembly.Assembly, host string) func(ctx context.Context, s s
 			return proof, err
 		}
 		proof.Level = made.Proof
-		better, err := opened.Find(ctx, records.KindProof, key)
-		proof.Unreadable = append(proof.Unreadable, better.Unreadable...)
-		if fault.Has(err, fault.RunUnknown) {
-			return proof, nil
-		}
-		if err != nil {
-			return proof, err
-		}
-		var proven records.Proven
-		err = better.Decode(&proven)
-		proof.Level = max(proof.Level, proven.Level)
-		return proof, err
+		return proof, prove(ctx, opened, key, &proof)
 	}
+}
+
+// prove adds what was found of a backup after it was made: the highest level since
+// it was found damaged, if it was.
+func prove(ctx context.Context, opened *ledger.Ledger, key string, proof *records.Proof) error {
+	highest := ""
+	for entry, err := range opened.Newest(ctx, ledger.Filter{Subject: key}) {
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil && fault.Retryable(err):
+			return err
+		case err != nil:
+			proof.Unreadable = append(proof.Unreadable, err)
+		case entry.Kind == records.KindDamage:
+			proof.Level = highest
+			return nil
+		case entry.Kind == records.KindBackup:
+			proof.Level = max(proof.Level, highest)
+			return nil
+		case entry.Kind == records.KindProof:
+			var proven records.Proven
+			if err := entry.Decode(&proven); err != nil {
+				return err
+			}
+			highest = max(highest, proven.Level)
+		}
+	}
+	proof.Level = max(proof.Level, highest)
+	return nil
 }
 
 // restoreCommand is PostgreSQL's setting of that name, for one pinned recovery.

@@ -314,7 +314,7 @@ func (h *house) strays(t *testing.T) (found []string) {
 		if err != nil || !strings.Contains(string(line), h.lab.Dir) { // ended meanwhile, or another test's
 			continue
 		}
-		if strings.Contains(string(line), ".lifeboat-new-") || strings.Contains(string(line), ".lifeboat-old-") {
+		if strings.Contains(string(line), ".lifeboat-new-") || strings.Contains(string(line), ".lifeboat-look-") || strings.Contains(string(line), ".lifeboat-old-") {
 			found = append(found, strings.ReplaceAll(string(line), "\x00", " "))
 		}
 	}

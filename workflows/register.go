@@ -7,8 +7,10 @@ import (
 	"github.com/frende/lifeboat/workflows/api"
 	"github.com/frende/lifeboat/workflows/backup"
 	"github.com/frende/lifeboat/workflows/drill"
+	"github.com/frende/lifeboat/workflows/extract"
 	"github.com/frende/lifeboat/workflows/recovery"
 	"github.com/frende/lifeboat/workflows/replicate"
+	"github.com/frende/lifeboat/workflows/verify"
 	"github.com/frende/lifeboat/workflows/watch"
 )
 
@@ -43,6 +45,8 @@ func Register(registry Registry) {
 		{api.ReportStatus, watch.ReportStatus},
 		{api.CheckArchive, watch.CheckArchive},
 		{api.ApplyRetention, watch.ApplyRetention},
+		{api.VerifyBackup, verify.Backup},
+		{api.ExtractDatabase, extract.Database},
 	} {
 		registry.RegisterWorkflowWithOptions(w.definition, workflow.RegisterOptions{Name: w.name})
 	}

@@ -22,6 +22,9 @@ type Deps struct {
 	// other works on the component; else why says what is known.
 	Ended func(ctx context.Context, s system.System, c system.Component, run string) (ended bool, why string, err error)
 
+	// RunEnded says whether a run that only looked at a backup has ended for certain.
+	RunEnded func(ctx context.Context, run string) (ended bool, why string, err error)
+
 	Now func() time.Time // nil: time.Now
 }
 
@@ -63,6 +66,9 @@ func (a *Activities) Leftovers(ctx context.Context, in LeftoversInput) (Leftover
 				continue // the staging of a tablespace goes with that of its data directory
 			}
 			if err := l.staging(ctx, in.System); err != nil {
+				return result, err
+			}
+			if err := l.scratch(ctx); err != nil {
 				return result, err
 			}
 		}
@@ -179,6 +185,29 @@ func (l looking) staging(ctx context.Context, s system.System) error {
 			continue
 		}
 		l.result.Staging = append(l.result.Staging, Staging{Component: l.component, Run: run, Path: path})
+	}
+	return nil
+}
+
+// scratch sorts the directories in which backups were restored to be looked at.
+func (l looking) scratch(ctx context.Context) error {
+	left, err := target.Leftovers(l.dir)
+	if err != nil {
+		return err
+	}
+	for _, one := range left {
+		if one.Kind != target.LeftoverScratch {
+			continue
+		}
+		ended, why, err := l.deps.RunEnded(ctx, one.Run)
+		if err != nil {
+			return err
+		}
+		if !ended {
+			l.keep(api.ScratchDirectory, one.Path, "%s", why)
+			continue
+		}
+		l.result.Scratch = append(l.result.Scratch, Staging{Component: l.component, Run: one.Run, Path: one.Path})
 	}
 	return nil
 }

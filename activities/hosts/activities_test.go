@@ -68,6 +68,9 @@ func (h *house) environment() *testsuite.TestActivityEnvironment {
 		Ended: func(_ context.Context, _ system.System, _ system.Component, run string) (bool, string, error) {
 			return h.ended[run], "Temporal does not know it", nil
 		},
+		RunEnded: func(_ context.Context, run string) (bool, string, error) {
+			return h.ended[run], "verify/frende works", nil
+		},
 	}), activity.RegisterOptions{Name: "hosts."})
 	return env
 }
@@ -182,4 +185,22 @@ func TestASwapThatIsNotFinishedIsNeverExpired(t *testing.T) {
 	_, err := h.environment().ExecuteActivity("hosts.Expire", hosts.ExpireInput{Dir: h.path("uploads"), Run: "20240101T000000Z-aaaaaaaa"})
 	require.ErrorContains(t, err, fault.TargetRefused.Definition().Summary+": the swap of run 20240101T000000Z-aaaaaaaa is not finished")
 	require.DirExists(t, old)
+}
+
+func TestWhatAnEndedRunRestoredToLookAtIsListed(t *testing.T) {
+	h := newHouse(t)
+	h.ended["20240115T030000Z-0000ended"] = true
+	ended, working := target.Scratch(h.path("pg"), "20240115T030000Z-0000ended"), target.Scratch(h.path("pg"), "20240116T030000Z-00working")
+	for _, dir := range []string{ended, working} {
+		require.NoError(t, os.MkdirAll(filepath.Join(dir, "data"), 0o700))
+	}
+	found := h.leftovers()
+	require.Len(t, found.Scratch, 1)
+	require.Equal(t, ended, found.Scratch[0].Path)
+	require.Equal(t, "20240115T030000Z-0000ended", found.Scratch[0].Run)
+	require.Equal(t, map[string]string{working: "verify/frende works"}, why(found.Kept))
+	require.NoError(t, target.DiscardScratch(t.Context(), ended))
+	require.NoDirExists(t, ended)
+	err := target.DiscardScratch(t.Context(), h.path("pg"))
+	require.True(t, fault.Has(err, fault.TargetRefused), "%v", err)
 }

@@ -16,6 +16,7 @@ type LeftoversInput struct {
 type LeftoversResult struct {
 	Old     []Old         `json:"old,omitempty"`
 	Staging []Staging     `json:"staging,omitempty"`
+	Scratch []Staging     `json:"scratch,omitempty"` // of runs that ended and only looked at a backup
 	Kept    []api.Cleaned `json:"kept,omitempty"`
 }
 

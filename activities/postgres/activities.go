@@ -99,6 +99,9 @@ func (a *Activities) resolve(ref Ref) (*job, error) {
 	if err != nil {
 		return nil, err
 	}
+	if ref.Scratch && (ref.RunID == "" || ref.Target != "") {
+		return nil, fault.Newf(fault.InputInvalid, "restore to look at", database.Name, "it needs a run, and no target")
+	}
 	return &job{Activities: a, ref: ref, system: at, target: target, database: database, login: login}, nil
 }
 

@@ -7,7 +7,6 @@ import (
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/postgres"
 	"github.com/frende/lifeboat/internal/temporal"
-	"github.com/frende/lifeboat/workflows/api"
 )
 
 // archivePatience is how long a reference waits for archive_command.
@@ -78,22 +77,5 @@ func (a *Activities) TakeReference(ctx context.Context, in TakeReferenceInput) (
 		return TakeReferenceResult{}, err
 	}
 	defer server.Close(ctx)
-	taken, err := server.TakeReference(ctx, "lifeboat drill "+in.RunID)
-	if err != nil {
-		return TakeReferenceResult{}, err
-	}
-	name := taken.Segment.Name(server.Facts().SegmentSize)
-	archived, err := server.AwaitArchived(ctx, taken.Segment, archivePatience)
-	if err != nil {
-		return TakeReferenceResult{}, err
-	}
-	if !archived {
-		return TakeReferenceResult{}, fault.Newf(fault.WALShort, "archive reference of", j.database.Name, "%s was not archived within %s", name, archivePatience).
-			WithHint("look at pg_stat_archiver and at the server's log")
-	}
-	result := TakeReferenceResult{SystemID: server.Facts().SystemID, Segment: name}
-	for _, table := range taken.Tables {
-		result.Tables = append(result.Tables, api.TableDigest(table))
-	}
-	return result, nil
+	return j.takeReference(ctx, server, "lifeboat drill "+in.RunID)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/plan"
 	"github.com/frende/lifeboat/internal/postgres"
 	"github.com/frende/lifeboat/internal/report"
 	"github.com/frende/lifeboat/internal/target"
@@ -25,6 +26,10 @@ func (a *Activities) RestorePreflight(ctx context.Context, in RestorePreflightIn
 	if err != nil {
 		return RestorePreflightResult{}, err
 	}
+	return j.preflight(ctx, in.To, in.Key)
+}
+
+func (j *job) preflight(ctx context.Context, to plan.Point, key string) (RestorePreflightResult, error) {
 	if err := j.checkService(); err != nil {
 		return RestorePreflightResult{}, err
 	}
@@ -36,7 +41,7 @@ func (a *Activities) RestorePreflight(ctx context.Context, in RestorePreflightIn
 	if err != nil {
 		return RestorePreflightResult{}, err
 	}
-	choice, err := window.Choose(ctx, window.Config{Vault: opened, Archive: archive, Component: j.database.Name, Until: j.ref.Until, Now: time.Now}, in.To, in.Key)
+	choice, err := window.Choose(ctx, window.Config{Vault: opened, Archive: archive, Component: j.database.Name, Until: j.ref.Until, Now: time.Now}, to, key)
 	if err != nil {
 		return RestorePreflightResult{}, err
 	}
@@ -113,6 +118,9 @@ func (j *job) place(ctx context.Context, facts Facts) (Place, error) {
 	if j.sandboxed() {
 		place.Production = j.production().DataDir
 	}
+	if j.ref.Scratch {
+		return j.scratchPlace(place, facts), nil
+	}
 	for _, space := range facts.Tablespaces {
 		location := j.located(space.Location)
 		place.Tablespaces = append(place.Tablespaces, TablespacePlace{
@@ -125,6 +133,9 @@ func (j *job) place(ctx context.Context, facts Facts) (Place, error) {
 // look finds what is at the target now, and refuses what belongs to another
 // cluster: by the directory, and by the server that answers at the address.
 func (j *job) look(ctx context.Context, place Place, systemID string) (Live, error) {
+	if j.ref.Scratch {
+		return LiveMissing, nil
+	}
 	if j.sandboxed() {
 		return LiveMissing, j.vacant(ctx, place)
 	}

@@ -151,20 +151,29 @@ func (j *job) instance(ctx context.Context, place Place, facts Facts, pinned wal
 	if err != nil {
 		return nil, err
 	}
-	last, err := pinned.Last()
-	if err != nil {
-		return nil, err
-	}
 	if !postgres.Running(place.Staging) {
 		if err := postgres.Stage(postgres.StageConfig{DataDir: place.Staging, Owner: owner, Tablespaces: place.links(staged)}); err != nil {
 			return nil, err
 		}
 	}
+	return j.startInstance(ctx, place, facts, pinned)
+}
+
+// startInstance is instance for a directory that is staged.
+func (j *job) startInstance(ctx context.Context, place Place, facts Facts, pinned wal.Pin) (*postgres.Instance, error) {
+	owner, err := place.owner()
+	if err != nil {
+		return nil, err
+	}
+	last, err := pinned.Last()
+	if err != nil {
+		return nil, err
+	}
 	return postgres.StartInstance(ctx, postgres.InstanceConfig{
 		DataDir: place.Staging, BinDir: place.BinDir, Owner: owner, RunDir: place.Run, SocketDir: place.Socket,
 		Superuser: facts.Superuser, Login: facts.Login, Version: facts.Version, Timeline: pinned.Timeline, Goal: j.goal(), Preload: facts.Preload,
 		RestoreCommand: j.deps.RestoreCommand(j.ref.System, j.database, place.pin()), Environment: j.deps.Environment,
-		Last: last, SegmentSize: facts.SegmentSize, Room: func() error { return j.room(place) },
+		Last: last, SegmentSize: facts.SegmentSize, Quiet: j.ref.Scratch, Room: func() error { return j.room(place) },
 	})
 }
 

@@ -39,7 +39,12 @@ func (a *Activities) Restore(ctx context.Context, in RestoreInput) (result Resto
 	if err != nil {
 		return RestoreResult{}, err
 	}
-	if err := makeParents(in.Place, owner); err != nil {
+	if in.Scratch {
+		err = j.makeScratch(owner)
+	} else {
+		err = makeParents(in.Place, owner)
+	}
+	if err != nil {
 		return RestoreResult{}, err
 	}
 	err = j.locked(ctx, in.Place, func() error {

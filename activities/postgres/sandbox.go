@@ -16,8 +16,9 @@ import (
 )
 
 // sandboxed says whether the recovery rehearses: no service of production's is
-// touched, no archive is claimed, and the server is Lifeboat's own.
-func (j *job) sandboxed() bool { return j.target.Kind == system.TargetSandbox }
+// touched, no archive is claimed, and the server is Lifeboat's own. A recovery that
+// only looks is one, too.
+func (j *job) sandboxed() bool { return j.ref.Scratch || j.target.Kind == system.TargetSandbox }
 
 // production is the database as it is configured for production.
 func (j *job) production() system.Database {

@@ -49,6 +49,10 @@ func (a *Activities) findEarlier(ctx context.Context, j *job, opened *vault.Vaul
 	if err != nil {
 		return nil, err
 	}
+	if len(newest.Incomplete) > 0 { // what is wrong there may lie in what it shares with this one
+		passed := newest.Incomplete[0]
+		return nil, fault.Newf(fault.BackupIncomplete, op, newest.Manifest().Key, "a newer one, %s, was passed over: %s", passed.Backup, passed.Why)
+	}
 	manifest := newest.Manifest()
 	if manifest.Kind != kind || manifest.Codec != string(j.ref.System.Backup.Compression) {
 		return nil, fault.Newf(fault.Unsupported, op, manifest.Key, "it is a %s compressed with %s", manifest.Kind, manifest.Codec)

@@ -10,6 +10,7 @@ import (
 
 	activities "github.com/frende/lifeboat/activities/postgres"
 	"github.com/frende/lifeboat/internal/system"
+	"github.com/frende/lifeboat/internal/vault"
 )
 
 // digest is of all rows of the tables that the test fills.
@@ -72,4 +73,13 @@ func TestABaseBackupSharesWhatHasNotChangedAndIsWholeByItself(t *testing.T) {
 	h.fence(t, &p)
 	h.cutOver(t, &p)
 	require.Equal(t, want, h.digest(t))
+
+	// What is wrong in a damaged one may lie in what it shares with those before it.
+	levels[changed.Key] = "L1"
+	opened, err := h.at.vault(t.Context(), nil)
+	require.NoError(t, err)
+	damaged, err := opened.Open(t.Context(), changed.Key)
+	require.NoError(t, err)
+	require.NoError(t, damaged.Judge(t.Context(), vault.Verdict{Level: "L1", Run: "verify/1", At: time.Now(), What: "a chunk"}))
+	require.Zero(t, take("backup/6", false).Shared)
 }

@@ -21,7 +21,7 @@ func (j *job) needs(manifest *vault.Manifest, found RestorePreflightResult) ([]t
 	if err != nil {
 		return nil, err
 	}
-	grown, err := postgres.DataBytes(j.production().DataDir)
+	grown, err := j.grown(j.production().DataDir)
 	if err != nil {
 		return nil, err
 	}
@@ -35,13 +35,22 @@ func (j *job) needs(manifest *vault.Manifest, found RestorePreflightResult) ([]t
 		if err != nil {
 			return nil, err
 		}
-		grown, err := postgres.DataBytes(filepath.Clean(found.Facts.Tablespaces[n].Location))
+		grown, err := j.grown(filepath.Clean(found.Facts.Tablespaces[n].Location))
 		if err != nil {
 			return nil, err
 		}
 		places = append(places, target.Place{Dir: space.Live, Need: uint64(max(stream.Bytes, grown))})
 	}
 	return places, nil
+}
+
+// grown is what a directory of production holds now, where a replay may come as far. One that
+// ends right behind its backup does not.
+func (j *job) grown(dir string) (int64, error) {
+	if j.ref.Scratch && j.ref.Until != "" {
+		return 0, nil
+	}
+	return postgres.DataBytes(dir)
 }
 
 // backupBytes is the size of all that a backup restores.

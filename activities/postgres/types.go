@@ -24,6 +24,9 @@ type Ref struct {
 	RunID     string        `json:"run_id"`           // workflow id; the same id again resumes the same work
 	Until     string        `json:"until,omitempty"`  // the last WAL segment to replay; empty: all that the archive holds
 	Goal      *Goal         `json:"goal,omitempty"`   // where the replay stops, as RestorePreflight found it; nil: at the end
+
+	// Scratch: what is restored is only looked at, in a directory of its own, and thrown away.
+	Scratch bool `json:"scratch,omitempty"`
 }
 
 // Goal is where a recovery to a point stops.
@@ -269,6 +272,7 @@ type VerifyInput struct {
 	Facts Facts `json:"facts"`
 
 	Reference []api.TableDigest `json:"reference,omitempty"` // what production held at the end of Until; none: it is not compared
+	Against   string            `json:"against,omitempty"`   // key of the backup beside which the reference is kept, instead
 }
 
 // VerifyResult says what was found.
@@ -283,7 +287,8 @@ type VerifyResult struct {
 	Collations []string `json:"collations,omitempty"`
 
 	// Postponed: the server can answer nobody before its promotion, because a
-	// transaction with more than 64 subtransactions was open at the end. Promote verifies.
+	// transaction with more than 64 subtransactions was open at the end, or what is
+	// asked for is locked by one that was open, such as a DROP TABLE. Promote verifies.
 	Postponed bool `json:"postponed,omitempty"`
 
 	// Locked are the tables and checks that a transaction which had not ended at the

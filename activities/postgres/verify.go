@@ -25,6 +25,13 @@ func (a *Activities) Verify(ctx context.Context, in VerifyInput) (result VerifyR
 	if err != nil {
 		return VerifyResult{}, err
 	}
+	if in.Against != "" {
+		kept, err := j.reference(ctx, in.Against)
+		if err != nil {
+			return VerifyResult{}, err
+		}
+		in.Reference = kept.Tables
+	}
 	err = j.locked(ctx, in.Place, func() error {
 		stop := temporal.Heartbeats(ctx, func() any { return Progress{} })
 		defer stop()
@@ -37,7 +44,7 @@ func (a *Activities) Verify(ctx context.Context, in VerifyInput) (result VerifyR
 			return err
 		}
 		defer instance.Close(ctx)
-		if err := instance.WaitConsistent(ctx); err != nil {
+		if err := ready(ctx, instance, in); err != nil {
 			return err
 		}
 		if instance.Mute() {
@@ -64,6 +71,16 @@ func (a *Activities) Verify(ctx context.Context, in VerifyInput) (result VerifyR
 		return err
 	})
 	return result, err
+}
+
+// ready waits until the server answers. One that was started again stands where its
+// last restart point was: what is compared has to be replayed to the end again.
+func ready(ctx context.Context, instance *postgres.Instance, in VerifyInput) error {
+	if len(in.Reference) == 0 {
+		return instance.WaitConsistent(ctx)
+	}
+	_, err := instance.WaitReplayed(ctx, in.Facts.StopLSN, nil)
+	return err
 }
 
 // compare holds every table of the staged cluster against what production held.

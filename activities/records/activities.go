@@ -19,13 +19,14 @@ const (
 	KindPoint  = "point"  // body: []report.Point
 	KindBackup = "backup" // body: api.BackupMade
 	KindNotice = "notice" // body: text
-	KindProof  = "proof"  // body: Proven
+	KindProof  = "proof"  // body: Proven, or api.Verified
 
 	KindUnchanged = "unchanged"      // subject: key of the backup that still equals its source; body: api.Unchanged
 	KindCleanUp   = "clean-up"       // subject: a run's workflow ID; body: api.CleanUpResult
 	KindRetention = "retention"      // subject: a run's workflow ID; body: api.RetentionResult
 	KindToRemove  = "retention-plan" // subject: a run's workflow ID; body: api.RetentionResult, before anything was removed
 	KindArchive   = "archive"        // subject: "database/frende"; body: api.ArchiveChecked
+	KindDamage    = "damage"         // subject: key of the backup that a verification found damaged; body: api.Verified
 )
 
 // Record is what goes on the ledger. The same ID again is the same record.
@@ -152,6 +153,15 @@ func (a *Activities) RecordRetention(ctx context.Context, in RetentionInput) err
 // RecordArchive puts on the ledger that WAL was lost, or had to be pushed again.
 func (a *Activities) RecordArchive(ctx context.Context, in ArchiveInput) error {
 	return a.file(ctx, in.System, KindArchive, in.Checked.Component, in.Checked)
+}
+
+// RecordVerified puts on the ledger how far a backup was proven, or that it is damaged.
+func (a *Activities) RecordVerified(ctx context.Context, in VerifiedInput) error {
+	kind := KindProof
+	if in.Verified.Damage != "" {
+		kind = KindDamage
+	}
+	return a.file(ctx, in.System, kind, in.Verified.Key, in.Verified)
 }
 
 // FileReport puts the record of a run on the ledger, with the attempts that its

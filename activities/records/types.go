@@ -125,6 +125,12 @@ type ArchiveInput struct {
 	Checked api.ArchiveChecked `json:"checked"`
 }
 
+// VerifiedInput is what a verification found of a backup.
+type VerifiedInput struct {
+	System   system.System `json:"system"`
+	Verified api.Verified  `json:"verified"`
+}
+
 // StatusInput names the system that is looked at.
 type StatusInput struct {
 	System system.System `json:"system"`

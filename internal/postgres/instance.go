@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -36,6 +37,7 @@ type InstanceConfig struct {
 	SegmentSize    int64
 	Room           func() error // asked while it replays: what it fails with, with NoSpace, ends the server; may be nil
 	Restarts       int          // how often the server is started again without progress; 0 is 5
+	Quiet          bool         // a copy to be thrown away, which PromoteCopy may promote
 }
 
 // Instance is a staged server: alone on a private socket, in recovery, never
@@ -72,7 +74,10 @@ const (
 	quitTime     = 10 * time.Second
 	restartPause = 500 * time.Millisecond // doubled with each restart
 	defaultTries = 5
+	copyTime     = 10 * time.Minute // for a copy that was promoted and crashed to be there again
 )
+
+func socketPortText() string { return strconv.Itoa(socketPort) }
 
 // StartInstance starts the staged server, or finds it running under the same
 // settings. What an earlier attempt left half-dead is ended first. It returns
@@ -186,6 +191,10 @@ func (i *Instance) arguments(ctx context.Context) ([]string, error) {
 	settings = append(settings, control.minimums()...)
 	if Major(c.Version) == 15 {
 		settings = append(settings, [2]string{"promote_trigger_file", ""}) // gone in 16
+	}
+	if c.Quiet {
+		// Nothing but what is asked of it changes the copy.
+		settings = append(append(settings, quiet()...), [2]string{"autovacuum", "off"})
 	}
 	settings = append(settings, recoverySettings(c.Timeline, c.Goal, i.restoreCommand())...)
 	argv := []string{filepath.Join(c.BinDir, "postgres"), "-D", c.DataDir}

@@ -197,9 +197,14 @@ func connectFault(ctx context.Context, l Login, err error) error {
 	return fault.New(fault.ServerUnavailable, "connect to", l.String(), err)
 }
 
+// answer is an error as the server told it, without what may hold data.
+type answer struct{ text, code string }
+
+func (a *answer) Error() string { return fmt.Sprintf("%s (SQLSTATE %s)", a.text, a.code) }
+
 // sayFault names what the server itself said.
 func sayFault(op, subject string, said *pgconn.PgError) error {
-	cause := fmt.Errorf("%s (SQLSTATE %s)", said.Message, said.Code)
+	cause := &answer{text: said.Message, code: said.Code}
 	switch {
 	case said.Code == stateInvalidAuthorization, said.Code == stateInvalidPassword:
 		return fault.New(fault.ServerRefused, op, subject, cause).

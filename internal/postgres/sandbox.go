@@ -85,12 +85,6 @@ func (c SandboxConfig) arguments(control Control) []string {
 		{"unix_socket_permissions", "0700"},
 		{"unix_socket_group", ""},
 		{"ssl", "off"},
-		{"archive_mode", "off"},
-		{"primary_conninfo", ""},
-		{"primary_slot_name", ""},
-		{"synchronous_standby_names", ""},
-		{"max_logical_replication_workers", "0"}, // no subscription pulls from a publisher
-		{"cron.launch_active_jobs", "off"},       // of pg_cron, where it is
 		{"logging_collector", "off"},
 		{"log_destination", "stderr"},
 		{"lc_messages", "C"},
@@ -98,7 +92,7 @@ func (c SandboxConfig) arguments(control Control) []string {
 		{"shared_buffers", "128MB"}, // production runs beside it
 		{"fsync", "on"},
 	}
-	settings = append(settings, control.minimums()...)
+	settings = append(append(settings, quiet()...), control.minimums()...)
 	argv := []string{filepath.Join(c.BinDir, "postgres"), "-D", c.DataDir}
 	for _, setting := range settings {
 		argv = append(argv, "-c", setting[0]+"="+setting[1])

@@ -17,6 +17,7 @@ const (
 	kindProof     = "proof"
 	kindUnchanged = "unchanged"
 	kindArchive   = "archive"
+	kindDamage    = "damage"
 
 	Kind = "status" // subject: the system's name; body: Status
 )
@@ -32,6 +33,7 @@ const skew = time.Hour
 type reading struct {
 	wanted     map[string]time.Time // keys of backups whose own record was not met yet, and their start
 	proofs     map[string]string    // by key of a backup
+	damaged    map[string]bool      // by key of a backup: what is older proves nothing any more
 	unchanged  map[string]time.Time // by key of a backup: it still equalled its source then
 	lost       map[string]lost      // by component: the newest record of WAL that was lost
 	drill      Drill
@@ -84,7 +86,7 @@ func (l *looking) gone(of func(Component) Point) bool {
 
 // read goes back through the ledger until nothing that is wanted can come.
 func read(ctx context.Context, records *ledger.Ledger, wanted map[string]time.Time, drillsSince time.Time) (reading, error) {
-	r := reading{wanted: wanted, proofs: map[string]string{}, unchanged: map[string]time.Time{}, lost: map[string]lost{}, drill: Drill{Asked: true}, drills: drillsSince}
+	r := reading{wanted: wanted, proofs: map[string]string{}, damaged: map[string]bool{}, unchanged: map[string]time.Time{}, lost: map[string]lost{}, drill: Drill{Asked: true}, drills: drillsSince}
 	for entry, err := range records.Newest(ctx, ledger.Filter{}) {
 		if ctx.Err() != nil {
 			return r, ctx.Err()
@@ -126,10 +128,14 @@ func (r *reading) take(entry ledger.Entry) error {
 		if err := entry.Decode(&proven); err != nil {
 			return err
 		}
-		r.proofs[entry.Subject] = max(r.proofs[entry.Subject], proven.Proof, proven.Level)
+		if !r.damaged[entry.Subject] {
+			r.proofs[entry.Subject] = max(r.proofs[entry.Subject], proven.Proof, proven.Level)
+		}
 		if entry.Kind == kindBackup {
 			delete(r.wanted, entry.Subject)
 		}
+	case kindDamage:
+		r.damaged[entry.Subject] = true
 	case kindUnchanged:
 		var still struct {
 			At time.Time `json:"at"`

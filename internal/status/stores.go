@@ -85,11 +85,21 @@ func (l *looking) point(ctx context.Context, alone, origin *vault.Vault, c syste
 	}
 	p := Point{Backup: newest.Key, Taken: newest.At, At: newest.At}
 	backup, err := alone.OpenWhole(ctx, newest.Key)
-	if fault.Has(err, fault.BackupIncomplete) { // a recovery takes the newest before it that is whole
+	if err == nil {
+		err = backup.Sound(ctx)
+	}
+	not := ""
+	switch {
+	case fault.Has(err, fault.BackupIncomplete):
+		not = " is not whole: "
+	case fault.Has(err, fault.VerificationFailed):
+		not = " is not sound: "
+	}
+	if not != "" { // a recovery takes the newest before it that is
 		var older vault.Opened
 		if older, err = alone.OpenLatest(ctx, of); err == nil {
 			backup = older.Backup
-			p = Point{Backup: backup.Manifest().Key, Taken: older.At, At: older.At, Lacks: path.Base(newest.Key) + " is not whole: " + older.Incomplete[0].Why}
+			p = Point{Backup: backup.Manifest().Key, Taken: older.At, At: older.At, Lacks: path.Base(newest.Key) + not + older.Incomplete[0].Why}
 		}
 	}
 	if err != nil {

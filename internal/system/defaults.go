@@ -37,6 +37,7 @@ func (s *System) applyDefaults() {
 		d := &s.Databases[i]
 		setDefault(&d.Cluster, d.Name)
 		setDefault(&d.Database, d.Name)
+		setDefault(&d.Compare, CompareFull)
 	}
 	for i := range s.Stores {
 		if s.Stores[i].Replica != "" {

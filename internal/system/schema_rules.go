@@ -186,6 +186,12 @@ func conditions(s *schema, of string) {
 			if one.of != KindCache {
 				s.AllOf = append(s.AllOf, when("workflow", one.name, nil, "if_changed"))
 			}
+			proof := when("workflow", one.name, nil, "level", "random")
+			if one.name == verifyBackup {
+				proof = when("workflow", one.name, nil)
+				proof.Then.Properties = append(proof.Then.Properties, property{"level", &schema{Minimum: number(1), Maximum: number(highestLevel)}})
+			}
+			s.AllOf = append(s.AllOf, proof)
 		}
 	case "Target":
 		sandbox := when("kind", TargetSandbox, []string{"root", "port_base"})

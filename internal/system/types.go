@@ -136,6 +136,9 @@ type Database struct {
 	Heartbeat  *Duration  `json:"-" yaml:"heartbeat"`                     // how often the worker ends an empty transaction, so that the archive of an idle server goes on; default 30s, 0s: never
 	Tables     []string   `json:"tables,omitempty" yaml:"tables"`         // counted after a restore, as the seed does
 	Verify     []SQLCheck `json:"verify,omitempty" yaml:"verify"`
+
+	// Whether each backup takes down what its source holds, so that it can be proven at L3.
+	Compare Compare `json:"compare,omitempty" yaml:"compare"`
 }
 
 // SQLCheck is a query that must give one row and one column, true or at least Minimum.
@@ -247,6 +250,8 @@ type Schedule struct {
 	Cron      string   `json:"cron,omitempty" yaml:"cron"`             // five fields; a day of the month and a day of the week exclude each other
 	Every     Duration `json:"every,omitempty" yaml:"every"`           // counted from 1970-01-01T00:00:00Z
 	IfChanged bool     `json:"if_changed,omitempty" yaml:"if_changed"` // BackupCache: only when something changed since the newest backup
+	Level     int      `json:"level,omitempty" yaml:"level"`           // VerifyBackup: proof level, 1 to 3; default: 1
+	Random    bool     `json:"random,omitempty" yaml:"random"`         // VerifyBackup: one before the newest backup, by chance
 	Catchup   Duration `json:"catchup" yaml:"catchup"`                 // how late a missed start is still made up for
 	Timeout   Duration `json:"timeout" yaml:"timeout"`                 // a run that is not done by then is ended, so that the next can start
 }
@@ -267,7 +272,7 @@ type Target struct {
 	Compare    Compare     `json:"compare,omitempty" yaml:"compare"` // sandbox: how a drill compares databases with production
 }
 
-// Compare is the allowed values of Target.Compare.
+// Compare is the allowed values of Target.Compare and Database.Compare.
 type Compare string
 
 // Ways to compare a restored database with the one it was taken from.

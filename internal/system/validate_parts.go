@@ -23,6 +23,7 @@ func (v *validation) components() {
 		v.name(at("databases", i, "name"), d.Name)
 		v.required(at("databases", i, "connection"), string(d.Connection))
 		v.required(at("databases", i, "data_dir"), d.DataDir)
+		v.oneOf(at("databases", i, "compare"), string(d.Compare), string(CompareFull), string(CompareNone))
 		v.server(at("databases", i, "service"), d.Service, "database "+d.Name, servers)
 		v.name(at("databases", i, "cluster"), d.Cluster)
 		if first, twice := clusters[d.Cluster]; twice {

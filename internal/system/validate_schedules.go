@@ -7,6 +7,12 @@ import (
 	"time"
 )
 
+// verifyBackup is the schedulable workflow that proves backups.
+const verifyBackup = "VerifyBackup"
+
+// highestLevel is the highest proof level that a schedule can ask for: L4 is the drill's.
+const highestLevel = 3
+
 // schedulable is a workflow that may start by itself.
 type schedulable struct {
 	name    string
@@ -32,6 +38,7 @@ func schedulables() []schedulable {
 		{"CleanUp", "", 24 * hour, 12 * hour},
 		{"CheckArchive", KindDatabase, hour, hour},
 		{"ApplyRetention", "", 24 * hour, 24 * hour},
+		{verifyBackup, KindDatabase, 6 * hour, 24 * hour},
 	}
 }
 
@@ -65,6 +72,7 @@ func (v *validation) schedules() {
 		if s.IfChanged && s.Workflow != "BackupCache" {
 			v.add(at("schedules", i, "if_changed"), "remove it: only a cache says whether it changed", "if_changed means nothing for %s", s.Workflow)
 		}
+		v.scheduledProof(i, s)
 		v.scheduleTimes(i, s)
 		if !known {
 			continue
@@ -75,6 +83,22 @@ func (v *validation) schedules() {
 		if s.Timeout < Duration(time.Minute) {
 			v.add(at("schedules", i, "timeout"), "leave it out to have the default", "%s would end runs before they are done", s.Timeout)
 		}
+	}
+}
+
+// scheduledProof wants a level that there is, and what is for verifications at those alone.
+func (v *validation) scheduledProof(i int, s Schedule) {
+	if s.Workflow != verifyBackup {
+		if s.Level != 0 {
+			v.add(at("schedules", i, "level"), "remove it", "level means nothing for %s", s.Workflow)
+		}
+		if s.Random {
+			v.add(at("schedules", i, "random"), "remove it", "random means nothing for %s", s.Workflow)
+		}
+		return
+	}
+	if s.Level < 0 || s.Level > highestLevel {
+		v.add(at("schedules", i, "level"), "give 1, 2 or 3; L4 is proven by DrillSystem", "there is no level %d of %s", s.Level, verifyBackup)
 	}
 }
 

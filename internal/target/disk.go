@@ -99,6 +99,14 @@ func rename(from, to string) error {
 	}
 }
 
+// PutInPlace renames a finished file to its name, durably, and replaces nothing.
+func PutInPlace(from, to string) error {
+	if err := rename(from, to); err != nil {
+		return err
+	}
+	return syncParent(to)
+}
+
 // failed names what went wrong with a path.
 func failed(op, path string, err error) error {
 	if fault.KindOf(err) != "" {

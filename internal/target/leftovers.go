@@ -21,6 +21,7 @@ const (
 	LeftoverOld     LeftoverKind = "old"     // was in place before a recovery
 	LeftoverJournal LeftoverKind = "journal" // of a swap, kept for its undo
 	LeftoverLock    LeftoverKind = "lock"
+	LeftoverScratch LeftoverKind = "scratch" // restored to be looked at
 )
 
 // Leftover is something that a run left beside a directory.
@@ -72,6 +73,9 @@ func classify(suffix string) (LeftoverKind, string) {
 	}
 	if run, ok := strings.CutPrefix(suffix, asidePrefix); ok {
 		return LeftoverOld, run
+	}
+	if run, ok := strings.CutPrefix(suffix, scratchPrefix); ok {
+		return LeftoverScratch, run
 	}
 	if run, ok := strings.CutPrefix(suffix, journalPrefix); ok {
 		return LeftoverJournal, run

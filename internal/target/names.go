@@ -1,10 +1,13 @@
 package target
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"path/filepath"
 	"strings"
+
+	"github.com/frende/lifeboat/internal/fault"
 )
 
 // What is beside a directory is named by the directory, one of these, and the run.
@@ -13,6 +16,7 @@ const (
 	stagingPrefix = ".lifeboat-new-"
 	asidePrefix   = ".lifeboat-old-"
 	journalPrefix = ".lifeboat-swap-"
+	scratchPrefix = ".lifeboat-look-"
 )
 
 // longestRun keeps names under the 255 bytes that file systems allow.
@@ -52,4 +56,19 @@ func readable(run string) string {
 	}
 	sum := sha256.Sum256([]byte(run))
 	return name[:min(len(name), longestRun)] + "-" + hex.EncodeToString(sum[:4])
+}
+
+// Scratch is the directory beside dir in which a run restores what is only looked
+// at. It is never put in place.
+func Scratch(dir, run string) string { return beside(dir, scratchPrefix, run) }
+
+// DiscardScratch removes a scratch directory whole. None is no error.
+func DiscardScratch(ctx context.Context, root string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if !strings.Contains(filepath.Base(root), scratchPrefix) {
+		return fault.Newf(fault.TargetRefused, "remove", root, "it is not named as a scratch directory is")
+	}
+	return removeTree(root)
 }

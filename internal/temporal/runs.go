@@ -42,6 +42,12 @@ func RecoveryEnded(ctx context.Context, c client.Client, s system.System, compon
 	if running, err := Running(ctx, c, child); running || err != nil {
 		return false, child + " works on it", err
 	}
+	return RunEnded(ctx, c, name)
+}
+
+// RunEnded says whether Temporal knows for certain that the recovery or verification of
+// this name has ended.
+func RunEnded(ctx context.Context, c client.Client, name string) (ended bool, why string, err error) {
 	dash := strings.LastIndex(name, "-")
 	if dash < 0 || len(name)-dash-1 != shortRun {
 		return false, "its name is not that of a run", nil
@@ -63,7 +69,7 @@ func RecoveryEnded(ctx context.Context, c client.Client, s system.System, compon
 func readers() []string {
 	return []string{
 		api.RecoverSystem, api.RecoverDatabase, api.RecoverCache, api.RecoverFiles, api.RecoverConfiguration,
-		api.RestoreDatabase, api.RestoreCache, api.RestoreFiles, api.DrillSystem, "VerifyBackup",
+		api.RestoreDatabase, api.RestoreCache, api.RestoreFiles, api.DrillSystem, api.VerifyBackup, api.ExtractDatabase,
 	}
 }
 
@@ -89,7 +95,7 @@ func Reading(ctx context.Context, c client.Client, of string) (run string, err e
 // recoveryNamed finds the recovery whose run ID ends so; "" when there is none.
 // Whether it runs is not taken from the list, which lags behind what it lists.
 func recoveryNamed(ctx context.Context, c client.Client, end string) (id string, err error) {
-	kinds := []string{api.RecoverSystem, api.RecoverDatabase, api.RecoverCache, api.RecoverFiles, api.RecoverConfiguration}
+	kinds := []string{api.RecoverSystem, api.RecoverDatabase, api.RecoverCache, api.RecoverFiles, api.RecoverConfiguration, api.VerifyBackup, api.ExtractDatabase}
 	request := &workflowservice.ListWorkflowExecutionsRequest{Query: "WorkflowType IN ('" + strings.Join(kinds, "','") + "')", PageSize: 500}
 	for {
 		page, err := c.ListWorkflow(ctx, request)

@@ -121,6 +121,12 @@ func inputOf(s system.System, configured system.Schedule) any {
 		return api.RetentionInput{System: s.Name, By: by}
 	case api.CheckArchive:
 		return api.CheckArchiveInput{System: s.Name, Component: configured.Of, By: by}
+	case api.VerifyBackup:
+		in := api.VerifyInput{System: s.Name, Level: configured.Level, Random: configured.Random, By: by}
+		if configured.Of != "" {
+			in.Component = system.ComponentID(system.KindDatabase, configured.Of)
+		}
+		return in
 	default:
 		return struct{}{}
 	}
@@ -146,6 +152,8 @@ func summaryOf(s system.System, configured system.Schedule) string {
 		return "remove what the retention of " + of + " has left behind"
 	case api.CheckArchive:
 		return "check the WAL archive of " + of
+	case api.VerifyBackup:
+		return fmt.Sprintf("prove backups of %s at L%d", of, max(1, configured.Level))
 	}
 	what := map[string]string{
 		api.BackupSystem: "", api.BackupDatabase: "database ", api.BackupCache: "cache ", api.BackupFiles: "files ", api.BackupConfiguration: "configuration ",

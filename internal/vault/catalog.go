@@ -84,12 +84,12 @@ type Opened struct {
 	*Backup
 	At         time.Time    // when it began, as its name says; zero when it was not chosen by its age
 	PassedOver []string     // keys of complete backups that are dated in the future
-	Incomplete []Incomplete // newer ones of which something is in no store
+	Incomplete []Incomplete // newer ones of which something is in no store, or that a verification found damaged
 }
 
-// OpenLatest opens the newest backup that is whole: what Latest gives, or one
-// before it when something of that is in no store that answers. BackupIncomplete:
-// none is whole. When a manifest is damaged, planted, or sealed with another key, the
+// OpenLatest opens the newest backup that is whole and sound: what Latest gives, or
+// one before it when something of that is in no store that answers, or a verification
+// found it damaged. BackupIncomplete, VerificationFailed: none is. When a manifest is damaged, planted, or sealed with another key, the
 // hint names the newest backup before it that opens: which one is trusted instead is
 // a person's choice.
 func (v *Vault) OpenLatest(ctx context.Context, f Filter) (Opened, error) {
@@ -128,11 +128,11 @@ func (v *Vault) openFirst(ctx context.Context, f Filter, opened Opened, found []
 			opened.Backup, opened.At = backup, found[i].At
 			return opened, nil
 		}
-		why, incomplete := errors.AsType[*lacking](err)
-		if !incomplete {
+		why, passable := whyPassed(err)
+		if !passable {
 			return Opened{}, v.advise(ctx, f, found[i], err)
 		}
-		opened.Incomplete = append(opened.Incomplete, Incomplete{Backup: found[i].Key, Why: why.Error()})
+		opened.Incomplete = append(opened.Incomplete, Incomplete{Backup: found[i].Key, Why: why})
 		if first != nil {
 			continue
 		}
@@ -146,10 +146,26 @@ func (v *Vault) openFirst(ctx context.Context, f Filter, opened Opened, found []
 	if first == nil {
 		return Opened{}, fault.Newf(fault.BackupUnknown, "find backup", strings.Trim(f.Folder+"/"+f.Component, "/"), "none of the %d complete ones is old enough and leads there", len(found))
 	}
+	if first.Kind == fault.VerificationFailed {
+		return Opened{}, first.WithHint("none of the %d backups up to it is whole and sound; %s", len(found), first.Hint)
+	}
 	return Opened{}, first.WithHint("none of the %d backups up to it is whole in the stores that answer: have the store answer that holds the rest", len(found))
 }
 
-// openSuitable opens a backup of which all is there; nil: it does not suit.
+// whyPassed says why a backup is passed over for one before it: something of it is
+// nowhere, or a verification found it damaged. Nothing else is passed over.
+func whyPassed(err error) (why string, ok bool) {
+	if found, ok := errors.AsType[*lacking](err); ok {
+		return found.Error(), true
+	}
+	if found, ok := errors.AsType[*damaged](err); ok {
+		return found.Error(), true
+	}
+	return "", false
+}
+
+// openSuitable opens a backup of which all is there and which no verification found
+// damaged; nil: it does not suit.
 func (v *Vault) openSuitable(ctx context.Context, key string, suits func(*Manifest) (bool, error)) (*Backup, error) {
 	if suits != nil {
 		backup, err := v.Open(ctx, key)
@@ -163,7 +179,11 @@ func (v *Vault) openSuitable(ctx context.Context, key string, suits func(*Manife
 			return nil, err
 		}
 	}
-	return v.OpenWhole(ctx, key)
+	backup, err := v.OpenWhole(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return backup, backup.Sound(ctx)
 }
 
 // from lists the usable backups from this one on, newest first.
@@ -207,7 +227,7 @@ func (v *Vault) olderThan(ctx context.Context, f Filter, newest Summary) string 
 		if one.Key == newest.Key || one.At.After(newest.At) {
 			continue
 		}
-		if _, err := v.OpenWhole(ctx, one.Key); err == nil {
+		if _, err := v.openSuitable(ctx, one.Key, nil); err == nil {
 			return one.Key
 		}
 		if tried++; tried == mostOlder {

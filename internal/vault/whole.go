@@ -14,9 +14,10 @@ import (
 
 // Incomplete is a backup whose manifest is there, and something that it needs is
 // in no store that answers: a bucket that replicates by itself copies in any order.
+// One that a verification found damaged is told the same way.
 type Incomplete struct {
 	Backup string // its key
-	Why    string // what it lacks
+	Why    string // what it lacks, or what is damaged
 }
 
 // lacking is why a backup with a manifest can't be used.

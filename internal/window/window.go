@@ -147,6 +147,9 @@ func (w *Window) readBackups(ctx context.Context, c Config) error {
 
 func open(ctx context.Context, c Config, key string) (Base, error) {
 	backup, err := c.Vault.OpenWhole(ctx, key)
+	if err == nil {
+		err = backup.Sound(ctx)
+	}
 	if err != nil {
 		return Base{}, err
 	}

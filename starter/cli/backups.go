@@ -49,11 +49,14 @@ type listed struct {
 	Bytes     int64            `json:"bytes,omitempty"`   // at the source, as the ledger says
 	Stored    int64            `json:"stored,omitempty"`  // in the store
 	Proof     string           `json:"proof,omitempty"`   // the highest level on record
+	Damage    string           `json:"damage,omitempty"`  // what the newest verification of its level found wrong
 	Holds     []retention.Hold `json:"holds,omitempty"`
 
 	// With --why.
 	Window string `json:"window,omitempty"`    // what can be recovered to from this base backup
 	Fates  []fate `json:"retention,omitempty"` // one for each store
+
+	damagedAt bool // records before say nothing more
 }
 
 // kindOfFolder says what lies in a folder of the store.
@@ -159,6 +162,8 @@ func (a *app) printBackups(backups []listed, replicated bool) error {
 			state = "GIVEN UP"
 		case !b.Complete:
 			state = "INCOMPLETE"
+		case b.Damage != "":
+			state = "DAMAGED: " + b.Damage
 		case len(b.Holds) > 0:
 			state = "HELD"
 		}

@@ -161,7 +161,7 @@ func (a *app) root() *cobra.Command {
 		a.backup(),
 		group("backups", "Look at the backups in the store", a.backupsList(), a.backupsShow()),
 		group("database", "Set a database server up for its backups", a.databaseSetup()),
-		a.recover(), a.window(), a.restorePoint(), a.drill(),
+		a.verify(), a.recover(), a.extract(), a.window(), a.restorePoint(), a.drill(),
 		a.approve(), a.abort(), a.watch(), a.report(),
 		a.schedule(), a.cleanup(), group("retention", "Remove backups and WAL that are needed no longer", a.retentionRun()), a.hold(),
 		a.walPush(), a.walFetch(),

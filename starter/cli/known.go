@@ -16,6 +16,7 @@ import (
 const (
 	kindBackup = "backup" // body: api.BackupMade
 	kindProof  = "proof"  // body: the level reached
+	kindDamage = "damage" // body: what a verification found
 )
 
 const (
@@ -82,18 +83,29 @@ func (l *listed) learn(entry ledger.Entry) bool {
 	case kindBackup:
 		var made api.BackupMade
 		if entry.Decode(&made) == nil {
-			l.Bytes, l.Stored, l.Proof = made.Bytes, made.Stored, max(l.Proof, made.Proof)
+			l.Bytes, l.Stored = made.Bytes, made.Stored
+			if !l.damagedAt {
+				l.Proof = max(l.Proof, made.Proof)
+			}
 		}
 		return true
 	case retention.KindHold:
 		if hold, err := retention.ReadHold(entry); err == nil {
 			l.Holds = append(l.Holds, hold)
 		}
+	case kindDamage:
+		var found api.Verified
+		if entry.Decode(&found) == nil && !l.damagedAt {
+			l.damagedAt = true
+			if l.Proof < found.Level { // no such verification has passed since
+				l.Damage = found.Damage
+			}
+		}
 	case kindProof:
 		var proven struct {
 			Level string `json:"level"`
 		}
-		if entry.Decode(&proven) == nil {
+		if entry.Decode(&proven) == nil && !l.damagedAt {
 			l.Proof = max(l.Proof, proven.Level)
 		}
 	}

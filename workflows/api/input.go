@@ -118,6 +118,32 @@ type DrillInput struct {
 	By     string `json:"by,omitempty"`
 }
 
+// VerifyInput says what is proven, and how far. Zero values mean: the newest backup
+// of every component, at L1.
+type VerifyInput struct {
+	System    string `json:"system,omitempty"`
+	Component string `json:"component,omitempty"` // "database/frende", or a kind: "database"
+	Key       string `json:"key,omitempty"`       // of one backup
+	Random    bool   `json:"random,omitempty"`    // one before the newest, by chance
+	Level     int    `json:"level,omitempty"`     // 1 to 3; 0 is 1
+	By        string `json:"by,omitempty"`
+	From      string `json:"from,omitempty"` // name of the one store that is read
+}
+
+// ExtractInput says what is taken out of which database, as it was when, and which
+// file on the worker's host it goes to. Zero values mean: the whole of the configured
+// database, as the newest archived WAL has it.
+type ExtractInput struct {
+	System    string   `json:"system,omitempty"`
+	Component string   `json:"component,omitempty"` // name of the database, as it is configured
+	Database  string   `json:"database,omitempty"`  // inside the cluster; default: the configured one
+	Tables    []string `json:"tables,omitempty"`    // "public.users"
+	To        string   `json:"to,omitempty"`        // as for a recovery; "backup:KEY" is the backup's end
+	File      string   `json:"file"`                // absolute; ".sql" at its end asks for SQL
+	By        string   `json:"by,omitempty"`
+	From      string   `json:"from,omitempty"` // name of the one store that is read
+}
+
 // CleanUpInput says whether a clean-up only lists what it would remove.
 type CleanUpInput struct {
 	System string `json:"system,omitempty"`

@@ -32,6 +32,9 @@ const (
 	CheckArchive = "CheckArchive"
 
 	ApplyRetention = "ApplyRetention"
+	VerifyBackup   = "VerifyBackup"
+
+	ExtractDatabase = "ExtractDatabase"
 )
 
 // Types of the children that a recovery starts, one per component. Their IDs
@@ -123,6 +126,15 @@ func ReplicationID(system, store string) string { return joined("replicate", sys
 func DrillID(system string, at time.Time) string {
 	at = at.UTC()
 	return joined("drill", system, fmt.Sprintf("%d-Q%d", at.Year(), (int(at.Month())+2)/3))
+}
+
+// VerifyID is the workflow ID of a verification that lifeboat starts: one at a time
+// of a component, of a backup, or ("") of the whole system.
+func VerifyID(system, what string) string { return joined("verify", system, what) }
+
+// ExtractID is the workflow ID of an extraction that lifeboat starts at a moment.
+func ExtractID(system, name string, at time.Time) string {
+	return joined("extract", system, "database", name, at.UTC().Format("20060102T150405Z"))
 }
 
 // CleanUpID is the workflow ID of a clean-up that lifeboat starts: one at a time.

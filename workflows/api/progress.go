@@ -49,6 +49,8 @@ const (
 	PhaseClearing    Phase = "clearing the sandbox"
 	PhaseCleaning    Phase = "cleaning up"
 	PhaseRetaining   Phase = "applying retention"
+	PhaseVerifying   Phase = "verifying"
+	PhaseExtracting  Phase = "extracting"
 	PhaseDone        Phase = "done"
 )
 

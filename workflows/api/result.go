@@ -187,6 +187,7 @@ const (
 	OldDirectory     CleanedKind = "old directory"     // replaced by a recovery, kept for undo
 	RecoveryJournal  CleanedKind = "recovery journal"  // of a recovery that replaced nothing: a small file that says what it put in place
 	StagingDirectory CleanedKind = "staging directory" // restored by a recovery, never put in place
+	ScratchDirectory CleanedKind = "scratch directory" // restored only to be looked at
 )
 
 // RecoverResult is what a recovery returns.
@@ -252,4 +253,51 @@ type Fallback struct {
 	Reason string `json:"reason"`
 	From   string `json:"from"`
 	To     string `json:"to"`
+}
+
+// VerifyResult says how far which backups were proven.
+type VerifyResult struct {
+	System   string     `json:"system"`
+	Backups  []Verified `json:"backups"`
+	Started  time.Time  `json:"started"`
+	Finished time.Time  `json:"finished"`
+	Notes    []string   `json:"notes,omitempty"` // what was not verified, and why
+}
+
+// Verified is what a verification found of one backup. It is the body of the ledger
+// record of kind "proof", or "damage" when something is wrong with the backup, whose
+// subject is the backup's key.
+type Verified struct {
+	Component string    `json:"component"` // "database/frende"
+	Key       string    `json:"key"`
+	Level     string    `json:"level"` // that was tried: "L3"
+	Run       string    `json:"run"`
+	At        time.Time `json:"at"`
+	Damage    string    `json:"damage,omitempty"` // what is wrong; "": it is proven at Level
+
+	Bytes      int64         `json:"bytes"`              // read and authenticated
+	Files      int64         `json:"files,omitempty"`    // L2: whose size and CRC are those of the server's manifest
+	Pages      int64         `json:"pages,omitempty"`    // L2: with the checksum that stands in them
+	Point      RecoveryPoint `json:"point,omitzero"`     // L2: replayed up to
+	Compared   int           `json:"compared,omitempty"` // L3: tables, sequences and large objects that equal the source's
+	Databases  int           `json:"databases,omitempty"`
+	Extensions int           `json:"extensions,omitempty"`
+	Checks     []Check       `json:"checks,omitempty"` // L3: configured SQL
+	Notes      []string      `json:"notes,omitempty"`
+}
+
+// ExtractResult says what was taken out of a database.
+type ExtractResult struct {
+	System    string        `json:"system"`
+	Component string        `json:"component"` // "database/frende"
+	Backup    string        `json:"backup"`    // key of the one that was restored
+	Asked     string        `json:"asked"`     // the point
+	Point     RecoveryPoint `json:"point"`     // that was reached
+	Database  string        `json:"database"`
+	Tables    []TableDigest `json:"tables"` // with their rows, -1 where they were not counted
+	File      string        `json:"file"`   // on the worker's host
+	Bytes     int64         `json:"bytes"`
+	Plain     bool          `json:"plain"` // psql takes it; else pg_restore does
+	Started   time.Time     `json:"started"`
+	Finished  time.Time     `json:"finished"`
 }

@@ -202,3 +202,31 @@ func TestRunThatNeverKnewItsSystemFilesNothing(t *testing.T) {
 	require.True(t, fault.Has(temporalfault.FromTemporal(err), fault.InputInvalid), "%v", err)
 	require.Empty(t, s.filed)
 }
+
+func TestABackupOfADatabaseIsAsGoodWithoutAReference(t *testing.T) {
+	loaded := records.Loaded{System: system.System{
+		Name: "frende", Plan: system.Plan{Version: "1.0"}, Backup: system.Backup{Enabled: true, Compression: "zstd"},
+		Stores: []system.Store{{Name: "primary"}}, Databases: []system.Database{{Name: "frende", Compare: system.CompareFull}},
+	}}
+	for name, failed := range map[string]error{
+		"taken": nil, "refused": temporalfault.ToTemporal(fault.Newf(fault.ServerRefused, "take reference of", "frende", "somebody writes")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t)
+			answer(s, "postgres.KeepReference", postgres.KeepReferenceInput{}, postgres.KeepReferenceResult{})
+			s.OnActivity("records.LoadSystem", mock.Anything, mock.Anything).Return(loaded, nil)
+			s.OnActivity("postgres.KeepReference", mock.Anything, mock.Anything).Return(
+				func(_ context.Context, in postgres.KeepReferenceInput) (postgres.KeepReferenceResult, error) {
+					require.Equal(t, "database-backups/x", in.Key)
+					return postgres.KeepReferenceResult{Segment: "000000010000000000000007", Tables: 3}, failed
+				})
+			result, err := s.run(api.BackupDatabase, api.BackupInput{})
+			require.NoError(t, err)
+			require.Len(t, result.Backups, 1)
+			require.Contains(t, ids(s.filed[0].Record.Steps), "database/frende/reference")
+			if failed != nil {
+				require.Contains(t, result.Backups[0].Note, "it can't be proven at L3: ServerRefused")
+			}
+		})
+	}
+}

@@ -39,7 +39,37 @@ func (b *backing) capture(ctx workflow.Context, component system.Component) (api
 	var recordActivities *records.Activities
 	err = b.Do(ctx, b.step(component, "record", "record the backup of "+component.ID, run.Quick), recordActivities.RecordBackup,
 		records.BackupInput{System: b.system, Run: b.Progress.ID + "@" + b.Progress.RunID, Key: made.Key, Backup: made}, nil, nil)
-	return made, err
+	if err != nil {
+		return made, err
+	}
+	return b.reference(ctx, component, made)
+}
+
+// takeReference is the change from which on a backup of a database takes down what its source holds.
+const takeReference = "backup-takes-reference"
+
+// reference takes down what the source of a database's backup holds, right behind
+// it, so that the backup can be proven at L3. Where that is not possible, the backup
+// is as good as ever, and its step says why.
+func (b *backing) reference(ctx workflow.Context, component system.Component, made api.BackupMade) (api.BackupMade, error) {
+	if component.Kind != system.KindDatabase {
+		return made, nil
+	}
+	database, err := b.system.Database(component.Name)
+	if err != nil || database.Compare != system.CompareFull || workflow.GetVersion(ctx, takeReference, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		return made, err
+	}
+	var activities *postgres.Activities
+	var kept postgres.KeepReferenceResult
+	if err := b.Do(ctx, b.step(component, "reference", "take down what "+component.Name+" holds, to compare with", run.Spare), activities.KeepReference,
+		postgres.KeepReferenceInput{Ref: postgres.Ref{System: b.system, Component: component.Name, RunID: b.runID()}, Key: made.Key}, &kept, func() string {
+			return fmt.Sprintf("%d tables and sequences, at the end of %s", kept.Tables, kept.Segment)
+		}); err != nil && ctx.Err() != nil {
+		return made, err
+	} else if err != nil {
+		made.Note = strings.TrimPrefix(made.Note+"; it can't be proven at L3: "+run.Reason(err), "; ")
+	}
+	return made, nil
 }
 
 func (b *backing) step(component system.Component, name, title string, class run.Class) run.Step {

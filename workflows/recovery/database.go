@@ -254,7 +254,7 @@ func (d *database) fellBack(found []postgres.Fallback) {
 
 func counts(verified postgres.VerifyResult) string {
 	if verified.Postponed {
-		return "the server can answer nobody before it is promoted: verified then"
+		return "the server can't answer before it is promoted: verified then"
 	}
 	told := make([]string, 0, len(verified.Tables)+1)
 	for _, table := range verified.Tables {

@@ -25,6 +25,8 @@ const (
 	Brief
 	// Long steps move bytes and heartbeat; they resume where an attempt was cut off.
 	Long
+	// Spare steps move bytes, and the run can do without them: they are tried three times.
+	Spare
 	// Decisive steps lie past the cut-over, where the only way is forward: whatever
 	// fails them is shown, and they are tried until a person has mended it.
 	Decisive
@@ -131,6 +133,10 @@ func options(step Step) workflow.ActivityOptions {
 		o.StartToCloseTimeout = 24 * time.Hour
 		o.HeartbeatTimeout = HeartbeatTimeout
 		o.RetryPolicy = &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 30 * time.Second, MaximumAttempts: 20}
+	case Spare:
+		o.StartToCloseTimeout = 24 * time.Hour
+		o.HeartbeatTimeout = HeartbeatTimeout
+		o.RetryPolicy = &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 30 * time.Second, MaximumAttempts: 3}
 	case Decisive:
 		o.StartToCloseTimeout = 2 * time.Hour
 		o.HeartbeatTimeout = HeartbeatTimeout

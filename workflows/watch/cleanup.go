@@ -91,6 +91,9 @@ func (c *cleaning) cleanUp(ctx workflow.Context, in api.Input[api.CleanUpInput])
 	for _, staging := range left.Staging {
 		c.discard(ctx, staging)
 	}
+	for _, scratch := range left.Scratch {
+		c.discardScratch(ctx, scratch)
+	}
 	c.result.Finished = workflow.Now(ctx).UTC()
 	if c.in.DryRun {
 		return c.failed
@@ -151,6 +154,19 @@ func (c *cleaning) discard(ctx workflow.Context, staging hosts.Staging) {
 		return
 	}
 	c.remove(ctx, one, component.ID+"/discard/"+staging.Run, activity, input)
+}
+
+// discardScratch removes what a verification restored, whose own clean-up never came. Only
+// databases are restored to be looked at.
+func (c *cleaning) discardScratch(ctx workflow.Context, scratch hosts.Staging) {
+	component := scratch.Component
+	one := api.Cleaned{
+		What: api.ScratchDirectory, Component: component.ID, Subject: scratch.Path,
+		Why: fmt.Sprintf("run %s has ended, and only looked at it", scratch.Run),
+	}
+	var activities *postgres.Activities
+	c.remove(ctx, one, component.ID+"/discard-scratch/"+scratch.Run, activities.DiscardScratch,
+		postgres.DiscardScratchInput{Ref: postgres.Ref{System: c.system, Component: component.Name, RunID: scratch.Run}})
 }
 
 func (c *cleaning) discarding(component system.Component, runID string) (activity, input any, err error) {
