@@ -133,18 +133,16 @@ wal-push: 0 stored, 1 not. wal-fetch: 0 found, 1 past the pinned end, 126 anythi
 // overview is what lifeboat --help lists below its first lines: it has to fit a screen.
 const overview = `Commands:{{range .Commands}}{{if .IsAvailableCommand}}
   {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}
-
 Flags:
 {{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}
-Temporal's server is found by TEMPORAL_ADDRESS.
-Example: lifeboat recover system --dry-run; more: lifeboat COMMAND --help
+Example: lifeboat recover system --dry-run; more: lifeboat COMMAND --help. TEMPORAL_ADDRESS finds Temporal.
 `
 
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "lifeboat",
 		Short:         "Back up a system, rebuild it after a disaster, and prove both",
-		Long:          "Lifeboat backs up a system, rebuilds it after a disaster, and proves both.\n\n" + exitCodes,
+		Long:          "Lifeboat backs up a system, rebuilds it after a disaster, and proves both.\n" + exitCodes,
 		Example:       "  lifeboat recover system --dry-run",
 		SilenceErrors: true,
 		SilenceUsage:  true,
