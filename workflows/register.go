@@ -28,6 +28,7 @@ func Register(registry Registry) {
 		{api.BackupCache, backup.Caches},
 		{api.BackupFiles, backup.FileSets},
 		{api.BackupConfiguration, backup.Configurations},
+		{api.DumpDatabase, backup.Dumps},
 		{api.RecoverSystem, recovery.System},
 		{api.RecoverDatabase, recovery.Databases},
 		{api.RecoverCache, recovery.Caches},

@@ -186,6 +186,9 @@ func conditions(s *schema, of string) {
 			if one.of != KindCache {
 				s.AllOf = append(s.AllOf, when("workflow", one.name, nil, "if_changed"))
 			}
+			if one.name != "DumpDatabase" {
+				s.AllOf = append(s.AllOf, when("workflow", one.name, nil, "format"))
+			}
 		}
 	case "Target":
 		sandbox := when("kind", TargetSandbox, []string{"root", "port_base"})

@@ -69,7 +69,7 @@ func TestOperatorsOfATimetable(t *testing.T) {
 	require.Contains(t, out, "drill: "+drift+"; put it right with: lifeboat schedule apply\n")
 	out, _ = said(t, 0, "schedule", "apply")
 	require.Contains(t, out, "updated    drill\n           "+drift+"\n")
-	require.Contains(t, out, "APPLIED frende: 1 updated, 9 unchanged\n")
+	require.Contains(t, out, "APPLIED frende: 1 updated, 10 unchanged\n")
 
 	// One run now, and those of two days that were missed.
 	out, _ = said(t, 0, "schedule", "trigger", "files-daily")
@@ -80,12 +80,12 @@ func TestOperatorsOfATimetable(t *testing.T) {
 		out, _ := said(t, 0, "schedule", "list", "--json")
 		var all []temporal.Schedule
 		require.NoError(t, json.Unmarshal([]byte(out), &all))
-		return all[3].Name == "files-daily" && all[3].Runs == 3 && all[3].Last.Status == temporal.RunCompleted
+		return all[4].Name == "files-daily" && all[4].Runs == 3 && all[4].Last.Status == temporal.RunCompleted
 	}, 20*time.Second, 50*time.Millisecond)
 
 	for _, args := range [][]string{{"pause", "drlil"}, {"resume", "drlil"}, {"trigger", "drlil"}, {"backfill", "drlil", "--from", "2024-01-15T00:00:00Z", "--to", "2024-01-15T00:00:00Z"}} {
 		_, stderr := said(t, fault.ExitNotFound, append([]string{"schedule"}, args...)...)
-		require.Contains(t, stderr, args[0]+" schedule drlil: no such schedule\nHINT: there are: database-daily, archive, cache, files-daily,")
+		require.Contains(t, stderr, args[0]+" schedule drlil: no such schedule\nHINT: there are: database-daily, dump-daily, archive, cache, files-daily,")
 	}
 
 	t.Setenv("TEMPORAL_NAMESPACE", "nope")

@@ -16,6 +16,7 @@ const (
 	BackupCache         = "BackupCache"
 	BackupFiles         = "BackupFiles"
 	BackupConfiguration = "BackupConfiguration"
+	DumpDatabase        = "DumpDatabase"
 
 	RecoverSystem        = "RecoverSystem"
 	RecoverDatabase      = "RecoverDatabase"

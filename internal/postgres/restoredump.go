@@ -1,0 +1,134 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"io"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/frende/lifeboat/internal/command"
+	"github.com/frende/lifeboat/internal/fault"
+)
+
+// Maintenance is the login to a database from which the named one can be made and
+// renamed: that is not possible from within.
+func (l Login) Maintenance(database string) Login {
+	if database == thereToo {
+		return l.WithDatabase(alwaysThere)
+	}
+	return l.WithDatabase(thereToo)
+}
+
+// CreateDatabase makes an empty database with the properties of what was dumped,
+// and lets only superusers in. One of this name is dropped before: it is what an
+// earlier attempt left. LocaleMismatch: the server does not have the locale.
+func CreateDatabase(ctx context.Context, login Login, name string, c *Contents) error {
+	conn, err := login.Maintenance(name).connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeConn(ctx, conn)
+	if err := dropDatabase(ctx, conn, name); err != nil {
+		return err
+	}
+	if _, err := conn.Exec(ctx, c.Properties.create(name)); err != nil {
+		return localeFault(ctx, name, c.Properties.Locale, err)
+	}
+	if err := c.Properties.apply(ctx, conn, name); err != nil {
+		return err
+	}
+	for _, schema := range c.Schemas {
+		if schema == "public" {
+			return nil
+		}
+	}
+	// The dump does not say that its source had none.
+	inside, err := login.WithDatabase(name).connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeConn(ctx, inside)
+	if _, err := inside.Exec(ctx, "DROP SCHEMA public"); err != nil {
+		return queryFault(ctx, "make", "database "+name, err)
+	}
+	return nil
+}
+
+// DropDatabase drops a database, if it is there, and ends its sessions.
+func DropDatabase(ctx context.Context, login Login, name string) error {
+	conn, err := login.Maintenance(name).connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeConn(ctx, conn)
+	return dropDatabase(ctx, conn, name)
+}
+
+func dropDatabase(ctx context.Context, conn *pgx.Conn, name string) error {
+	if _, err := conn.Exec(ctx, "DROP DATABASE IF EXISTS "+pgx.Identifier{name}.Sanitize()+" WITH (FORCE)"); err != nil {
+		return queryFault(ctx, "drop", "database "+name, err)
+	}
+	return nil
+}
+
+// RestoreSQL gives SQL to psql, in one transaction, which ends at the first error.
+// A source that ends early is told as its own error; what is in the database then is
+// not to be used. DumpFailed names the statement that the server did not take.
+func RestoreSQL(ctx context.Context, login Login, database, binDir string, from io.Reader) error {
+	source := &kept{reader: from}
+	_, err := command.Run(ctx, command.Config{
+		Argv: []string{
+			filepath.Join(binDir, "psql"), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction", "--no-password",
+			"--output=/dev/null", "--file=-", "--dbname=" + conninfo(database),
+		},
+		Env: login.client(), Stdin: source, Secrets: login.secrets(),
+	})
+	if source.err != nil {
+		return source.err
+	}
+	return restoreFault(database, err)
+}
+
+// RestoreCustom restores a file in pg_dump's custom format with several sessions.
+func RestoreCustom(ctx context.Context, login Login, database, binDir, file string, jobs int) error {
+	_, err := command.Run(ctx, command.Config{
+		Argv: []string{
+			filepath.Join(binDir, "pg_restore"), "--exit-on-error", "--no-password", "--jobs=" + strconv.Itoa(jobs),
+			"--dbname=" + conninfo(database), file,
+		},
+		Env: login.client(), Secrets: login.secrets(),
+	})
+	return restoreFault(database, err)
+}
+
+// restoreFault tells a statement that was refused, which will be again, from a server that went away.
+func restoreFault(database string, err error) error {
+	failed, ok := errors.AsType[*fault.Error](err)
+	if !ok || failed.Kind != fault.CommandFailed || failed.Cause == nil {
+		return err
+	}
+	for _, lost := range []string{"connection to server", "server closed the connection", "terminating connection", "could not connect", "no connection to the server"} {
+		if strings.Contains(failed.Cause.Error(), lost) {
+			return fault.New(fault.ServerUnavailable, "restore dump into", "database "+database, failed.Cause)
+		}
+	}
+	return fault.New(fault.DumpFailed, "restore dump into", "database "+database, failed.Cause)
+}
+
+// kept remembers what a reader failed with.
+type kept struct {
+	reader io.Reader
+	err    error
+}
+
+func (k *kept) Read(p []byte) (int, error) {
+	n, err := k.reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		k.err = err
+	}
+	return n, err
+}
