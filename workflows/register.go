@@ -35,6 +35,7 @@ func Register(registry Registry) {
 		{api.RecoverFiles, recovery.FileSets},
 		{api.RecoverConfiguration, recovery.Configurations},
 		{api.RestoreDatabase, recovery.Database},
+		{api.RestoreDump, recovery.Dump},
 		{api.RestoreCache, recovery.Cache},
 		{api.RestoreFiles, recovery.Files},
 		{api.HoldSystem, recovery.Hold},

@@ -65,3 +65,71 @@ type DumpResult struct {
 
 // Moved says what the step moved.
 func (r DumpResult) Moved() (direction string, bytes int64) { return "backup", r.Bytes }
+
+// DumpPlace says where in a cluster a dump is restored. RestoreDumpPreflight
+// decides it once, and every later step is given it.
+type DumpPlace struct {
+	Database string `json:"database"`         // its name, also while the old one still has it
+	Staging  string `json:"staging"`          // what is restored, until the cut-over
+	Old      string `json:"old"`              // what the replaced one is called afterwards
+	Exists   bool   `json:"exists"`           // there is one to replace
+	Closed   bool   `json:"closed,omitempty"` // which let nobody in before, either
+	BinDir   string `json:"bin_dir"`
+	Dir      string `json:"dir"` // for the dump while it is restored; mode 0700
+}
+
+// RestoreDumpPreflightInput names the dump.
+type RestoreDumpPreflightInput struct {
+	Ref
+	Key string `json:"key"`
+}
+
+// RestoreDumpPreflightResult is the resolved restore. Nothing was touched to find it.
+type RestoreDumpPreflightResult struct {
+	Key   string    `json:"key"`
+	Place DumpPlace `json:"place"`
+	Facts DumpFacts `json:"facts"`
+	Bytes int64     `json:"bytes"` // of the dump, to be read
+	Need  int64     `json:"need"`  // bytes of disk
+	Free  int64     `json:"free"`  // where the server's data lies; -1: it can't be seen from here
+}
+
+// RestoreDumpInput restores the dump beside the living database.
+type RestoreDumpInput struct {
+	Ref
+	Key   string    `json:"key"`
+	Place DumpPlace `json:"place"`
+	Facts DumpFacts `json:"facts"`
+}
+
+// VerifyDumpInput holds what was restored against what was dumped.
+type VerifyDumpInput struct {
+	Ref
+	Key   string    `json:"key"`
+	Place DumpPlace `json:"place"`
+	Facts DumpFacts `json:"facts"`
+}
+
+// DumpPlaceInput is for the steps that need nothing but the place.
+type DumpPlaceInput struct {
+	Ref
+	Place DumpPlace `json:"place"`
+}
+
+// CloseDatabaseResult says whether there was a database to close.
+type CloseDatabaseResult struct {
+	Closed bool `json:"closed"`
+	Ended  int  `json:"ended"` // sessions
+}
+
+// SwapDatabasesInput puts the restored database in place.
+type SwapDatabasesInput struct {
+	Ref
+	Key   string    `json:"key"`
+	Place DumpPlace `json:"place"`
+}
+
+// SwapDatabasesResult says what the replaced database is called now.
+type SwapDatabasesResult struct {
+	Old string `json:"old,omitempty"` // "": there was none
+}

@@ -80,7 +80,7 @@ func dropDatabase(ctx context.Context, conn *pgx.Conn, name string) error {
 // not to be used. DumpFailed names the statement that the server did not take.
 func RestoreSQL(ctx context.Context, login Login, database, binDir string, from io.Reader) error {
 	source := &kept{reader: from}
-	_, err := command.Run(ctx, command.Config{
+	result, err := command.Run(ctx, command.Config{
 		Argv: []string{
 			filepath.Join(binDir, "psql"), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction", "--no-password",
 			"--output=/dev/null", "--file=-", "--dbname=" + conninfo(database),
@@ -90,33 +90,38 @@ func RestoreSQL(ctx context.Context, login Login, database, binDir string, from 
 	if source.err != nil {
 		return source.err
 	}
-	return restoreFault(database, err)
+	return restoreFault(database, result, err)
 }
 
 // RestoreCustom restores a file in pg_dump's custom format with several sessions.
 func RestoreCustom(ctx context.Context, login Login, database, binDir, file string, jobs int) error {
-	_, err := command.Run(ctx, command.Config{
+	result, err := command.Run(ctx, command.Config{
 		Argv: []string{
 			filepath.Join(binDir, "pg_restore"), "--exit-on-error", "--no-password", "--jobs=" + strconv.Itoa(jobs),
 			"--dbname=" + conninfo(database), file,
 		},
 		Env: login.client(), Secrets: login.secrets(),
 	})
-	return restoreFault(database, err)
+	return restoreFault(database, result, err)
 }
 
 // restoreFault tells a statement that was refused, which will be again, from a server that went away.
-func restoreFault(database string, err error) error {
-	failed, ok := errors.AsType[*fault.Error](err)
-	if !ok || failed.Kind != fault.CommandFailed || failed.Cause == nil {
+func restoreFault(database string, result command.Result, err error) error {
+	if !fault.Has(err, fault.CommandFailed) {
 		return err
 	}
+	const op = "restore dump into"
 	for _, lost := range []string{"connection to server", "server closed the connection", "terminating connection", "could not connect", "no connection to the server"} {
-		if strings.Contains(failed.Cause.Error(), lost) {
-			return fault.New(fault.ServerUnavailable, "restore dump into", "database "+database, failed.Cause)
+		if strings.Contains(string(result.Stderr), lost) {
+			return fault.New(fault.ServerUnavailable, op, "database "+database, err)
 		}
 	}
-	return fault.New(fault.DumpFailed, "restore dump into", "database "+database, failed.Cause)
+	for line := range strings.Lines(string(result.Stderr)) {
+		if strings.Contains(line, "ERROR:") || strings.Contains(line, "error:") { // what follows may repeat rows
+			return fault.Newf(fault.DumpFailed, op, "database "+database, "%s", strings.ToValidUTF8(strings.TrimSpace(line), "?"))
+		}
+	}
+	return fault.New(fault.DumpFailed, op, "database "+database, err)
 }
 
 // kept remembers what a reader failed with.

@@ -39,6 +39,7 @@ const (
 // are fixed, so that no two recoveries ever work on one component.
 const (
 	RestoreDatabase = "RestoreDatabase"
+	RestoreDump     = "RestoreDump" // of a database, from a dump
 	RestoreCache    = "RestoreCache"
 	RestoreFiles    = "RestoreFiles" // file sets and configuration sets
 )
