@@ -95,7 +95,7 @@ func (a *app) makeBackup(ctx context.Context, s subject, args []string, input ap
 	id := api.BackupID(configured.Name, string(s.kind), name, a.Now())
 	workflow, verb := s.backup, "back up "
 	if input.Format != "" {
-		workflow, verb = api.DumpDatabase, "dump "
+		id, workflow, verb = api.DumpID(configured.Name, name, a.Now()), api.DumpDatabase, "dump "
 	}
 	input.System, input.Component, input.By, input.From = configured.Name, name, a.who(), a.from
 	if _, err := a.start(ctx, c, id, workflow, verb+subjectName(configured.Name, s, name), input); err != nil {

@@ -112,6 +112,12 @@ func BackupID(system, kind, name string, at time.Time) string {
 	return joined("backup", system, kind, name, at.UTC().Format("20060102T150405Z"))
 }
 
+// DumpID is the workflow ID of a dump that lifeboat starts at a moment. A base
+// backup may run at the same.
+func DumpID(system, name string, at time.Time) string {
+	return joined("dump", system, "database", name, at.UTC().Format("20060102T150405Z"))
+}
+
 // WALLostBackupID is the workflow ID of the backup that a check of the WAL archive
 // begins when WAL was lost: one at a time.
 func WALLostBackupID(system, name string) string {
