@@ -235,12 +235,16 @@ func readContents(ctx context.Context, backup *vault.Backup) (*postgres.Contents
 
 // restoreSQL streams the dump into psql: nothing of it touches a disk in between.
 func (j *job) restoreSQL(ctx context.Context, backup *vault.Backup, place DumpPlace, done *atomic.Int64) error {
+	owner, err := j.owner()
+	if err != nil {
+		return err
+	}
 	from, err := backup.Open(ctx, postgres.StreamSQL)
 	if err != nil {
 		return err
 	}
 	defer from.Close()
-	return postgres.RestoreSQL(ctx, j.login, place.Staging, place.BinDir, &counted{from: from, done: done})
+	return postgres.RestoreSQL(ctx, j.login, place.Staging, place.BinDir, owner, &counted{from: from, done: done})
 }
 
 // restoreCustom restores with several sessions, each of which seeks its tables in

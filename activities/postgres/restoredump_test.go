@@ -220,7 +220,7 @@ func TestADumpThatTheServerCanNotTakeIsRefusedBeforeAnythingIsTouched(t *testing
 	t.Run("a statement that the server does not take ends it at once", func(t *testing.T) {
 		login, err := postgres.NewLogin(h.DSN, postgres.LoginOptions{})
 		require.NoError(t, err)
-		err = postgres.RestoreSQL(t.Context(), login, "frende", h.BinDir, strings.NewReader("CREATE TABLE half ();\nSELECT nothing FROM nowhere;\nCREATE TABLE more ();\n"))
+		err = postgres.RestoreSQL(t.Context(), login, "frende", h.BinDir, postgres.Account{Name: h.User}, strings.NewReader("CREATE TABLE half ();\nSELECT nothing FROM nowhere;\nCREATE TABLE more ();\n"))
 		require.True(t, fault.Has(err, fault.DumpFailed), "%v", err)
 		require.False(t, fault.Retryable(err))
 		require.ErrorContains(t, err, "nowhere")

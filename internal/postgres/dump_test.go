@@ -73,7 +73,7 @@ func TestASnapshotIsOneStateAndItsContentsEqualWhatIsRestored(t *testing.T) {
 		staging := "restoring " + string(format)
 		require.NoError(t, postgres.CreateDatabase(t.Context(), c.login, staging, want))
 		if format == postgres.DumpSQL {
-			require.NoError(t, postgres.RestoreSQL(t.Context(), c.login, staging, c.BinDir, bytes.NewReader(dump.Bytes())))
+			require.NoError(t, postgres.RestoreSQL(t.Context(), c.login, staging, c.BinDir, c.owner, bytes.NewReader(dump.Bytes())))
 		} else {
 			file := t.TempDir() + "/dump"
 			require.NoError(t, os.WriteFile(file, dump.Bytes(), 0o600))

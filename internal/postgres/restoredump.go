@@ -77,15 +77,17 @@ func dropDatabase(ctx context.Context, conn *pgx.Conn, name string) error {
 
 // RestoreSQL gives SQL to psql, in one transaction, which ends at the first error.
 // A source that ends early is told as its own error; what is in the database then is
-// not to be used. DumpFailed names the statement that the server did not take.
-func RestoreSQL(ctx context.Context, login Login, database, binDir string, from io.Reader) error {
+// not to be used. DumpFailed names the statement that the server did not take. psql
+// runs as the account: names in a dump are its source's users' choice, and could become
+// commands for psql where pg_dump is older than 15.14.
+func RestoreSQL(ctx context.Context, login Login, database, binDir string, as Account, from io.Reader) error {
 	source := &kept{reader: from}
 	result, err := command.Run(ctx, command.Config{
 		Argv: []string{
 			filepath.Join(binDir, "psql"), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction", "--no-password",
 			"--output=/dev/null", "--file=-", "--dbname=" + conninfo(database),
 		},
-		Env: login.client(), Stdin: source, Secrets: login.secrets(),
+		Env: login.client(), User: as.Name, Stdin: source, Secrets: login.secrets(),
 	})
 	if source.err != nil {
 		return source.err
