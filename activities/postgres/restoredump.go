@@ -192,6 +192,9 @@ func (a *Activities) RestoreDump(ctx context.Context, in RestoreDumpInput) (resu
 	if err := os.MkdirAll(in.Place.Dir, 0o700); err != nil {
 		return RestoreResult{}, fault.New(fault.PathFailed, "make directory", in.Place.Dir, err)
 	}
+	if err := postgres.EndRestore(ctx, in.Place.restorer()); err != nil {
+		return RestoreResult{}, err
+	}
 	if err := postgres.CreateDatabase(ctx, j.login, in.Place.Staging, contents); err != nil {
 		return RestoreResult{}, err
 	}
@@ -244,7 +247,9 @@ func (j *job) restoreSQL(ctx context.Context, backup *vault.Backup, place DumpPl
 		return err
 	}
 	defer from.Close()
-	return postgres.RestoreSQL(ctx, j.login, place.Staging, place.BinDir, owner, &counted{from: from, done: done})
+	into := j.into(place)
+	into.As = owner
+	return postgres.RestoreSQL(ctx, into, &counted{from: from, done: done})
 }
 
 // restoreCustom restores with several sessions, each of which seeks its tables in
@@ -273,8 +278,17 @@ func (j *job) restoreCustom(ctx context.Context, backup *vault.Backup, place Dum
 	if err != nil {
 		return err
 	}
-	return postgres.RestoreCustom(ctx, j.login, place.Staging, place.BinDir, path, min(runtime.GOMAXPROCS(0), mostJobs))
+	return postgres.RestoreCustom(ctx, j.into(place), path)
 }
+
+func (j *job) into(place DumpPlace) postgres.RestoreOptions {
+	return postgres.RestoreOptions{
+		Login: j.login, Database: place.Staging, BinDir: place.BinDir, PIDFile: place.restorer(), Jobs: min(runtime.GOMAXPROCS(0), mostJobs),
+	}
+}
+
+// restorer is where the program that restores is recorded.
+func (p DumpPlace) restorer() string { return filepath.Join(p.Dir, "restore.pid") }
 
 func diskFault(path string, err error) error {
 	if errors.Is(err, unix.ENOSPC) {
@@ -397,6 +411,9 @@ func (a *Activities) DiscardDump(ctx context.Context, in DumpPlaceInput) error {
 		return err
 	}
 	if err := j.own(in.Place); err != nil {
+		return err
+	}
+	if err := postgres.EndRestore(ctx, in.Place.restorer()); err != nil {
 		return err
 	}
 	if err := postgres.DropDatabase(ctx, j.login, in.Place.Staging); err != nil {

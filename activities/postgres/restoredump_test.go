@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -220,7 +221,7 @@ func TestADumpThatTheServerCanNotTakeIsRefusedBeforeAnythingIsTouched(t *testing
 	t.Run("a statement that the server does not take ends it at once", func(t *testing.T) {
 		login, err := postgres.NewLogin(h.DSN, postgres.LoginOptions{})
 		require.NoError(t, err)
-		err = postgres.RestoreSQL(t.Context(), login, "frende", h.BinDir, postgres.Account{Name: h.User}, strings.NewReader("CREATE TABLE half ();\nSELECT nothing FROM nowhere;\nCREATE TABLE more ();\n"))
+		err = postgres.RestoreSQL(t.Context(), postgres.RestoreOptions{Login: login, Database: "frende", BinDir: h.BinDir, As: postgres.Account{Name: h.User}}, strings.NewReader("CREATE TABLE half ();\nSELECT nothing FROM nowhere;\nCREATE TABLE more ();\n"))
 		require.True(t, fault.Has(err, fault.DumpFailed), "%v", err)
 		require.False(t, fault.Retryable(err))
 		require.ErrorContains(t, err, "nowhere")
@@ -233,6 +234,25 @@ func TestADumpThatTheServerCanNotTakeIsRefusedBeforeAnythingIsTouched(t *testing
 		require.True(t, fault.Has(err, fault.ServerUnavailable), "%v", err)
 		require.Contains(t, fault.HintOf(err), "recover the cluster from a base backup")
 		require.NoError(t, h.Start(t.Context()))
+	})
+	t.Run("a program that a killed worker left is ended, and leaves half of nothing", func(t *testing.T) {
+		login, err := postgres.NewLogin(h.DSN, postgres.LoginOptions{})
+		require.NoError(t, err)
+		pidFile := h.lab.Path("programs", "restore.pid")
+		from, dump := io.Pipe()
+		ended := make(chan error, 1)
+		go func() {
+			ended <- postgres.RestoreSQL(t.Context(), postgres.RestoreOptions{Login: login, Database: "frende", BinDir: h.BinDir, PIDFile: pidFile, As: postgres.Account{Name: h.User}}, from)
+		}()
+		_, err = io.WriteString(dump, "CREATE TABLE half ();\n")
+		require.NoError(t, err)
+		require.Eventually(t, func() bool { _, err := os.Stat(pidFile); return err == nil }, 10*time.Second, 5*time.Millisecond)
+		require.NoError(t, postgres.EndRestore(t.Context(), pidFile))
+		require.NoError(t, dump.Close())
+		err = <-ended
+		require.True(t, fault.Has(err, fault.CommandFailed) && fault.Retryable(err), "%v", err)
+		require.Equal(t, "0", h.answer(t, "frende", "SELECT count(*)::text FROM pg_tables WHERE tablename = 'half'"))
+		require.NoFileExists(t, pidFile)
 	})
 	t.Run("a prepared transaction keeps the living one open", func(t *testing.T) {
 		found := must(t, h.activities.RestoreDumpPreflight, activities.RestoreDumpPreflightInput{Ref: h.ref("run"), Key: made.Key})

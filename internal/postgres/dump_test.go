@@ -72,12 +72,13 @@ func TestASnapshotIsOneStateAndItsContentsEqualWhatIsRestored(t *testing.T) {
 		require.NoError(t, snapshot.Dump(t.Context(), c.BinDir, format, &dump))
 		staging := "restoring " + string(format)
 		require.NoError(t, postgres.CreateDatabase(t.Context(), c.login, staging, want))
+		into := postgres.RestoreOptions{Login: c.login, Database: staging, BinDir: c.BinDir, As: c.owner, Jobs: 2}
 		if format == postgres.DumpSQL {
-			require.NoError(t, postgres.RestoreSQL(t.Context(), c.login, staging, c.BinDir, c.owner, bytes.NewReader(dump.Bytes())))
+			require.NoError(t, postgres.RestoreSQL(t.Context(), into, bytes.NewReader(dump.Bytes())))
 		} else {
 			file := t.TempDir() + "/dump"
 			require.NoError(t, os.WriteFile(file, dump.Bytes(), 0o600))
-			require.NoError(t, postgres.RestoreCustom(t.Context(), c.login, staging, c.BinDir, file, 2))
+			require.NoError(t, postgres.RestoreCustom(t.Context(), into, file))
 		}
 		got, err := postgres.ReadContents(t.Context(), c.login, staging)
 		require.NoError(t, err)

@@ -75,36 +75,53 @@ func dropDatabase(ctx context.Context, conn *pgx.Conn, name string) error {
 	return nil
 }
 
+// RestoreOptions say into which database a dump is restored, and how.
+type RestoreOptions struct {
+	Login    Login
+	Database string
+	BinDir   string  // of the programs
+	PIDFile  string  // where the running program is recorded, for EndRestore
+	As       Account // psql's; empty: this process's
+	Jobs     int     // of pg_restore: sessions at once
+}
+
+// EndRestore ends a program that restores, and that a worker which was killed has
+// left: it would go on in the database that the next attempt makes.
+func EndRestore(ctx context.Context, pidFile string) error {
+	_, err := command.EndLeftover(ctx, pidFile, command.DefaultGrace)
+	return err
+}
+
 // RestoreSQL gives SQL to psql, in one transaction, which ends at the first error.
 // A source that ends early is told as its own error; what is in the database then is
 // not to be used. DumpFailed names the statement that the server did not take. psql
 // runs as the account: names in a dump are its source's users' choice, and could become
 // commands for psql where pg_dump is older than 15.14.
-func RestoreSQL(ctx context.Context, login Login, database, binDir string, as Account, from io.Reader) error {
+func RestoreSQL(ctx context.Context, o RestoreOptions, from io.Reader) error {
 	source := &kept{reader: from}
 	result, err := command.Run(ctx, command.Config{
 		Argv: []string{
-			filepath.Join(binDir, "psql"), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction", "--no-password",
-			"--output=/dev/null", "--file=-", "--dbname=" + conninfo(database),
+			filepath.Join(o.BinDir, "psql"), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction", "--no-password",
+			"--output=/dev/null", "--file=-", "--dbname=" + conninfo(o.Database),
 		},
-		Env: login.client(), User: as.Name, Stdin: source, Secrets: login.secrets(),
+		Env: o.Login.client(), User: o.As.Name, PIDFile: o.PIDFile, Stdin: source, Secrets: o.Login.secrets(),
 	})
 	if source.err != nil {
 		return source.err
 	}
-	return restoreFault(database, result, err)
+	return restoreFault(o.Database, result, err)
 }
 
 // RestoreCustom restores a file in pg_dump's custom format with several sessions.
-func RestoreCustom(ctx context.Context, login Login, database, binDir, file string, jobs int) error {
+func RestoreCustom(ctx context.Context, o RestoreOptions, file string) error {
 	result, err := command.Run(ctx, command.Config{
 		Argv: []string{
-			filepath.Join(binDir, "pg_restore"), "--exit-on-error", "--no-password", "--jobs=" + strconv.Itoa(jobs),
-			"--dbname=" + conninfo(database), file,
+			filepath.Join(o.BinDir, "pg_restore"), "--exit-on-error", "--no-password", "--jobs=" + strconv.Itoa(o.Jobs),
+			"--dbname=" + conninfo(o.Database), file,
 		},
-		Env: login.client(), Secrets: login.secrets(),
+		Env: o.Login.client(), PIDFile: o.PIDFile, Secrets: o.Login.secrets(),
 	})
-	return restoreFault(database, result, err)
+	return restoreFault(o.Database, result, err)
 }
 
 // restoreFault tells a statement that was refused, which will be again, from a server that went away.
@@ -123,7 +140,7 @@ func restoreFault(database string, result command.Result, err error) error {
 			return fault.Newf(fault.DumpFailed, op, "database "+database, "%s", strings.ToValidUTF8(strings.TrimSpace(line), "?"))
 		}
 	}
-	return fault.New(fault.DumpFailed, op, "database "+database, err)
+	return err // it was ended, by whomever
 }
 
 // kept remembers what a reader failed with.
