@@ -13,15 +13,15 @@ import (
 // Properties are what a database is besides what is in it. A setting may be a
 // secret, so they go into a sealed stream and into no result.
 type Properties struct {
-	Name        string    `json:"name"`
-	Owner       string    `json:"owner"`
-	Locale      Locale    `json:"locale"`
-	Tablespace  string    `json:"tablespace"`
-	Connections int       `json:"connections"` // allowed at once; -1: as many as the server allows
-	Comment     string    `json:"comment,omitempty"`
-	Settings    []Setting `json:"settings,omitempty"`
-	Granted     bool      `json:"granted,omitempty"` // Grants stand for the default
-	Grants      []Grant   `json:"grants,omitempty"`
+	Name        string            `json:"name"`
+	Owner       string            `json:"owner"`
+	Locale      Locale            `json:"locale"`
+	Tablespace  string            `json:"tablespace"`
+	Connections int               `json:"connections"` // allowed at once; -1: as many as the server allows
+	Comment     string            `json:"comment,omitempty"`
+	Settings    []DatabaseSetting `json:"settings,omitempty"`
+	Granted     bool              `json:"granted,omitempty"` // Grants stand for the default
+	Grants      []Grant           `json:"grants,omitempty"`
 }
 
 // Locale is how a database encodes and sorts text.
@@ -42,8 +42,8 @@ func (l Locale) String() string {
 	return told
 }
 
-// Setting is what ALTER DATABASE SET, or ALTER ROLE IN DATABASE SET, left.
-type Setting struct {
+// DatabaseSetting is what ALTER DATABASE SET, or ALTER ROLE IN DATABASE SET, left.
+type DatabaseSetting struct {
 	Role  string `json:"role,omitempty"`
 	Name  string `json:"name"`
 	Value string `json:"value"`
@@ -81,7 +81,9 @@ func properties(ctx context.Context, conn *pgx.Conn) (Properties, error) {
 	if err != nil {
 		return p, err
 	}
-	p.Settings, err = rowsOf(ctx, conn, settingsSQL, func(row pgx.CollectableRow) (s Setting, err error) { return s, row.Scan(&s.Role, &s.Name, &s.Value) })
+	p.Settings, err = rowsOf(ctx, conn, settingsSQL, func(row pgx.CollectableRow) (s DatabaseSetting, err error) {
+		return s, row.Scan(&s.Role, &s.Name, &s.Value)
+	})
 	if err != nil {
 		return p, err
 	}
