@@ -68,6 +68,7 @@ func (a *app) backup() *cobra.Command {
 			c.Flags().StringVar(&asked.Format, "dump", "", "dump it, in `FORMAT` sql.gz or custom, instead of a base backup (--dump alone: sql.gz)")
 			c.Flags().Lookup("dump").NoOptDefVal = string(system.DumpSQL)
 			c.Example += "\n  lifeboat backup database frende --dump=custom"
+			c.MarkFlagsMutuallyExclusive("full", "dump")
 		}
 		c.Flags().BoolVar(&detach, "detach", false, "print the run's ID and don't wait for its end")
 		members = append(members, a.withJSON(c))
