@@ -142,7 +142,7 @@ func (j *job) dumpDir() string {
 // dumpSpace asks for the disk that the restored database takes, with the WAL of its
 // making, and for the dump itself when it has to lie somewhere meanwhile.
 func (j *job) dumpSpace(server *postgres.Server, manifest *vault.Manifest, result *RestoreDumpPreflightResult) error {
-	grown := uint64(max(result.Facts.Bytes, 0)) + uint64(server.Facts().MaxWALSize) + spaceMargin
+	grown := uint64(max(result.Facts.Bytes, 0)) + uint64(server.Facts().MaxWALSize) + postgres.StagedMargin
 	dir := server.Facts().DataDir
 	places := []target.Place{{Dir: dir, Need: grown}}
 	if postgres.Running(dir) {
