@@ -110,6 +110,7 @@ func TestOperatorsDecideWhatARecoveryDoesToALivingSystem(t *testing.T) {
 	})
 	t.Run("an approved one replaces a living system and loses nothing", h.replaced)
 	t.Run("every run is told from the ledger", h.told)
+	t.Run("a table that somebody dropped comes back from a dump", h.dumped)
 	h.keepsSecrets(t)
 }
 

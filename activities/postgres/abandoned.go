@@ -35,5 +35,13 @@ func (a *Activities) DiscardRun(ctx context.Context, in DiscardRunInput) (Discar
 			place.Tablespaces = append(place.Tablespaces, one)
 		}
 	}
+	if err := postgres.EndRestore(ctx, DumpPlace{Dir: staging}.restorer()); err != nil {
+		return DiscardResult{}, err
+	}
+	// A run that restored a dump has left a database. Without a server, there is none to see.
+	err = postgres.DropDatabase(ctx, j.login, besideName(j.database.Database, "restoring", in.RunID))
+	if err != nil && !fault.Has(err, fault.ServerUnavailable) {
+		return DiscardResult{}, err
+	}
 	return a.Discard(ctx, DiscardInput{Ref: in.Ref, Place: place})
 }

@@ -53,6 +53,10 @@ const (
 	VersionMismatch   Kind = "VersionMismatch"
 	WrongServer       Kind = "WrongServer"
 
+	DumpFailed          Kind = "DumpFailed"
+	LocaleMismatch      Kind = "LocaleMismatch"
+	PrerequisiteMissing Kind = "PrerequisiteMissing"
+
 	WALGap      Kind = "WALGap"
 	WALConflict Kind = "WALConflict"
 	WALHeld     Kind = "WALHeld"
@@ -136,6 +140,10 @@ func definitions() map[Kind]Definition {
 		VersionMismatch:   {Summary: "major versions differ", Hint: "install the server version that the backup was taken from", Exit: ExitRefused},
 
 		WrongServer: {Summary: "it is not the server that was restored", Hint: "it may serve old data: stop it, and let the service start the server in the directory named here", Exit: ExitFailed},
+
+		DumpFailed:          {Summary: "server did not take a statement of the dump", Hint: "read the statement and the server's answer here; nothing was put in place", Exit: ExitFailed},
+		LocaleMismatch:      {Summary: "encoding or locale is not that of the dump", Hint: "see the reason; nothing was touched", Exit: ExitRefused},
+		PrerequisiteMissing: {Summary: "server lacks something that the dump needs", Hint: "install or create what is named here, and begin again; nothing was touched", Exit: ExitRefused},
 
 		WALGap:      {Summary: "a WAL segment is missing from the archive", Hint: "recover to a point before the gap, or take a new base backup now", Exit: ExitIntegrity},
 		WALConflict: {Summary: "archive holds a different segment under this name", Hint: "two servers archive to one place: find the other one before anything else", Exit: ExitRefused},

@@ -29,6 +29,28 @@ func ComponentOf(key string) (string, error) {
 		WithHint("list the keys with: lifeboat backups list")
 }
 
+// IsDump says whether the key is that of a dump of a database, which no WAL leads on from.
+func IsDump(key string) bool {
+	return strings.HasPrefix(key, "database-backups/") && (strings.HasSuffix(key, ".sql.gz") || strings.HasSuffix(key, ".dump"))
+}
+
+// checkDumps refuses what no dump can do: go on to a point, and be restored where
+// no server runs yet.
+func checkDumps(to Point, target system.Target, components []system.Component, backups map[string]string) error {
+	for _, c := range components {
+		switch key := backups[c.ID]; {
+		case !IsDump(key):
+		case to.LSN != "" || to.Name != "" || !to.Time.IsZero():
+			return fault.Newf(fault.InputInvalid, "read recovery point", key, "a dump is one moment, and can't be taken to %s", to).
+				WithHint("recover to the point from a base backup: lifeboat recover database --to %s; or to the dump alone: --to backup:%s", to, key)
+		case target.Kind == system.TargetSandbox:
+			return fault.Newf(fault.InputInvalid, "plan recovery of", key, "a sandbox has no server to restore a dump into").
+				WithHint("recover to production: it is restored and verified beside the living database, and lifeboat abort leaves that as it was")
+		}
+	}
+	return nil
+}
+
 // backups gives the backup of each component for which one is named, by the
 // component's ID: what To and Backups name.
 func (o Options) backups(components []system.Component) (map[string]string, error) {

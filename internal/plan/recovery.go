@@ -44,6 +44,9 @@ func Recovery(s system.System, o Options) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
+	if err := checkDumps(to, target, components, backups); err != nil {
+		return Plan{}, err
+	}
 	to.Backup = "" // it is of one component, and stands among the backups
 	g := &graph{system: at, production: target.Kind == system.TargetProduction, from: backups, newest: o.Newest, to: to, whole: objective(s, components)}
 	g.build(components)
@@ -208,15 +211,21 @@ func (g *graph) prepare(c system.Component) string {
 	if !g.to.Newest() {
 		replay = fmt.Sprintf("replay the archived WAL of %s to %s, and stop there", c.ID, g.to)
 	}
-	switch c.Kind {
-	case system.KindDatabase:
+	switch {
+	case IsDump(g.from[c.ID]):
+		return g.chain(c, Prepare, nil,
+			link{id: "preflight", title: "check dump, server, extensions, roles, locale and disk of " + c.ID},
+			link{id: "restore", title: fmt.Sprintf("restore %s into a database beside the living one, from %s", c.ID, g.source(c))},
+			link{id: "verify", title: "hold every table, sequence and large object of " + c.ID + " against what was dumped"},
+		)
+	case c.Kind == system.KindDatabase:
 		return g.chain(c, Prepare, nil,
 			link{id: "preflight", title: "check backup, WAL, disk, version, keys and mount points of " + c.ID},
 			restore,
 			link{id: "verify-files", title: "verify every file of " + c.ID + " against the backup's manifest"},
 			link{id: "replay", title: replay},
 		)
-	case system.KindCache:
+	case c.Kind == system.KindCache:
 		return g.chain(c, Prepare, nil,
 			link{id: "preflight", title: "check backup, disk and place of " + c.ID},
 			restore,
@@ -249,6 +258,9 @@ func (g *graph) source(c system.Component) string {
 
 // fence keeps a database's old server from taking writes, and replays what it wrote last.
 func (g *graph) fence(c system.Component, after []string) string {
+	if IsDump(g.from[c.ID]) {
+		return g.chain(c, Fence, after, link{"fence", "let nobody connect to the living database of " + c.ID + ", and end its sessions", true})
+	}
 	final := "replay the last WAL of " + c.ID
 	if !g.to.Newest() {
 		final = fmt.Sprintf("see that %s still stands at %s", c.ID, g.to)
@@ -271,10 +283,12 @@ func (g *graph) cutOver(c system.Component, after []string) string {
 	if g.production {
 		place += ", keeping the old directory"
 	}
-	switch c.Kind {
-	case system.KindDatabase:
+	switch {
+	case IsDump(g.from[c.ID]):
+		return g.chain(c, CutOver, after, link{"cut-over", "rename the restored database of " + c.ID + " into its place, keeping the old one", true})
+	case c.Kind == system.KindDatabase:
 		return g.chain(c, CutOver, after, link{"cut-over", place + ", and start it", g.production}, link{"promote", "promote " + c.ID + " on a timeline of its own", g.production})
-	case system.KindCache:
+	case c.Kind == system.KindCache:
 		return g.chain(c, CutOver, after, link{"cut-over", place + ", start it and count its keys", g.production})
 	default:
 		return g.chain(c, CutOver, after, link{"cut-over", place, g.production})

@@ -222,6 +222,14 @@ func sayFault(op, subject string, said *pgconn.PgError) error {
 	}
 }
 
+// pgError is what the server itself said, or nil.
+func pgError(err error) *pgconn.PgError {
+	if said, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return said
+	}
+	return nil
+}
+
 // queryFault names why a statement failed.
 func queryFault(ctx context.Context, op, subject string, err error) error {
 	if fault.KindOf(err) != "" {

@@ -14,13 +14,25 @@ import (
 	"github.com/frende/lifeboat/internal/fault"
 )
 
-// versionLine is what "postgres --version" prints.
+// versionLine is what "postgres --version" and the like print.
 var versionLine = regexp.MustCompile(`\(PostgreSQL\) ([0-9]+)`)
 
 // FindBin finds the directory with the programs of a major version: configured
 // when it is set, else Debian's and Red Hat's versioned folders, then PATH. It
 // fails with VersionMismatch when there is only another version, or none.
 func FindBin(ctx context.Context, configured string, major int) (string, error) {
+	return findPrograms(ctx, configured, major, "a PostgreSQL server", "postgresql", "postgres")
+}
+
+// FindClient is FindBin for the programs that dump and restore, which a host without
+// a server may have, too.
+func FindClient(ctx context.Context, configured string, major int) (string, error) {
+	return findPrograms(ctx, configured, major, "pg_dump with pg_dumpall, pg_restore and psql", "postgresql-client", "pg_dump", "pg_dumpall", "pg_restore", "psql")
+}
+
+// findPrograms finds the directory that has all of the programs, the first of them
+// of the major version. what and parcel name them in a fault.
+func findPrograms(ctx context.Context, configured string, major int, what, parcel string, programs ...string) (string, error) {
 	const op = "find programs of"
 	subject := "PostgreSQL " + strconv.Itoa(major)
 	candidates := []string{configured}
@@ -34,11 +46,10 @@ func FindBin(ctx context.Context, configured string, major int) (string, error) 
 	}
 	others := []string{}
 	for _, dir := range candidates {
-		program := filepath.Join(dir, "postgres")
-		if _, err := os.Stat(program); err != nil {
+		if !hasAll(dir, programs) {
 			continue
 		}
-		result, err := command.Run(ctx, command.Config{Argv: []string{program, "--version"}, Env: cLocale()})
+		result, err := command.Run(ctx, command.Config{Argv: []string{filepath.Join(dir, programs[0]), "--version"}, Env: cLocale()})
 		if err != nil {
 			return "", err
 		}
@@ -52,10 +63,19 @@ func FindBin(ctx context.Context, configured string, major int) (string, error) 
 	}
 	if len(others) > 0 {
 		return "", fault.Newf(fault.VersionMismatch, op, subject, "found only %s", strings.Join(others, ", ")).
-			WithHint("install postgresql-%d on this host, or set bin_dir to where it is", major)
+			WithHint("install %s-%d on this host, or set bin_dir to where it is", parcel, major)
 	}
-	return "", fault.Newf(fault.VersionMismatch, op, subject, "no PostgreSQL server is installed where it was looked for").
-		WithHint("install postgresql-%d on this host, or set bin_dir to where it is", major)
+	return "", fault.Newf(fault.VersionMismatch, op, subject, "%s is not installed where it was looked for", what).
+		WithHint("install %s-%d on this host, or set bin_dir to where it is", parcel, major)
+}
+
+func hasAll(dir string, programs []string) bool {
+	for _, program := range programs {
+		if _, err := os.Stat(filepath.Join(dir, program)); err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // cLocale is an environment in which programs speak as this package reads them.

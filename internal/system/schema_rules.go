@@ -192,6 +192,9 @@ func conditions(s *schema, of string) {
 				proof.Then.Properties = append(proof.Then.Properties, property{"level", &schema{Minimum: number(1), Maximum: number(highestLevel)}})
 			}
 			s.AllOf = append(s.AllOf, proof)
+			if one.name != "DumpDatabase" {
+				s.AllOf = append(s.AllOf, when("workflow", one.name, nil, "format"))
+			}
 		}
 	case "Target":
 		sandbox := when("kind", TargetSandbox, []string{"root", "port_base"})

@@ -243,18 +243,28 @@ const (
 
 // Schedule starts a workflow by itself, in UTC: by one of When, Cron and Every.
 type Schedule struct {
-	Name      string   `json:"name" yaml:"name"`
-	Workflow  string   `json:"workflow" yaml:"workflow"`               // type name: BackupDatabase, …
-	Of        string   `json:"of,omitempty" yaml:"of"`                 // component; empty: all of the workflow's kind
-	When      string   `json:"when,omitempty" yaml:"when"`             // "first saturday of quarter at 06:00"
-	Cron      string   `json:"cron,omitempty" yaml:"cron"`             // five fields; a day of the month and a day of the week exclude each other
-	Every     Duration `json:"every,omitempty" yaml:"every"`           // counted from 1970-01-01T00:00:00Z
-	IfChanged bool     `json:"if_changed,omitempty" yaml:"if_changed"` // BackupCache: only when something changed since the newest backup
-	Level     int      `json:"level,omitempty" yaml:"level"`           // VerifyBackup: proof level, 1 to 3; default: 1
-	Random    bool     `json:"random,omitempty" yaml:"random"`         // VerifyBackup: one before the newest backup, by chance
-	Catchup   Duration `json:"catchup" yaml:"catchup"`                 // how late a missed start is still made up for
-	Timeout   Duration `json:"timeout" yaml:"timeout"`                 // a run that is not done by then is ended, so that the next can start
+	Name      string     `json:"name" yaml:"name"`
+	Workflow  string     `json:"workflow" yaml:"workflow"`               // type name: BackupDatabase, …
+	Of        string     `json:"of,omitempty" yaml:"of"`                 // component; empty: all of the workflow's kind
+	When      string     `json:"when,omitempty" yaml:"when"`             // "first saturday of quarter at 06:00"
+	Cron      string     `json:"cron,omitempty" yaml:"cron"`             // five fields; a day of the month and a day of the week exclude each other
+	Every     Duration   `json:"every,omitempty" yaml:"every"`           // counted from 1970-01-01T00:00:00Z
+	IfChanged bool       `json:"if_changed,omitempty" yaml:"if_changed"` // BackupCache: only when something changed since the newest backup
+	Level     int        `json:"level,omitempty" yaml:"level"`           // VerifyBackup: proof level, 1 to 3; default: 1
+	Random    bool       `json:"random,omitempty" yaml:"random"`         // VerifyBackup: one before the newest backup, by chance
+	Format    DumpFormat `json:"format,omitempty" yaml:"format"`         // DumpDatabase: "sql.gz" (the default) or "custom"
+	Catchup   Duration   `json:"catchup" yaml:"catchup"`                 // how late a missed start is still made up for
+	Timeout   Duration   `json:"timeout" yaml:"timeout"`                 // a run that is not done by then is ended, so that the next can start
 }
+
+// DumpFormat is the allowed values of Schedule.Format.
+type DumpFormat string
+
+// Formats of dumps.
+const (
+	DumpSQL    DumpFormat = "sql.gz" // SQL as text, for psql
+	DumpCustom DumpFormat = "custom" // for pg_restore, which restores it in parallel
+)
 
 // Target is where a recovery goes.
 type Target struct {

@@ -29,6 +29,7 @@ func schedulables() []schedulable {
 	return []schedulable{
 		{"BackupSystem", "", 6 * hour, 24 * hour},
 		{"BackupDatabase", KindDatabase, 6 * hour, 24 * hour},
+		{"DumpDatabase", KindDatabase, 6 * hour, 24 * hour},
 		{"BackupCache", KindCache, hour, 6 * hour},
 		{"BackupFiles", KindFiles, 6 * hour, 24 * hour},
 		{"BackupConfiguration", KindConfiguration, hour, 2 * hour},
@@ -73,6 +74,11 @@ func (v *validation) schedules() {
 			v.add(at("schedules", i, "if_changed"), "remove it: only a cache says whether it changed", "if_changed means nothing for %s", s.Workflow)
 		}
 		v.scheduledProof(i, s)
+		if s.Format != "" && s.Workflow != "DumpDatabase" {
+			v.add(at("schedules", i, "format"), "remove it: only a dump has a format", "format means nothing for %s", s.Workflow)
+		} else if s.Format != "" {
+			v.oneOf(at("schedules", i, "format"), string(s.Format), string(DumpSQL), string(DumpCustom))
+		}
 		v.scheduleTimes(i, s)
 		if !known {
 			continue

@@ -111,8 +111,8 @@ func ranges(numbers []int) []client.ScheduleRange {
 func inputOf(s system.System, configured system.Schedule) any {
 	by := "schedule " + configured.Name
 	switch configured.Workflow {
-	case api.BackupSystem, api.BackupDatabase, api.BackupCache, api.BackupFiles, api.BackupConfiguration:
-		return api.BackupInput{System: s.Name, Component: configured.Of, By: by, IfChanged: configured.IfChanged}
+	case api.BackupSystem, api.BackupDatabase, api.BackupCache, api.BackupFiles, api.BackupConfiguration, api.DumpDatabase:
+		return api.BackupInput{System: s.Name, Component: configured.Of, By: by, IfChanged: configured.IfChanged, Format: string(configured.Format)}
 	case api.ReplicateStore:
 		return api.ReplicateInput{System: s.Name, Follow: configured.Every} // until the next one takes over
 	case api.CleanUp:
@@ -154,6 +154,8 @@ func summaryOf(s system.System, configured system.Schedule) string {
 		return "check the WAL archive of " + of
 	case api.VerifyBackup:
 		return fmt.Sprintf("prove backups of %s at L%d", of, max(1, configured.Level))
+	case api.DumpDatabase:
+		return "dump database " + of
 	}
 	what := map[string]string{
 		api.BackupSystem: "", api.BackupDatabase: "database ", api.BackupCache: "cache ", api.BackupFiles: "files ", api.BackupConfiguration: "configuration ",

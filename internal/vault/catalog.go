@@ -70,7 +70,9 @@ func (v *Vault) Backups(ctx context.Context, f Filter) iter.Seq2[Summary, error]
 }
 
 // Latest gives the newest complete backup. BackupUnknown: there is none. A name
-// that is dated in the future is passed over: no run of ours gave it.
+// that is dated in the future is passed over: no run of ours gave it. A dump is never
+// the newest, here and in what follows: no WAL leads on from it, so it is restored only
+// when it is named.
 func (v *Vault) Latest(ctx context.Context, f Filter) (Summary, error) {
 	found, _, err := v.complete(ctx, f, v.usable)
 	if err != nil {
@@ -242,7 +244,7 @@ const aheadOfTime = 24 * time.Hour
 
 // usable says whether a backup may be taken for the newest.
 func (v *Vault) usable(s Summary) bool {
-	return s.Complete && !s.At.After(v.cfg.Now().Add(aheadOfTime))
+	return s.Complete && !IsDump(s.Kind) && !s.At.After(v.cfg.Now().Add(aheadOfTime))
 }
 
 // complete lists the usable backups, newest first and at least one, and the keys
@@ -256,6 +258,7 @@ func (v *Vault) complete(ctx context.Context, f Filter, until func(Summary) bool
 		switch {
 		case v.usable(s):
 			usable = append(usable, s)
+		case IsDump(s.Kind):
 		case s.Complete:
 			passed = append(passed, s.Key)
 		}

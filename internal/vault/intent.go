@@ -15,7 +15,7 @@ import (
 // belongs to one run: the same RunID may begin again, another may not.
 type Intent struct {
 	Folder    string    // database-backups, redis-backups, file-backups or config-backups
-	Kind      string    // base, rdb, tree, …: the end of the backup's name
+	Kind      string    // base, sql.gz, rdb, tree, …: the end of the backup's name
 	System    string    // the protected system
 	Component string    // the component of it
 	RunID     string    // the workflow's id
@@ -28,6 +28,15 @@ type Intent struct {
 	// most MaxFrameSize; 0: the vault's. With one, frames can be found by their content.
 	FrameSize int
 }
+
+// Kinds of dumps of a database.
+const (
+	KindSQL    = "sql.gz" // SQL as text, in gzip
+	KindCustom = "dump"   // pg_dump's custom format
+)
+
+// IsDump says whether backups of a kind are dumps.
+func IsDump(kind string) bool { return kind == KindSQL || kind == KindCustom }
 
 // words are what the seed calls the kinds of backups in their names.
 func words() map[string]string {

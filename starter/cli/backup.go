@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/frende/lifeboat/internal/postgres"
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/workflows/api"
 )
@@ -64,6 +65,10 @@ func (a *app) backup() *cobra.Command {
 		}
 		if s.kind == system.KindDatabase {
 			c.Flags().BoolVar(&asked.Full, "full", false, "store everything, and share nothing with an earlier backup")
+			c.Flags().StringVar(&asked.Format, "dump", "", "dump it, in `FORMAT` sql.gz or custom, instead of a base backup (--dump alone: sql.gz)")
+			c.Flags().Lookup("dump").NoOptDefVal = string(system.DumpSQL)
+			c.Example += "\n  lifeboat backup database frende --dump=custom"
+			c.MarkFlagsMutuallyExclusive("full", "dump")
 		}
 		c.Flags().BoolVar(&detach, "detach", false, "print the run's ID and don't wait for its end")
 		members = append(members, a.withJSON(c))
@@ -72,6 +77,9 @@ func (a *app) backup() *cobra.Command {
 }
 
 func (a *app) makeBackup(ctx context.Context, s subject, args []string, input api.BackupInput, detach bool) error {
+	if _, err := postgres.ParseDumpFormat(input.Format); err != nil {
+		return err
+	}
 	configured, err := a.system()
 	if err != nil {
 		return err
@@ -86,8 +94,12 @@ func (a *app) makeBackup(ctx context.Context, s subject, args []string, input ap
 	}
 	defer c.Close()
 	id := api.BackupID(configured.Name, string(s.kind), name, a.Now())
+	workflow, verb := s.backup, "back up "
+	if input.Format != "" {
+		id, workflow, verb = api.DumpID(configured.Name, name, a.Now()), api.DumpDatabase, "dump "
+	}
 	input.System, input.Component, input.By, input.From = configured.Name, name, a.who(), a.from
-	if _, err := a.start(ctx, c, id, s.backup, "back up "+subjectName(configured.Name, s, name), input); err != nil {
+	if _, err := a.start(ctx, c, id, workflow, verb+subjectName(configured.Name, s, name), input); err != nil {
 		return err
 	}
 	if detach {

@@ -39,7 +39,7 @@ func (a *app) fellBack(f vault.Fallback) {
 type listed struct {
 	Key       string           `json:"key"`
 	Component string           `json:"component"` // "database/frende"
-	Kind      string           `json:"kind"`      // "base", "rdb", "tree"
+	Kind      string           `json:"kind"`      // "base", "sql.gz", "dump", "rdb", "tree"
 	At        time.Time        `json:"at"`
 	Complete  bool             `json:"complete"`
 	GivenUp   bool             `json:"given_up,omitempty"` // never finished, and removed by a clean-up

@@ -157,7 +157,7 @@ func (a *app) root() *cobra.Command {
 		group("config", "Look at the configuration", a.configCheck(), a.configSchema()),
 		a.doctor(), a.status(),
 		a.backup(),
-		group("backups", "Look at the backups in the store", a.backupsList(), a.backupsShow()),
+		group("backups", "Look at the backups in the store", a.backupsList(), a.backupsShow(), a.backupsExport()),
 		group("database", "Set a database server up for its backups", a.databaseSetup()),
 		a.verify(), a.recover(), a.extract(), a.window(), a.restorePoint(), a.drill(),
 		a.approve(), a.abort(), a.watch(), a.report(),

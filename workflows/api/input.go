@@ -61,6 +61,9 @@ type BackupInput struct {
 	// Full is for base backups: everything is stored, and no frame of an earlier
 	// backup is named instead.
 	Full bool `json:"full,omitempty"`
+
+	// Format is for DumpDatabase: "sql.gz", the default, or "custom".
+	Format string `json:"format,omitempty"`
 }
 
 // RecoverInput says what to recover, from what and to where. Zero values mean:

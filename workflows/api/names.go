@@ -16,6 +16,7 @@ const (
 	BackupCache         = "BackupCache"
 	BackupFiles         = "BackupFiles"
 	BackupConfiguration = "BackupConfiguration"
+	DumpDatabase        = "DumpDatabase"
 
 	RecoverSystem        = "RecoverSystem"
 	RecoverDatabase      = "RecoverDatabase"
@@ -41,6 +42,7 @@ const (
 // are fixed, so that no two recoveries ever work on one component.
 const (
 	RestoreDatabase = "RestoreDatabase"
+	RestoreDump     = "RestoreDump" // of a database, from a dump
 	RestoreCache    = "RestoreCache"
 	RestoreFiles    = "RestoreFiles" // file sets and configuration sets
 )
@@ -111,6 +113,12 @@ func HoldID(system string) string { return joined("hold", system) }
 // BackupID is the workflow ID of a backup that lifeboat starts at a moment.
 func BackupID(system, kind, name string, at time.Time) string {
 	return joined("backup", system, kind, name, at.UTC().Format("20060102T150405Z"))
+}
+
+// DumpID is the workflow ID of a dump that lifeboat starts at a moment. A base
+// backup may run at the same.
+func DumpID(system, name string, at time.Time) string {
+	return joined("dump", system, "database", name, at.UTC().Format("20060102T150405Z"))
 }
 
 // WALLostBackupID is the workflow ID of the backup that a check of the WAL archive

@@ -37,6 +37,11 @@ func Configurations(ctx workflow.Context, in api.Input[api.BackupInput]) (api.Ba
 	return backUp(ctx, in, []system.ComponentKind{system.KindConfiguration})
 }
 
+// Dumps takes a logical dump of all databases, or of the one named (workflow type DumpDatabase).
+func Dumps(ctx workflow.Context, in api.Input[api.BackupInput]) (api.BackupResult, error) {
+	return backUp(ctx, in, []system.ComponentKind{system.KindDatabase})
+}
+
 // backing is one backup run over one or more components.
 type backing struct {
 	*run.Run
@@ -82,6 +87,9 @@ func (b *backing) backUp(ctx workflow.Context, in api.Input[api.BackupInput], ki
 	}
 	if b.in.IfChanged && b.Progress.Workflow != api.BackupCache {
 		return result, fault.Newf(fault.InputInvalid, "read input of", b.Progress.Workflow, "if_changed is for %s: only a cache says whether it changed", api.BackupCache)
+	}
+	if b.in.Format != "" && b.Progress.Workflow != api.DumpDatabase {
+		return result, fault.Newf(fault.InputInvalid, "read input of", b.Progress.Workflow, "format is for %s: nothing else has one", api.DumpDatabase)
 	}
 	if err := b.pin(ctx); err != nil {
 		return result, err

@@ -26,7 +26,10 @@ import (
 	"github.com/frende/lifeboat/workflows/api"
 )
 
-const uploadsKey = "file-backups/2024/01/15/uploads_file_backup_20240115_020000.tree"
+const (
+	uploadsKey = "file-backups/2024/01/15/uploads_file_backup_20240115_020000.tree"
+	dumpKey    = "database-backups/2024/01/15/frende_db_backup_20240115_020000.sql.gz"
+)
 
 var noon = time.Date(2024, 1, 15, 12, 0, 0, 0, time.UTC)
 
@@ -55,6 +58,8 @@ func newStage(t *testing.T) *stage {
 	answer(s, "records.RecordBackup", records.BackupInput{}, struct{}{})
 	answer(s, "postgres.BackupPreflight", postgres.BackupPreflightInput{}, postgres.BackupPreflightResult{})
 	answer(s, "postgres.BaseBackup", postgres.BaseBackupInput{}, postgres.BaseBackupResult{Key: "database-backups/x", Bytes: 1000, Stored: 400})
+	answer(s, "postgres.DumpPreflight", postgres.DumpPreflightInput{}, postgres.DumpPreflightResult{Bytes: 1000})
+	answer(s, "postgres.Dump", postgres.DumpInput{}, postgres.DumpResult{Key: dumpKey, Bytes: 900, Stored: 300, Facts: postgres.DumpFacts{Tables: 2, Rows: 7, Started: noon, Snapshot: noon}})
 	answer(s, "redis.BackupPreflight", redis.BackupPreflightInput{}, redis.BackupPreflightResult{})
 	answer(s, "redis.Backup", redis.BackupInput{}, redis.BackupResult{Key: "redis-backups/x"})
 	answer(s, "files.Backup", files.BackupInput{}, files.BackupResult{Key: uploadsKey, Bytes: 2000, Stored: 1500})
@@ -133,6 +138,25 @@ func TestBackupOfAPartByItselfIsFiled(t *testing.T) {
 	require.Len(t, s.filed, 1)
 	require.Equal(t, uploadsKey, s.filed[0].Record.Backups[0].Key)
 	require.Equal(t, []string{"configuration", "files/uploads/capture", "files/uploads/read-back", "files/uploads/record", "replicate"}, ids(s.filed[0].Record.Steps))
+}
+
+func TestADumpIsReadBackRecordedAndReplicatedAsABackup(t *testing.T) {
+	s := newStage(t)
+	s.OnActivity("postgres.Dump", mock.Anything, mock.MatchedBy(func(in postgres.DumpInput) bool { return in.Format == "custom" })).
+		Return(postgres.DumpResult{Key: dumpKey, Bytes: 900, Stored: 300, Facts: postgres.DumpFacts{Tables: 2, Rows: 7, Started: noon, Snapshot: noon}}, nil)
+	result, err := s.run(api.DumpDatabase, api.BackupInput{Component: "frende", Format: "custom"})
+	require.NoError(t, err)
+	require.Equal(t, []api.BackupMade{{Component: "database/frende", Key: dumpKey, Bytes: 900, Stored: 300, From: noon, To: noon, Proof: "L1"}}, result.Backups)
+	run := s.filed[0].Record
+	require.Equal(t, []string{"configuration", "database/frende/preflight", "database/frende/dump", "database/frende/read-back", "database/frende/record", "replicate"}, ids(run.Steps))
+	require.Equal(t, dumpKey+": 2 tables, 7 rows", run.Steps[2].Detail)
+}
+
+func TestOnlyADumpHasAFormatAndOnlyOneThatThereIs(t *testing.T) {
+	for workflow, format := range map[string]string{api.BackupDatabase: "custom", api.DumpDatabase: "tar"} {
+		_, err := newStage(t).run(workflow, api.BackupInput{Format: format})
+		require.True(t, fault.Has(temporalfault.FromTemporal(err), fault.InputInvalid), "%s: %v", workflow, err)
+	}
 }
 
 func TestPartOfALargerBackupFilesNothing(t *testing.T) {

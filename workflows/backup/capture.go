@@ -82,6 +82,9 @@ func (b *backing) runID() string { return b.Progress.ID + "@" + b.Progress.RunID
 func (b *backing) source(ctx workflow.Context, component system.Component) (api.BackupMade, error) {
 	switch component.Kind {
 	case system.KindDatabase:
+		if b.Progress.Workflow == api.DumpDatabase {
+			return b.dump(ctx, component)
+		}
 		return b.database(ctx, component)
 	case system.KindCache:
 		return b.cache(ctx, component)

@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/plan"
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/workflows/api"
 	"github.com/frende/lifeboat/workflows/run"
@@ -59,7 +60,7 @@ func (c *coordinator) startChild(ctx workflow.Context, component system.Componen
 		StaticSummary:         "recover " + component.ID + " of " + c.system.Name,
 	})
 	one := &child{component: component, cancel: cancel, token: token, outcome: api.ComponentOutcome{Component: component.ID}}
-	one.future = workflow.ExecuteChildWorkflow(childCtx, childType(component.Kind), ComponentInput{
+	one.future = workflow.ExecuteChildWorkflow(childCtx, childType(component.Kind, key), ComponentInput{
 		System: c.data, Target: c.target, Component: component, Backup: key, To: c.plan.Point.For(component), Run: c.Name(), Since: c.Progress.Since, By: c.in.By,
 		Token: token, Reference: c.in.References[component.ID], SearchAttributes: c.Searchable(),
 	})
@@ -242,11 +243,13 @@ func order(gate api.Gate) int {
 	}
 }
 
-func childType(kind system.ComponentKind) string {
-	switch kind {
-	case system.KindDatabase:
+func childType(kind system.ComponentKind, key string) string {
+	switch {
+	case plan.IsDump(key):
+		return api.RestoreDump
+	case kind == system.KindDatabase:
 		return api.RestoreDatabase
-	case system.KindCache:
+	case kind == system.KindCache:
 		return api.RestoreCache
 	default:
 		return api.RestoreFiles

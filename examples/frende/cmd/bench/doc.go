@@ -41,6 +41,12 @@
 //   - replay: how long a server replays those segments through lifeboat wal-fetch, over
 //     how long it does from a local directory (cp); medians of runs that take turns,
 //     each from the start of the server until it has replayed all.
+//   - dump, restore_dump: Lifeboat's time over that of the plan's scripts, pg_dump | gzip
+//     into a file, and gunzip | psql into an empty database, medians of runs that take
+//     turns. Lifeboat's, in the custom format, counts from the start of the workflow to
+//     the dump that is committed in the store, counted and digested; and to the restored
+//     database. That it equals what was dumped is proven after that, and stands in the
+//     # lines, as does the format sql.gz.
 //   - report_html_200_steps, report_html_200_steps_size: to tell the record of a
 //     recovery of 200 steps as an HTML page, and how large that is; median of runs.
 package main

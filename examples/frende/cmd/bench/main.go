@@ -80,6 +80,7 @@ func suites() []suite {
 			"backup_pgbackrest", "stored_pgbackrest", "restore_pgbackrest", "repeat_unchanged", "repeat_uniform_pgbackrest", "repeat_clustered_pgbackrest",
 		}, (*bench).peers},
 		{"archive", []string{"wal_push_p50", "wal_push_sustained", "wal_fetch_sustained", "replay"}, (*bench).archive},
+		{"dumps", []string{"dump", "restore_dump"}, (*bench).dumps},
 		{"report", []string{"report_html_200_steps", "report_html_200_steps_size"}, (*bench).report},
 	}
 }
