@@ -165,8 +165,8 @@ func (j *job) inspect(ctx context.Context, in InspectInput, reference Reference)
 }
 
 // compareExtensions holds the copy's extensions against the source's.
-func compareExtensions(subject string, reference, found []postgres.Extension) error {
-	have := map[postgres.Extension]bool{}
+func compareExtensions(subject string, reference, found []postgres.DatabaseExtension) error {
+	have := map[postgres.DatabaseExtension]bool{}
 	for _, one := range found {
 		have[one] = true
 	}

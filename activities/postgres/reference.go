@@ -16,11 +16,11 @@ const referenceName = "reference"
 // Reference is what a cluster held at the end of a WAL segment behind a backup. It
 // lies sealed beside the backup, and is what proof level L3 is held against.
 type Reference struct {
-	SystemID   string               `json:"system_id"`
-	Segment    string               `json:"segment"`
-	At         time.Time            `json:"at"`
-	Tables     []api.TableDigest    `json:"tables"`
-	Extensions []postgres.Extension `json:"extensions,omitempty"`
+	SystemID   string                       `json:"system_id"`
+	Segment    string                       `json:"segment"`
+	At         time.Time                    `json:"at"`
+	Tables     []api.TableDigest            `json:"tables"`
+	Extensions []postgres.DatabaseExtension `json:"extensions,omitempty"`
 }
 
 // KeepReferenceInput names the backup that was just made.

@@ -68,8 +68,8 @@ func (i *Instance) PromoteCopy(ctx context.Context, lsn LSN) (Login, error) {
 	return login, err
 }
 
-// Extension is one that a database has.
-type Extension struct {
+// DatabaseExtension is an extension that a database of a cluster has.
+type DatabaseExtension struct {
 	Database string `json:"database"`
 	Name     string `json:"name"`
 	Version  string `json:"version"`
@@ -77,7 +77,7 @@ type Extension struct {
 
 // Extensions lists those of every database that can be connected to, and which of them this
 // host has no files for in just their version.
-func (s *Server) Extensions(ctx context.Context) (all, missing []Extension, err error) {
+func (s *Server) Extensions(ctx context.Context) (all, missing []DatabaseExtension, err error) {
 	names, err := s.databases(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -90,7 +90,7 @@ func (s *Server) Extensions(ctx context.Context) (all, missing []Extension, err 
 		rows, err := conn.Query(ctx, `SELECT extname, extversion,
 			EXISTS (SELECT 1 FROM pg_available_extension_versions a WHERE a.name = e.extname AND a.version = e.extversion) FROM pg_extension e ORDER BY 1`)
 		if err == nil {
-			var one Extension
+			var one DatabaseExtension
 			var here bool
 			_, err = pgx.ForEachRow(rows, []any{&one.Name, &one.Version, &here}, func() error {
 				one.Database = database
