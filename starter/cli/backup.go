@@ -65,7 +65,7 @@ func (a *app) backup() *cobra.Command {
 		}
 		if s.kind == system.KindDatabase {
 			c.Flags().BoolVar(&asked.Full, "full", false, "store everything, and share nothing with an earlier backup")
-			c.Flags().StringVar(&asked.Format, "dump", "", "dump it, in `FORMAT` sql.gz or custom, instead of a base backup (--dump alone: sql.gz)")
+			c.Flags().StringVar(&asked.Format, "dump", "", "a dump, as `FORMAT` sql.gz or custom, instead of a base backup")
 			c.Flags().Lookup("dump").NoOptDefVal = string(system.DumpSQL)
 			c.Example += "\n  lifeboat backup database frende --dump=custom"
 			c.MarkFlagsMutuallyExclusive("full", "dump")
