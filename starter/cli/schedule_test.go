@@ -80,8 +80,8 @@ func TestOperatorsOfATimetable(t *testing.T) {
 		out, _ := said(t, 0, "schedule", "list", "--json")
 		var all []temporal.Schedule
 		require.NoError(t, json.Unmarshal([]byte(out), &all))
-		return all[5].Name == "files-daily" && all[5].Runs == 3 && all[5].Last.Status == temporal.RunCompleted
-	}, 20*time.Second, 50*time.Millisecond)
+		return all[6].Name == "files-daily" && all[6].Runs == 3 && all[6].Last.Status == temporal.RunCompleted
+	}, time.Minute, 50*time.Millisecond)
 
 	for _, args := range [][]string{{"pause", "drlil"}, {"resume", "drlil"}, {"trigger", "drlil"}, {"backfill", "drlil", "--from", "2024-01-15T00:00:00Z", "--to", "2024-01-15T00:00:00Z"}} {
 		_, stderr := said(t, fault.ExitNotFound, append([]string{"schedule"}, args...)...)
