@@ -85,7 +85,7 @@ func TestOperatorsOfATimetable(t *testing.T) {
 
 	for _, args := range [][]string{{"pause", "drlil"}, {"resume", "drlil"}, {"trigger", "drlil"}, {"backfill", "drlil", "--from", "2024-01-15T00:00:00Z", "--to", "2024-01-15T00:00:00Z"}} {
 		_, stderr := said(t, fault.ExitNotFound, append([]string{"schedule"}, args...)...)
-		require.Contains(t, stderr, args[0]+" schedule drlil: no such schedule\nHINT: there are: database-daily, proof-daily, proof-weekly, archive, cache, files-daily,")
+		require.Contains(t, stderr, args[0]+" schedule drlil: no such schedule\nHINT: there are: database-daily, proof-daily, proof-weekly, dump-daily, archive, cache, files-daily,")
 	}
 
 	t.Setenv("TEMPORAL_NAMESPACE", "nope")
