@@ -61,14 +61,7 @@ func backUp(ctx workflow.Context, in api.Input[api.BackupInput], kinds []system.
 	result, err := b.backUp(ctx, in, kinds)
 	disconnected, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
-	switch {
-	case temporal.IsCanceledError(err):
-		b.Fail(disconnected, api.PhaseAborted, run.Reason(err))
-	case err != nil:
-		b.Fail(disconnected, api.PhaseFailed, run.Reason(err))
-	default:
-		b.Finish(disconnected, api.PhaseDone)
-	}
+	b.End(disconnected, err)
 	if b.in.Within != "" {
 		result.Steps = b.Progress.Steps // the larger run tells them
 		return result, run.Failure(err)

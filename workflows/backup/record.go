@@ -5,10 +5,8 @@ import (
 	"slices"
 	"time"
 
-	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
-	"github.com/frende/lifeboat/activities/records"
 	"github.com/frende/lifeboat/internal/report"
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/workflows/api"
@@ -25,38 +23,17 @@ func (b *backing) file(ctx workflow.Context, cause error) {
 	if b.system.Name == "" || workflow.GetVersion(ctx, fileReport, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
 		return
 	}
-	var activities *records.Activities
-	err := b.Do(ctx, run.Step{ID: "file-report", Title: "file the report", Class: run.Quick}, activities.FileReport,
-		records.ReportInput{System: b.system, Record: b.record(cause), Children: b.Progress.Children}, nil, nil)
-	if err == nil {
-		return
-	}
-	reason := "the report could not be filed: " + run.Reason(err)
-	if b.Progress.Failure != "" {
-		reason = b.Progress.Failure + "; " + reason
-	}
-	b.Progress.Failure = reason
-	b.Show(ctx)
+	b.File(ctx, b.system, b.record(cause), b.Progress.Children...)
 }
 
 func (b *backing) record(cause error) report.Run {
-	p := b.Progress
-	record := report.Run{
-		System: b.system.Name, ID: p.ID, RunID: p.RunID, Kind: p.Workflow, By: b.in.By,
-		Phase: string(p.Phase), Outcome: report.Succeeded, Started: p.Started, Finished: *p.Finished,
-		Steps: b.steps(),
-	}
+	record := b.Record(b.system, b.in.By, cause)
+	record.Steps = b.steps()
 	for _, made := range b.made {
 		record.Backups = append(record.Backups, report.Backup{
 			Component: made.Component, Key: made.Key, Bytes: made.Bytes, Stored: made.Stored,
 			From: made.From, To: made.To, LSN: made.LSN, Proof: made.Proof, Note: made.Note,
 		})
-	}
-	switch {
-	case temporal.IsCanceledError(cause):
-		record.Outcome = report.Aborted
-	case cause != nil:
-		record.Outcome = report.Failed
 	}
 	for _, err := range append(slices.Clone(b.failed), cause) { // the cause is one of them, or another one
 		if err == nil || slices.ContainsFunc(record.Failures, func(f report.Failure) bool { return f.Message == run.Reason(err) }) {

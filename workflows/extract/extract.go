@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 
-	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/frende/lifeboat/activities/postgres"
@@ -40,14 +39,7 @@ func Database(ctx workflow.Context, in api.Input[api.ExtractInput]) (api.Extract
 	err = e.extract(ctx, in)
 	disconnected, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
-	switch {
-	case temporal.IsCanceledError(err):
-		e.Fail(disconnected, api.PhaseAborted, run.Reason(err))
-	case err != nil:
-		e.Fail(disconnected, api.PhaseFailed, run.Reason(err))
-	default:
-		e.Finish(disconnected, api.PhaseDone)
-	}
+	e.End(disconnected, err)
 	e.result.Finished = *e.Progress.Finished
 	e.file(disconnected, err)
 	return e.result, run.Failure(err)
@@ -163,25 +155,9 @@ func (e *extraction) file(ctx workflow.Context, cause error) {
 	if e.system.Name == "" {
 		return
 	}
-	p := e.Progress
-	record := report.Run{
-		System: e.system.Name, ID: p.ID, RunID: p.RunID, Kind: p.Workflow, By: e.in.By,
-		Phase: string(p.Phase), Outcome: report.Succeeded, Started: p.Started, Finished: *p.Finished,
-	}
-	for _, step := range p.Steps {
-		record.Steps = append(record.Steps, run.Recorded(step, ""))
-	}
-	switch {
-	case temporal.IsCanceledError(cause):
-		record.Outcome = report.Aborted
-	case cause != nil:
-		record.Outcome = report.Failed
+	record := e.Record(e.system, e.in.By, cause)
+	if cause != nil {
 		record.Failures = []report.Failure{run.RecordedFailure(cause)}
 	}
-	var activities *records.Activities
-	if err := e.Do(ctx, run.Step{ID: "file-report", Title: "file the report", Class: run.Quick}, activities.FileReport,
-		records.ReportInput{System: e.system, Record: record}, nil, nil); err != nil {
-		e.Progress.Failure = strings.TrimPrefix(e.Progress.Failure+"; the report could not be filed: "+run.Reason(err), "; ")
-		e.Show(ctx)
-	}
+	e.File(ctx, e.system, record)
 }

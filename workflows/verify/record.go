@@ -3,10 +3,8 @@ package verify
 import (
 	"fmt"
 
-	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
-	"github.com/frende/lifeboat/activities/records"
 	"github.com/frende/lifeboat/internal/report"
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/workflows/api"
@@ -19,35 +17,15 @@ func (v *verifying) file(ctx workflow.Context, cause error) {
 	if v.system.Name == "" {
 		return
 	}
-	var activities *records.Activities
-	if err := v.Do(ctx, run.Step{ID: "file-report", Title: "file the report", Class: run.Quick}, activities.FileReport,
-		records.ReportInput{System: v.system, Record: v.told(cause)}, nil, nil); err != nil {
-		if v.Progress.Failure != "" {
-			v.Progress.Failure += "; "
-		}
-		v.Progress.Failure += "the report could not be filed: " + run.Reason(err)
-		v.Show(ctx)
-	}
+	v.File(ctx, v.system, v.told(cause))
 }
 
 func (v *verifying) told(cause error) report.Run {
-	p := v.Progress
-	record := report.Run{
-		System: v.system.Name, ID: p.ID, RunID: p.RunID, Kind: p.Workflow, By: v.in.By,
-		Phase: string(p.Phase), Outcome: report.Succeeded, Started: p.Started, Finished: *p.Finished, Notes: v.result.Notes,
-	}
-	for _, step := range p.Steps {
-		record.Steps = append(record.Steps, run.Recorded(step, ""))
-	}
+	record := v.Record(v.system, v.in.By, cause)
+	record.Notes = v.result.Notes
 	for _, one := range v.result.Backups {
 		record.Checks = append(record.Checks, report.Check{Name: one.Key + " at " + one.Level, OK: one.Damage == "", Message: found(one)})
 		record.Notes = append(record.Notes, one.Notes...)
-	}
-	switch {
-	case temporal.IsCanceledError(cause):
-		record.Outcome = report.Aborted
-	case cause != nil:
-		record.Outcome = report.Failed
 	}
 	failures := v.failed
 	if len(failures) == 0 && cause != nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 
-	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/frende/lifeboat/activities/records"
@@ -54,14 +53,7 @@ func Backup(ctx workflow.Context, in api.Input[api.VerifyInput]) (api.VerifyResu
 	err = v.verify(ctx, in)
 	disconnected, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
-	switch {
-	case temporal.IsCanceledError(err):
-		v.Fail(disconnected, api.PhaseAborted, run.Reason(err))
-	case err != nil:
-		v.Fail(disconnected, api.PhaseFailed, run.Reason(err))
-	default:
-		v.Finish(disconnected, api.PhaseDone)
-	}
+	v.End(disconnected, err)
 	v.result.Finished = *v.Progress.Finished
 	v.file(disconnected, err)
 	return v.result, run.Failure(err)

@@ -4,13 +4,11 @@ import (
 	"fmt"
 	"time"
 
-	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/frende/lifeboat/activities/records"
 	"github.com/frende/lifeboat/activities/vault"
 	"github.com/frende/lifeboat/internal/fault"
-	runrecord "github.com/frende/lifeboat/internal/report"
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/workflows/api"
 	"github.com/frende/lifeboat/workflows/run"
@@ -52,14 +50,7 @@ func ApplyRetention(ctx workflow.Context, in api.Input[api.RetentionInput]) (api
 			err = recorded
 		}
 	}
-	switch {
-	case temporal.IsCanceledError(err):
-		a.Fail(disconnected, api.PhaseAborted, run.Reason(err))
-	case err != nil:
-		a.Fail(disconnected, api.PhaseFailed, run.Reason(err))
-	default:
-		a.Finish(disconnected, api.PhaseDone)
-	}
+	a.End(disconnected, err)
 	a.file(disconnected, err)
 	return a.result, run.Failure(err)
 }
@@ -177,31 +168,12 @@ func (a *retaining) file(ctx workflow.Context, cause error) {
 	if a.in.DryRun || a.system.Name == "" {
 		return
 	}
-	p := a.Progress
-	made := runrecord.Run{
-		System: a.system.Name, ID: p.ID, RunID: p.RunID, Kind: p.Workflow, By: a.in.By, Phase: string(p.Phase),
-		Outcome: runrecord.Succeeded, Started: p.Started, Finished: *p.Finished, Notes: a.lines(),
-	}
-	for _, step := range p.Steps {
-		made.Steps = append(made.Steps, run.Recorded(step, ""))
-	}
+	made := a.Record(a.system, a.in.By, cause)
+	made.Notes = a.lines()
 	if cause != nil {
-		made.Outcome = runrecord.Failed
-		if temporal.IsCanceledError(cause) {
-			made.Outcome = runrecord.Aborted
-		}
 		made.Failures = append(made.Failures, run.RecordedFailure(cause))
 	}
-	var activities *records.Activities
-	if err := a.Do(ctx, run.Step{ID: "file-report", Title: "file the report", Class: run.Quick}, activities.FileReport,
-		records.ReportInput{System: a.system, Record: made}, nil, nil); err != nil {
-		reason := "the report could not be filed: " + run.Reason(err)
-		if a.Progress.Failure != "" {
-			reason = a.Progress.Failure + "; " + reason
-		}
-		a.Progress.Failure = reason
-		a.Show(ctx)
-	}
+	a.File(ctx, a.system, made)
 }
 
 // lines tell the result in a report.
