@@ -116,7 +116,7 @@ func (r *restoring) run(ctx context.Context) (RestoreResult, error) {
 
 // extract restores one tar stream into a directory.
 func (r *restoring) extract(ctx context.Context, stream, root, last string) (err error) {
-	entries, err := r.table(ctx, stream)
+	entries, err := tableOf(ctx, r.backup, stream)
 	if err != nil {
 		return err
 	}
@@ -151,9 +151,9 @@ func (r *restoring) extract(ctx context.Context, stream, root, last string) (err
 	return extraction.Finish(ctx)
 }
 
-// table reads what a tar stream holds.
-func (r *restoring) table(ctx context.Context, stream string) (_ []tree.Entry, err error) {
-	reader, err := r.backup.Open(ctx, stream+tableSuffix)
+// tableOf reads what a tar stream of a backup holds.
+func tableOf(ctx context.Context, backup *vault.Backup, stream string) (_ []tree.Entry, err error) {
+	reader, err := backup.Open(ctx, stream+tableSuffix)
 	if err != nil {
 		return nil, err
 	}

@@ -1,12 +1,13 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"strings"
 
 	"go.temporal.io/sdk/activity"
 
-	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/postgres"
 	"github.com/frende/lifeboat/internal/tree"
 	"github.com/frende/lifeboat/internal/vault"
 )
@@ -42,8 +43,12 @@ func (a *Activities) earlier(ctx context.Context, j *job, opened *vault.Vault, s
 	return found, nil
 }
 
+// unfit is why a backup is not shared with, in words for the log.
+type unfit string
+
+func (u unfit) Error() string { return string(u) }
+
 func (a *Activities) findEarlier(ctx context.Context, j *job, opened *vault.Vault, systemID string) (*earlier, error) {
-	const op = "share frames with"
 	primary := opened.WithStores(opened.Store(), nil)
 	newest, err := primary.OpenLatest(ctx, vault.Filter{Folder: Folder, Component: j.database.Name})
 	if err != nil {
@@ -51,63 +56,45 @@ func (a *Activities) findEarlier(ctx context.Context, j *job, opened *vault.Vaul
 	}
 	if len(newest.Incomplete) > 0 { // what is wrong there may lie in what it shares with this one
 		passed := newest.Incomplete[0]
-		return nil, fault.Newf(fault.BackupIncomplete, op, newest.Manifest().Key, "a newer one, %s, was passed over: %s", passed.Backup, passed.Why)
+		return nil, unfit("a newer backup, " + passed.Backup + ", was passed over: " + passed.Why)
 	}
 	manifest := newest.Manifest()
-	if manifest.Kind != kind || manifest.Codec != string(j.ref.System.Backup.Compression) {
-		return nil, fault.Newf(fault.Unsupported, op, manifest.Key, "it is a %s compressed with %s", manifest.Kind, manifest.Codec)
+	if codec := string(j.ref.System.Backup.Compression); manifest.Kind != kind || manifest.Codec != codec {
+		return nil, unfit(manifest.Key + " was compressed with " + manifest.Codec + ", and this one is with " + codec)
 	}
 	var facts Facts
 	if err := manifest.Fact(FactsName, &facts); err != nil {
 		return nil, err
 	}
 	if facts.SystemID != systemID {
-		return nil, fault.Newf(fault.ForeignCluster, op, manifest.Key, "it is of cluster %s", facts.SystemID)
+		return nil, unfit(manifest.Key + " is of another cluster, " + facts.SystemID)
 	}
 	level, err := a.deps.Proof(ctx, j.ref.System, manifest.Key)
 	if err != nil {
 		return nil, err
 	}
 	if level < "L1" {
-		return nil, fault.Newf(fault.VerificationFailed, op, manifest.Key, "not every byte of it is proven")
+		return nil, unfit(manifest.Key + " was not read back whole: its proof is " + cmp.Or(level, "none"))
 	}
-	e := &earlier{places: map[string]map[string]place{}}
-	if e.donor, err = primary.OpenDonor(ctx, manifest.Key); err != nil {
-		return nil, err
-	}
+	e := &earlier{donor: newest.Donor(), places: map[string]map[string]place{}}
 	for _, stream := range manifest.Streams {
-		name, ok := strings.CutSuffix(stream.Name, tableSuffix)
-		if !ok {
+		name, isTable := strings.CutSuffix(stream.Name, tableSuffix)
+		if !isTable {
 			continue
 		}
-		if e.places[name], err = placesIn(ctx, newest.Backup, stream.Name); err != nil {
+		entries, err := tableOf(ctx, newest.Backup, name)
+		if err != nil {
 			return nil, err
+		}
+		e.places[name] = map[string]place{}
+		for _, entry := range entries {
+			if entry.Kind == tree.File {
+				e.places[name][entry.Path] = place{begin: entry.Offset, end: postgres.ContentEnd(entry)}
+			}
 		}
 	}
 	return e, nil
 }
-
-// placesIn reads where the contents of files lie.
-func placesIn(ctx context.Context, backup *vault.Backup, table string) (places map[string]place, err error) {
-	reader, err := backup.Open(ctx, table)
-	if err != nil {
-		return nil, err
-	}
-	entries, err := tree.DecodeTable(reader)
-	if closeErr := reader.Close(); err == nil {
-		err = closeErr
-	}
-	places = map[string]place{}
-	for _, entry := range entries {
-		if entry.Kind == tree.File {
-			places[entry.Path] = place{begin: entry.Offset, end: entry.Offset + (entry.Size+tarBlock-1)/tarBlock*tarBlock}
-		}
-	}
-	return places, err
-}
-
-// tarBlock is what a content in a tar stream is padded to.
-const tarBlock = 512
 
 // sorted is a stream whose bytes are looked for in an earlier backup: a file's where
 // the file is there, and what lies between two of them behind the first one.
@@ -120,12 +107,12 @@ type sorted struct {
 
 func newSorted(stream *vault.StreamWriter, places map[string]place) *sorted {
 	s := &sorted{StreamWriter: stream, places: places, known: places != nil}
-	s.Content("", 0)
+	s.Content("")
 	return s
 }
 
 // Content begins a frame of its own.
-func (s *sorted) Content(path string, _ int64) {
+func (s *sorted) Content(path string) {
 	at := s.last.end
 	if path != "" {
 		s.last, s.known = s.places[path]

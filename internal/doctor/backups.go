@@ -116,20 +116,6 @@ func (s *sources) vault(ctx context.Context) (*vault.Vault, *question, error) {
 	return opened, nil, nil
 }
 
-// folderOf is where the backups of a kind lie (docs/FORMAT.md, section 1).
-func folderOf(kind system.ComponentKind) string {
-	switch kind {
-	case system.KindDatabase:
-		return "database-backups"
-	case system.KindCache:
-		return "redis-backups"
-	case system.KindFiles:
-		return "file-backups"
-	default:
-		return "config-backups"
-	}
-}
-
 // backupCommand takes a backup of the component, now.
 func backupCommand(c system.Component) string {
 	return fmt.Sprintf("lifeboat backup %s %s", c.Kind, c.Name)
@@ -145,7 +131,7 @@ func (x *Examination) newest(ctx context.Context, from *sources, m *manifestOf) 
 	if err != nil {
 		return failure(err, why)
 	}
-	summary, err := opened.Latest(ctx, vault.Filter{Folder: folderOf(m.component.Kind), Component: m.component.Name})
+	summary, err := opened.Latest(ctx, vault.Filter{Folder: m.component.Kind.Folder(), Component: m.component.Name})
 	if fault.Has(err, fault.BackupUnknown) {
 		return problem("there is no backup", "nothing of it can be recovered", backupCommand(m.component))
 	}

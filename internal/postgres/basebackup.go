@@ -35,9 +35,9 @@ type Sink interface {
 
 // Sorter is a stream of a Sink that wants to know whose bytes it is given.
 type Sorter interface {
-	// Content says that the next bytes are all of the content of a file, which
-	// has that many; "" that they are anything else.
-	Content(path string, bytes int64)
+	// Content says that the next bytes are the content of a file, padded as tar does
+	// it; "" that they are anything else.
+	Content(path string)
 }
 
 // BackupOptions say how a base backup is taken.
@@ -312,9 +312,9 @@ func (b *baseBackup) sort() {
 	entry, begins := b.index.content()
 	begins = begins && entry.Size >= sortedFrom
 	if begins {
-		b.told.Content(entry.Path, entry.Size)
+		b.told.Content(entry.Path)
 	} else if b.known && b.index.skip == 0 {
-		b.told.Content("", 0)
+		b.told.Content("")
 	} else {
 		return
 	}

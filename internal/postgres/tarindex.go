@@ -48,6 +48,11 @@ func (t *tarIndex) take(p []byte) (int, error) {
 	return n, t.read()
 }
 
+// ContentEnd is where the content of a file ends in a tar stream, with its padding.
+func ContentEnd(entry tree.Entry) int64 {
+	return entry.Offset + (entry.Size+tarBlock-1)/tarBlock*tarBlock
+}
+
 // content gives the file whose content comes next, if one does.
 func (t *tarIndex) content() (tree.Entry, bool) {
 	if n := len(t.entries); n > 0 && t.skip > 0 && t.entries[n-1].Offset == t.off {
@@ -99,7 +104,7 @@ func (t *tarIndex) read() error {
 	switch kind := h[156]; kind {
 	case '0', 0:
 		entry.Kind, entry.Offset = tree.File, t.off
-		t.skip = (entry.Size + tarBlock - 1) / tarBlock * tarBlock
+		t.skip = ContentEnd(entry) - t.off
 	case '2':
 		entry.Kind, entry.Link, entry.Size = tree.Symlink, text(h[157:257]), 0
 	case '5':

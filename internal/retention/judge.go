@@ -51,7 +51,7 @@ func (r *Retention) judge(v *view, s *side, gone map[string]bool) []*group {
 	var groups []*group
 	configured := map[string]system.Component{}
 	for _, c := range r.cfg.System.Components() {
-		configured[folderOf(c.Kind)+"/"+c.Name] = c
+		configured[c.Kind.Folder()+"/"+c.Name] = c
 	}
 	byID := map[string]*group{}
 	for i := range s.backups.Backups {
@@ -157,7 +157,7 @@ func (v *view) refuses(g *group, anchors []*verdict) (Reason, string) {
 	var newest time.Time
 	for key, p := range v.known.proofs {
 		named, ok := vault.Named(key)
-		if !ok || named.Folder != folderOf(g.component.Kind) || named.Component != g.component.Name || named.Kind != g.kind {
+		if !ok || named.Folder != g.component.Kind.Folder() || named.Component != g.component.Name || named.Kind != g.kind {
 			continue
 		}
 		for _, one := range p.found {

@@ -193,7 +193,7 @@ func (r *Retention) planRemains(ctx context.Context, p *Plan, v *view, s *side, 
 		if !v.isRemains(s, item) {
 			continue
 		}
-		e := Entry{Store: s.name, Component: system.ComponentID(kindOf(item.Folder), item.Component), What: Remains, First: item.Key, Count: item.Objects, Bytes: item.Bytes}
+		e := Entry{Store: s.name, Component: system.ComponentID(system.KindOfFolder(item.Folder), item.Component), What: Remains, First: item.Key, Count: item.Objects, Bytes: item.Bytes}
 		kept, some := neededOf(s, item, needed)
 		if s == v.primary {
 			why, err := s.vault.Writing(ctx, item.Key, r.cfg.Running)
@@ -240,14 +240,4 @@ func (p *Plan) note(s *side) {
 	if n := len(s.backups.Unknown); n > 0 {
 		p.Notes = append(p.Notes, fmt.Sprintf("%d objects in %s are not Lifeboat's and stay: %s", n, s.name, strings.Join(s.backups.Unknown[:min(n, mostNamed)], ", ")))
 	}
-}
-
-// kindOf says what lies in a folder of the store.
-func kindOf(folder string) system.ComponentKind {
-	for _, kind := range system.ComponentKinds() {
-		if folderOf(kind) == folder {
-			return kind
-		}
-	}
-	return system.ComponentKind(folder)
 }

@@ -96,7 +96,7 @@ func base(item *vault.Item) (window.Base, bool) {
 
 // isBase says whether it is a base backup of any database.
 func isBase(item *vault.Item) bool {
-	return item.Complete && item.Folder == folderOf(system.KindDatabase) && item.Kind == baseKind
+	return item.Complete && item.Folder == system.KindDatabase.Folder() && item.Kind == baseKind
 }
 
 // checkBases refuses a base backup that does not say what WAL it needs: that WAL
@@ -211,17 +211,3 @@ func (a *archive) covers(b window.Base) bool {
 
 // has says whether a store has an object of the archive.
 func (a *archive) has(key string) bool { return a != nil && a.keys[key] }
-
-// folderOf is where the backups of a kind lie in a store (docs/FORMAT.md).
-func folderOf(kind system.ComponentKind) string {
-	switch kind {
-	case system.KindDatabase:
-		return "database-backups"
-	case system.KindCache:
-		return "redis-backups"
-	case system.KindFiles:
-		return "file-backups"
-	default:
-		return "config-backups"
-	}
-}

@@ -78,7 +78,7 @@ func (l *looking) ask(ctx context.Context, opened answer[*vault.Vault], name str
 // point finds how far one store brings a component back. origin, when not nil, is
 // the store that this one is a copy of.
 func (l *looking) point(ctx context.Context, alone, origin *vault.Vault, c system.Component) (Point, error) {
-	of := vault.Filter{Folder: folderOf(c.Kind), Component: c.Name}
+	of := vault.Filter{Folder: c.Kind.Folder(), Component: c.Name}
 	newest, err := alone.Latest(ctx, of)
 	if err != nil {
 		return Point{}, err
@@ -206,20 +206,6 @@ func (l *looking) compare() {
 // since is the age of a moment; clocks that differ make none of it negative.
 func (l *looking) since(at time.Time) system.Duration {
 	return system.Duration(max(0, l.status.At.Sub(at).Round(time.Second)))
-}
-
-// folderOf is where the backups of a kind lie (docs/FORMAT.md, section 1).
-func folderOf(kind system.ComponentKind) string {
-	switch kind {
-	case system.KindDatabase:
-		return "database-backups"
-	case system.KindCache:
-		return "redis-backups"
-	case system.KindFiles:
-		return "file-backups"
-	default:
-		return "config-backups"
-	}
 }
 
 // reason is an error in one line: what a fault means, and why. That something

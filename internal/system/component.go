@@ -21,6 +21,32 @@ const (
 	KindConfiguration ComponentKind = "configuration"
 )
 
+// Folder is where the backups of components of a kind lie in a store (docs/FORMAT.md,
+// section 1); "" for what is no kind.
+func (k ComponentKind) Folder() string {
+	switch k {
+	case KindDatabase:
+		return "database-backups"
+	case KindCache:
+		return "redis-backups"
+	case KindFiles:
+		return "file-backups"
+	case KindConfiguration:
+		return "config-backups"
+	}
+	return ""
+}
+
+// KindOfFolder says what lies in such a folder; of another one, its name.
+func KindOfFolder(folder string) ComponentKind {
+	for _, kind := range ComponentKinds() {
+		if kind.Folder() == folder {
+			return kind
+		}
+	}
+	return ComponentKind(folder)
+}
+
 // Component is one part that is backed up and recovered, with its objectives.
 type Component struct {
 	ID       string        `json:"id"` // "database/frende", unique in the system

@@ -39,15 +39,12 @@ type frameIndexOnce struct {
 	err  error
 }
 
-// OpenDonor opens a backup to share frames with. The caller has made sure that
-// every byte of it was proven: a new backup is no better than what it shares.
-func (v *Vault) OpenDonor(ctx context.Context, key string) (*Donor, error) {
-	backup, err := v.WithStores(v.cfg.Store, nil).OpenWhole(ctx, key)
-	if err != nil {
-		return nil, err
-	}
-	d := &Donor{b: backup, streams: map[string]*laidOut{}, indexes: map[int]*frameIndexOnce{}}
-	for _, s := range backup.manifest.Streams {
+// Donor has a new backup share frames with this one. It was opened whole, in the
+// store that the new one is written to and in no other; and the caller has made sure
+// that every byte of it was proven: a new backup is no better than what it shares.
+func (b *Backup) Donor() *Donor {
+	d := &Donor{b: b, streams: map[string]*laidOut{}, indexes: map[int]*frameIndexOnce{}}
+	for _, s := range b.manifest.Streams {
 		laid := &laidOut{extents: s.Extents, starts: make([]int64, len(s.Extents))}
 		var at int64
 		for i, e := range s.Extents {
@@ -56,11 +53,8 @@ func (v *Vault) OpenDonor(ctx context.Context, key string) (*Donor, error) {
 		}
 		d.streams[s.Name] = laid
 	}
-	return d, nil
+	return d
 }
-
-// Backup is the earlier backup itself.
-func (d *Donor) Backup() *Backup { return d.b }
 
 // remains fails when the earlier backup was deleted meanwhile: what is shared may be gone.
 func (d *Donor) remains(ctx context.Context) error {

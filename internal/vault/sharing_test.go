@@ -80,6 +80,13 @@ func sharedIntent(day int) Intent {
 	return in
 }
 
+func donorOf(t *testing.T, v *Vault, key string) *Donor {
+	t.Helper()
+	b, err := v.WithStores(v.cfg.Store, nil).OpenWhole(t.Context(), key)
+	require.NoError(t, err)
+	return b.Donor()
+}
+
 // next makes the backup of a day, which shares frames with the one before it.
 func (c *cluster) next(t *testing.T, v *Vault, day int, before string, earlier []int64) (*Manifest, []int64, []byte) {
 	t.Helper()
@@ -87,9 +94,7 @@ func (c *cluster) next(t *testing.T, v *Vault, day int, before string, earlier [
 	require.NoError(t, err)
 	defer func() { require.NoError(t, w.Close()) }()
 	if before != "" {
-		donor, err := v.OpenDonor(t.Context(), before)
-		require.NoError(t, err)
-		w.Share(donor)
+		w.Share(donorOf(t, v, before))
 	}
 	starts, whole := c.backUp(t, w, earlier)
 	m, err := w.Commit(t.Context(), nil)
@@ -204,8 +209,7 @@ func TestABackupIsNotFinishedWithoutTheOneItSharesWith(t *testing.T) {
 	v := small(t, func(c *Config) { c.Store = primary })
 	c := newCluster(7)
 	first, starts, _ := c.next(t, v, 0, "", nil)
-	donor, err := v.OpenDonor(t.Context(), first.Key)
-	require.NoError(t, err)
+	donor := donorOf(t, v, first.Key)
 	w, err := v.Begin(t.Context(), sharedIntent(1))
 	require.NoError(t, err)
 	defer func() { require.NoError(t, w.Close()) }()

@@ -59,31 +59,6 @@ type listed struct {
 	damagedAt bool // records before say nothing more
 }
 
-// kindOfFolder says what lies in a folder of the store.
-func kindOfFolder(folder string) system.ComponentKind {
-	switch folder {
-	case "database-backups":
-		return system.KindDatabase
-	case "redis-backups":
-		return system.KindCache
-	case "file-backups":
-		return system.KindFiles
-	case "config-backups":
-		return system.KindConfiguration
-	default:
-		return system.ComponentKind(folder)
-	}
-}
-
-func folderOf(kind system.ComponentKind) string {
-	for _, folder := range []string{"database-backups", "redis-backups", "file-backups", "config-backups"} {
-		if kindOfFolder(folder) == kind {
-			return folder
-		}
-	}
-	return ""
-}
-
 func (a *app) backupsList() *cobra.Command {
 	var of string
 	var why bool
@@ -102,7 +77,7 @@ func (a *app) backupsList() *cobra.Command {
 
 func (a *app) listBackups(ctx context.Context, of string, why bool) error {
 	kind, name, _ := strings.Cut(of, "/")
-	filter := vault.Filter{Folder: folderOf(system.ComponentKind(kind)), Component: name}
+	filter := vault.Filter{Folder: system.ComponentKind(kind).Folder(), Component: name}
 	if of != "" && filter.Folder == "" {
 		return fault.Newf(fault.InputInvalid, "list backups of", of, "there is no such kind of component").
 			WithHint("name a kind, database, cache, files or configuration, or one component: database/frende")
@@ -117,7 +92,7 @@ func (a *app) listBackups(ctx context.Context, of string, why bool) error {
 			return err
 		}
 		backups = append(backups, listed{
-			Key: summary.Key, Component: system.ComponentID(kindOfFolder(summary.Folder), summary.Component), Kind: summary.Kind,
+			Key: summary.Key, Component: system.ComponentID(system.KindOfFolder(summary.Folder), summary.Component), Kind: summary.Kind,
 			At: summary.At, Complete: summary.Complete, GivenUp: summary.GivenUp, Expired: summary.Expired, Store: summary.Store, Replica: summary.Replica,
 		})
 	}
@@ -214,7 +189,7 @@ func (a *app) showBackup(ctx context.Context, key string) error {
 	}
 	table := a.table()
 	fmt.Fprintf(table, "backup\t%s\n", manifest.Key)
-	fmt.Fprintf(table, "component\t%s\n", system.ComponentID(kindOfFolder(manifest.Folder), manifest.Component))
+	fmt.Fprintf(table, "component\t%s\n", system.ComponentID(system.KindOfFolder(manifest.Folder), manifest.Component))
 	fmt.Fprintf(table, "taken\t%s to %s (%s)\n", manifest.Started.UTC().Format(time.DateTime), manifest.Finished.UTC().Format(time.DateTime), brief(manifest.Finished.Sub(manifest.Started)))
 	fmt.Fprintf(table, "size\t%s, stored as %s\n", system.Bytes(manifest.Bytes).Human(), system.Bytes(manifest.Stored).Human())
 	fmt.Fprintf(table, "key\t%s\n", manifest.KeyID)

@@ -72,7 +72,7 @@ func (a *app) exportBackup(ctx context.Context, key, file, globals string) error
 		told.Restore = "pg_restore --exit-on-error --jobs=4 --dbname=DATABASE " + file
 	default:
 		return fault.Newf(fault.Unsupported, "export", key, "it is no dump").
-			WithHint("recover it with: lifeboat recover %s --to backup:%s", kindOfFolder(manifest.Folder), manifest.Key)
+			WithHint("recover it with: lifeboat recover %s --to backup:%s", system.KindOfFolder(manifest.Folder), manifest.Key)
 	}
 	if file == toStdout {
 		_, err = pour(ctx, backup, stream, pack, a.Stdout)

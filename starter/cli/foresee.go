@@ -78,7 +78,7 @@ func newestOf(ctx context.Context, v *vault.Vault, planned plan.Plan) (keys map[
 		if planned.Backups[c.ID] != "" {
 			continue
 		}
-		newest, err := v.OpenLatest(ctx, vault.Filter{Folder: folderOf(c.Kind), Component: c.Name})
+		newest, err := v.OpenLatest(ctx, vault.Filter{Folder: c.Kind.Folder(), Component: c.Name})
 		switch {
 		case err == nil:
 			keys[c.ID] = newest.Manifest().Key

@@ -98,10 +98,10 @@ func (a *app) verifyBackup(ctx context.Context, in api.VerifyInput, detach bool)
 // known refuses a component that is not configured; "" is all of them.
 func known(s *system.System, of string) error {
 	kind, name, one := strings.Cut(of, "/")
-	if of == "" || !one && folderOf(system.ComponentKind(kind)) != "" {
+	if of == "" || !one && system.ComponentKind(kind).Folder() != "" {
 		return nil
 	}
-	if folderOf(system.ComponentKind(kind)) == "" {
+	if system.ComponentKind(kind).Folder() == "" {
 		return fault.Newf(fault.InputInvalid, "verify backups of", of, "there is no such kind of component").
 			WithHint("name a kind, database, cache, files or configuration, or one component: database/frende")
 	}
