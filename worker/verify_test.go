@@ -33,6 +33,14 @@ func (h *house) key(t *testing.T) string {
 func TestABackupIsProvenByRestoringItAndOneThatIsDamagedIsPassedOver(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
+	t.Cleanup(func() {
+		logs, _ := filepath.Glob(h.postgres.DataDir + ".lifeboat-look-*/run/postgresql.log")
+		for _, path := range logs {
+			if log, err := os.ReadFile(path); t.Failed() && err == nil {
+				t.Logf("log of the hidden server:\n%s", log)
+			}
+		}
+	})
 	h.lifeboat(t, "backup", "system").done(t)
 	older := h.key(t)
 	h.sql(t, "insert into users values (400001, 'in the newer one')")

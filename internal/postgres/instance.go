@@ -221,6 +221,9 @@ func (i *Instance) start(ctx context.Context, argv []string) error {
 	if err := os.Remove(filepath.Join(c.RunDir, askedName)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return pathFault("start", i.String(), err)
 	}
+	if err := removeEmptyLocks(c.DataDir, c.SocketDir, socketPort); err != nil {
+		return err
+	}
 	program, err := command.New(command.Config{
 		Argv: argv, Dir: c.DataDir, User: c.Owner.Name,
 		Env:    append(append(command.Inherit("PATH", "HOME", "TZ"), stagedWords), c.Environment...),

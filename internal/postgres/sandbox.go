@@ -58,6 +58,9 @@ func StartSandbox(ctx context.Context, c SandboxConfig) error {
 	if err != nil {
 		return err
 	}
+	if err := removeEmptyLocks(c.DataDir, c.SocketDir, c.Port); err != nil {
+		return err
+	}
 	log := filepath.Join(c.RunDir, logName)
 	program, err := command.New(command.Config{
 		Argv: c.arguments(control), Dir: c.DataDir, User: c.Owner.Name,
