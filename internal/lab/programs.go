@@ -112,7 +112,12 @@ func copyProgram(program string) (string, error) {
 	return target, writeProgram(program, folder, target)
 }
 
+// writeProgram lets nothing be forked while it writes: a child holds what is
+// open for writing until it executes its own program, and until then the copy
+// can't be executed ("text file busy").
 func writeProgram(program, folder, target string) (err error) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	from, err := os.Open(program)
 	if err != nil {
 		return err

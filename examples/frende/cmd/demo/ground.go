@@ -63,7 +63,11 @@ func (d *demo) lay(ctx context.Context) (err error) {
 	if err := d.configure(ctx); err != nil {
 		return err
 	}
-	return d.startApplication(ctx)
+	if err := d.startApplication(ctx); err != nil {
+		return err
+	}
+	d.laid = true
+	return nil
 }
 
 func (d *demo) program(name string) string { return d.lab.Path("bin", name) }

@@ -143,6 +143,7 @@ type demo struct {
 	random  *rand.Rand
 	root    string // of the project
 	lab     *lab.Lab
+	laid    bool   // all of the ground, and it runs
 	harmed  string // key of the object that was damaged
 	ground
 }
@@ -202,6 +203,10 @@ func (d *demo) note(format string, args ...any) {
 // end ends the servers, or says how to look around.
 func (d *demo) end(ctx context.Context) error {
 	if d.lab == nil {
+		return nil
+	}
+	if d.keep && !d.laid {
+		d.say("what was started is left running, its logs are in %s; end and remove it with: make clean", d.lab.Path("log"))
 		return nil
 	}
 	if d.keep {
