@@ -71,7 +71,7 @@ func (a *Activities) BaseBackup(ctx context.Context, in BaseBackupInput) (_ Base
 	}
 	writer, err := opened.Begin(ctx, vault.Intent{
 		Folder: Folder, Kind: kind, System: j.ref.System.Name, Component: j.database.Name, RunID: in.RunID,
-		Attempt: activity.GetInfo(ctx).Attempt, By: in.By, At: in.At, Codec: string(j.ref.System.Backup.Compression), FrameSize: frameSize,
+		Attempt: activity.GetInfo(ctx).Attempt, By: in.By, At: in.At, Codec: string(j.ref.System.Backup.Compression), Dense: true, FrameSize: frameSize,
 	})
 	if err != nil {
 		return BaseBackupResult{}, err

@@ -62,7 +62,7 @@ func (a *Activities) Dump(ctx context.Context, in DumpInput) (_ DumpResult, err 
 	}
 	writer, err := opened.Begin(ctx, vault.Intent{
 		Folder: Folder, Kind: kind, System: j.ref.System.Name, Component: j.database.Name, RunID: in.RunID,
-		Attempt: activity.GetInfo(ctx).Attempt, By: in.By, At: in.At, Codec: codec,
+		Attempt: activity.GetInfo(ctx).Attempt, By: in.By, At: in.At, Codec: codec, Dense: true,
 	})
 	if err != nil {
 		return DumpResult{}, err

@@ -7,7 +7,6 @@ import (
 	"sync"
 
 	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
 
 	"github.com/frende/lifeboat/internal/fault"
 )
@@ -56,36 +55,29 @@ func (c codec) growth(n int) int {
 
 // codecs compress and decompress; as many at once as there are cores.
 type codecs struct {
-	encoder *zstd.Encoder // EncodeAll and DecodeAll may be called concurrently
-	decoder *zstd.Decoder
+	zstd    *zstdCodec
 	writers sync.Pool // *gzip.Writer
 	readers sync.Pool // *gzip.Reader
 }
 
 func newCodecs(cores int) (*codecs, error) {
-	encoder, err := zstd.NewWriter(nil,
-		zstd.WithEncoderLevel(zstd.SpeedFastest),
-		zstd.WithEncoderConcurrency(cores),
-		zstd.WithWindowSize(MaxFrameSize),
-		zstd.WithEncoderCRC(false), // the seal says more
-		zstd.WithLowerEncoderMem(true))
+	z, err := newZstd(cores)
 	if err != nil {
 		return nil, fault.New(fault.Unsupported, "prepare codec", "zstd", err)
 	}
-	decoder, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(cores), zstd.WithDecoderMaxMemory(2*MaxFrameSize))
-	if err != nil {
-		return nil, fault.New(fault.Unsupported, "prepare codec", "zstd", err)
-	}
-	return &codecs{encoder: encoder, decoder: decoder}, nil
+	return &codecs{zstd: z}, nil
 }
 
-// compress gives plain compressed, in scratch where it fits, or ok false when
-// the frame is to be stored as it is.
-func (c *codecs) compress(with codec, scratch, plain []byte) (out []byte, ok bool, err error) {
+// workRoom is the room that compressing n bytes may need, whatever comes of it.
+func (c codec) workRoom(n int) int { return n + c.growth(n) + n>>8 + 64 }
+
+// compress gives plain compressed, in scratch, which has workRoom, or ok false when
+// the frame is to be stored as it is. Dense is smaller rather than faster.
+func (c *codecs) compress(with codec, dense bool, scratch, plain []byte) (out []byte, ok bool, err error) {
 	switch with {
 	case codecZstd:
-		out = c.encoder.EncodeAll(plain, scratch[:0])
-		return out, len(out) < len(plain), nil
+		out, err = c.zstd.compress(dense, scratch, plain)
+		return out, err == nil && len(out) < len(plain), err
 	case codecGzip:
 		into := bytes.NewBuffer(scratch[:0])
 		writer, have := c.writers.Get().(*gzip.Writer)
@@ -111,16 +103,7 @@ func (c *codecs) compress(with codec, scratch, plain []byte) (out []byte, ok boo
 func (c *codecs) decompress(with codec, dst, packed []byte) error {
 	switch with {
 	case codecZstd:
-		// With room behind dst the decoder takes its faster path, and may write a
-		// few bytes there; frames are decoded in order, so the next one covers them.
-		out, err := c.decoder.DecodeAll(packed, dst[:0])
-		if err != nil {
-			return err
-		}
-		if len(out) != len(dst) || (len(out) > 0 && &out[0] != &dst[0]) {
-			return errLength
-		}
-		return nil
+		return c.zstd.decompress(dst, packed)
 	case codecGzip:
 		reader, have := c.readers.Get().(*gzip.Reader)
 		if !have {

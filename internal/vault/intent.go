@@ -23,6 +23,7 @@ type Intent struct {
 	By        string    // host or person
 	At        time.Time // of the backup's name, to the second; the same for all attempts
 	Codec     string    // zstd, gzip or none; empty: zstd
+	Dense     bool      // smaller rather than faster, where the codec can do both
 
 	// FrameSize is the least that a later backup can share, in bytes of plaintext, at
 	// most MaxFrameSize; 0: the vault's. With one, frames can be found by their content.

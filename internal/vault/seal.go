@@ -1,10 +1,15 @@
 package vault
 
 import (
+	"crypto/cipher"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"runtime"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/keys"
@@ -17,6 +22,7 @@ import (
 // that does not shrink is stored as it is and the room in front has the rest.
 type sealing struct {
 	codecs *codecs
+	dense  bool // where zstd can do it
 	key    *keys.DataKey
 	header header
 }
@@ -39,71 +45,156 @@ func frameCount(frameSize, plain int) int { return max(1, (plain+frameSize-1)/fr
 
 // scratchSize is the room one frame needs while it is compressed.
 func scratchSize(c codec, frameSize int) int {
-	return frameSize + c.growth(frameSize) + 1<<10
+	return c.workRoom(frameSize)
 }
 
 // seal writes the object to the front of buffer and gives it with its tag.
 func (s *sealing) seal(buffer, scratch, plain []byte) (object []byte, tag string, err error) {
+	o, err := s.begin(buffer, len(plain))
+	if err != nil {
+		return nil, "", err
+	}
+	for i := range o.frames {
+		slice := plain[:s.header.plainOf(i)]
+		plain = plain[len(slice):]
+		packed, ok, err := s.codecs.compress(s.header.Codec, s.dense, scratch, slice)
+		if err != nil {
+			return nil, "", fault.New(fault.Unsupported, "compress", s.header.Key, err)
+		}
+		if !ok {
+			packed = append(scratch[:0], slice...)
+		}
+		o.add(slice, packed, ok)
+	}
+	object, tag = o.end()
+	return object, tag, nil
+}
+
+// sealWide is seal for plaintext that lies elsewhere: its frames are compressed on
+// several cores at once, each at the place in the buffer that it could need at most,
+// with the MAC of the whole beside them.
+func (s *sealing) sealWide(buffer, scratch, plain []byte) (object []byte, tag string, err error) {
+	n, size := frameCount(int(s.header.FrameSize), len(plain)), int(s.header.FrameSize)
+	type frame struct {
+		plain, packed []byte
+		ok            bool
+	}
+	frames := make([]frame, n)
+	var next atomic.Int64
+	var work errgroup.Group
+	work.Go(func() error {
+		mac := s.key.MAC(plainMACDomain, plain)
+		s.header.PlainMAC = &mac
+		return nil
+	})
+	for range min(n, runtime.GOMAXPROCS(0)) {
+		work.Go(func() error {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				slice := plain[i*size : min((i+1)*size, len(plain))]
+				at := headerMax + i*slot(s.header.Codec, size)
+				packed, ok, err := s.codecs.compress(s.header.Codec, s.dense, buffer[at:at:at+s.header.Codec.workRoom(len(slice))], slice)
+				if err != nil {
+					return fault.New(fault.Unsupported, "compress", s.header.Key, err)
+				}
+				frames[i] = frame{slice, packed, ok}
+			}
+			return nil
+		})
+	}
+	if err := work.Wait(); err != nil {
+		return nil, "", err
+	}
+	o, err := s.begin(buffer, len(plain))
+	if err != nil {
+		return nil, "", err
+	}
+	for _, f := range frames {
+		packed := f.plain
+		if f.ok {
+			packed = append(scratch[:0], f.packed...) // it moves to the front
+		}
+		o.add(f.plain, packed, f.ok)
+	}
+	object, tag = o.end()
+	return object, tag, nil
+}
+
+// slot is the place of a frame while frames are compressed side by side.
+func slot(c codec, frameSize int) int { return overhead(c, frameSize) + c.workRoom(frameSize) }
+
+// wideBound is boundFor an object that is sealed by sealWide.
+func wideBound(c codec, frameSize, plain int) int {
+	return max(boundFor(c, frameSize, plain), headerMax+frameCount(frameSize, plain)*slot(c, frameSize))
+}
+
+// growingObject is one object that grows frame by frame.
+type growingObject struct {
+	*sealing
+	aead   cipher.AEAD
+	out    []byte
+	ad     []byte // header and frame header
+	index  []byte
+	frames int
+	added  int
+}
+
+// begin seals the header. All of it is known but its salt and length.
+func (s *sealing) begin(buffer []byte, plain int) (*growingObject, error) {
 	h := &s.header
-	h.Plain = uint32(len(plain))
+	h.Plain = uint32(plain)
 	if h.size() > headerMax {
-		return nil, "", fault.Newf(fault.InputInvalid, "seal", h.Key, "its names are too long")
+		return nil, fault.Newf(fault.InputInvalid, "seal", h.Key, "its names are too long")
 	}
 	if _, err := rand.Read(h.Salt[:]); err != nil {
-		return nil, "", fault.New(fault.KeyUnavailable, "seal", h.Key, err)
+		return nil, fault.New(fault.KeyUnavailable, "seal", h.Key, err)
 	}
 	aead, err := s.key.AEAD(h.Salt[:])
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	out := h.append(buffer[:0])
 	headerNonce := nonce(0, 0)
 	out = aead.Seal(out, headerNonce[:], nil, out)
 	ad := make([]byte, len(out)+frameHeader)
 	copy(ad, out)
-	head := ad[len(out):]
+	return &growingObject{sealing: s, aead: aead, out: out, ad: ad, index: make([]byte, 0, h.frames()*h.entrySize()), frames: h.frames()}, nil
+}
 
-	n := h.frames()
-	index := make([]byte, 0, n*h.entrySize())
-	for i := range n {
-		slice := plain[:h.plainOf(i)]
-		plain = plain[len(slice):]
-		var mac [frameMACSize]byte
-		if h.MACs {
-			mac = frameMAC(s.key, slice)
-		}
-		packed, ok, err := s.codecs.compress(h.Codec, scratch, slice)
-		if err != nil {
-			return nil, "", fault.New(fault.Unsupported, "compress", h.Key, err)
-		}
-		var flags byte
-		if !ok {
-			packed = append(scratch[:0], slice...)
-			if h.Codec != codecNone {
-				flags |= frameStored
-			}
-		}
-		if i == n-1 {
-			flags |= frameLast
-		}
-		sealed := len(packed) + tagSize
-		putFrameHeader(head, frameData, flags, i, len(slice), sealed)
-		out = append(out, head...)
-		at := nonce(frameData, uint32(i))
-		out = aead.Seal(out, at[:], packed, ad)
-		index = binary.BigEndian.AppendUint32(index, uint32(len(slice)))
-		index = binary.BigEndian.AppendUint32(index, uint32(sealed))
-		if h.MACs {
-			index = append(index, mac[:]...)
-		}
+// head is where the header of the next frame goes, in what is authenticated with it.
+func (o *growingObject) head() []byte { return o.ad[len(o.ad)-frameHeader:] }
+
+// add seals the next frame; packed is not in the object's buffer, and is the content itself when ok is false.
+func (o *growingObject) add(content, packed []byte, ok bool) {
+	var flags byte
+	if !ok && o.header.Codec != codecNone {
+		flags |= frameStored
 	}
-	footer := len(out)
-	putFrameHeader(head, frameIndex, 0, n, len(index), len(index)+tagSize)
-	out = append(out, head...)
-	at := nonce(frameIndex, uint32(n))
-	out = aead.Seal(out, at[:], index, ad)
-	out = appendTrailer(out, len(out)-footer, n)
-	return out, objectTag(out[footer:]), nil
+	if o.added == o.frames-1 {
+		flags |= frameLast
+	}
+	sealed := len(packed) + tagSize
+	o.index = binary.BigEndian.AppendUint32(o.index, uint32(len(content)))
+	o.index = binary.BigEndian.AppendUint32(o.index, uint32(sealed))
+	if o.header.MACs { // before the frame is written, perhaps where the content lies
+		mac := frameMAC(o.key, content)
+		o.index = append(o.index, mac[:]...)
+	}
+	putFrameHeader(o.head(), frameData, flags, o.added, len(content), sealed)
+	o.out = append(o.out, o.head()...)
+	at := nonce(frameData, uint32(o.added))
+	o.out = o.aead.Seal(o.out, at[:], packed, o.ad)
+	o.added++
+}
+
+// end seals the index.
+func (o *growingObject) end() (object []byte, tag string) {
+	footer := len(o.out)
+	putFrameHeader(o.head(), frameIndex, 0, o.added, len(o.index), len(o.index)+tagSize)
+	o.out = append(o.out, o.head()...)
+	at := nonce(frameIndex, uint32(o.added))
+	o.out = o.aead.Seal(o.out, at[:], o.index, o.ad)
+	o.out = appendTrailer(o.out, len(o.out)-footer, o.added)
+	return o.out, objectTag(o.out[footer:])
 }
 
 // frameMAC is what an index says of a frame's content.

@@ -74,7 +74,7 @@ func (v *Vault) Seal(ctx context.Context, key, keyID string, plain []byte, o Sea
 	if err != nil {
 		return nil, err
 	}
-	room := boundFor(with, v.cfg.FrameSize, len(plain))
+	room := wideBound(with, v.cfg.FrameSize, len(plain))
 	whole := rounded(int64(room + scratchSize(with, v.cfg.FrameSize)))
 	budget := v.cfg.Budget
 	giveBack := budget.Release
@@ -91,12 +91,11 @@ func (v *Vault) Seal(ctx context.Context, key, keyID string, plain []byte, o Sea
 		budget.recycle(buffer)
 		giveBack(whole)
 	}
-	mac := dataKey.MAC(plainMACDomain, plain)
 	s := sealing{codecs: v.codecs, key: dataKey, header: header{
 		Kind: kindSingle, Codec: with, KeyID: keyID, Key: key,
-		FrameSize: uint32(v.cfg.FrameSize), PlainMAC: &mac,
+		FrameSize: uint32(v.cfg.FrameSize),
 	}}
-	body, _, err := s.seal((*buffer)[:room], (*buffer)[room:], plain)
+	body, _, err := s.sealWide((*buffer)[:room], (*buffer)[room:], plain)
 	if err != nil {
 		release()
 		return nil, err

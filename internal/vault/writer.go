@@ -26,6 +26,7 @@ type Writer struct {
 	cancel  context.CancelCauseFunc
 	intent  intentRecord
 	codec   codec
+	dense   bool
 	frame   int    // bytes of plaintext in a frame
 	macs    bool   // frames can be found by their content
 	donor   *Donor // whose frames are shared; nil: none
@@ -74,6 +75,7 @@ func (v *Vault) Begin(ctx context.Context, in Intent) (*Writer, error) {
 	}
 	w := &Writer{v: v, intent: intent, puts: make(chan struct{}, v.cfg.Parallel), started: v.now()}
 	w.codec, _ = parseCodec(intent.Codec)
+	w.dense = in.Dense
 	w.frame, w.macs = v.cfg.FrameSize, in.FrameSize > 0
 	if w.macs {
 		w.frame = min(in.FrameSize, v.cfg.ChunkSize)
