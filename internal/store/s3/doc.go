@@ -2,8 +2,8 @@
 //
 // It promises what store.Store does, and:
 //
-//   - A body is one buffer that is hashed once; the hash is both the signed
-//     payload hash and the checksum that the server must find, on every try.
+//   - A body is one buffer, and its CRC-32C is what the server must find, on every
+//     try. Without TLS its SHA-256 is signed, too.
 //   - Errors that may pass (5xx, SlowDown, resets, stalls, an answer cut off) are
 //     tried again, with growing random pauses, up to Config.Retry.Attempts tries
 //     in all. What is left is one StorageUnavailable.

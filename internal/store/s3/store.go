@@ -63,6 +63,7 @@ type Store struct {
 	name   string
 	bucket string
 	prefix string // "" or ends with a slash
+	secure bool   // TLS at every call
 	tries  int    // of a body that ends early
 	retry  *retryer
 	client *awss3.Client
@@ -108,7 +109,7 @@ func New(ctx context.Context, c Config) (*Store, error) {
 	if c.Tracer != nil {
 		options.APIOptions = append(options.APIOptions, (&tracing{tracer: c.Tracer, prefix: prefix}).addTo)
 	}
-	return &Store{name: c.String(), prefix: prefix, bucket: c.Bucket, tries: retry.MaxAttempts(), retry: retry, client: awss3.New(options), http: transport}, nil
+	return &Store{name: c.String(), prefix: prefix, secure: !strings.HasPrefix(strings.ToLower(c.Endpoint), "http:"), bucket: c.Bucket, tries: retry.MaxAttempts(), retry: retry, client: awss3.New(options), http: transport}, nil
 }
 
 // Name identifies the store: "primary (s3://frende-db-backups in us-east-1)".
