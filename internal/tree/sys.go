@@ -28,6 +28,18 @@ func writeFault(op, name string, err error) error {
 	return fault.New(fault.PathFailed, op, name, err)
 }
 
+// startWriteBack has the kernel write a part of a file to the disk from now on, so
+// that the disk works while more is read, and a sync at the end finds little to do.
+// Without it the kernel waits until a tenth of the memory is dirty. What fails here
+// fails again, and is told, when everything is synced.
+func startWriteBack(file *os.File, at, size int64) {
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) { _ = unix.SyncFileRange(int(fd), at, size, unix.SYNC_FILE_RANGE_WRITE) })
+}
+
 // syncDir makes the names in a directory durable.
 func syncDir(name string) error {
 	dir, err := os.Open(name)

@@ -65,8 +65,14 @@ func (x *Extraction) put(s span, at int64, data []byte) error {
 	return x.pwrite(file, s.entry, at, data, func() error { return x.files.release(s.entry) })
 }
 
+// writeBackFrom is the least that is worth a system call of its own.
+const writeBackFrom = 128 << 10
+
 func (x *Extraction) pwrite(file *os.File, entry int, at int64, data []byte, done func() error) error {
 	_, err := file.WriteAt(data, at)
+	if err == nil && len(data) >= writeBackFrom {
+		startWriteBack(file, at, int64(len(data)))
+	}
 	if doneErr := done(); err == nil {
 		err = doneErr
 	}
