@@ -2,7 +2,6 @@ package wal
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -63,7 +62,7 @@ type flight struct {
 	done   chan struct{} // closed when what follows is known
 
 	err error
-	sum [sha256.Size]byte // of what was stored
+	was state // of the file that was stored
 	at  time.Time
 }
 
@@ -173,7 +172,7 @@ func (h *Ahead) launch(name string, before *flight) *flight {
 		defer cancel(nil)
 		ctx, ended := context.WithTimeout(ctx, aheadTime)
 		defer ended()
-		f.sum, f.err = h.store(ctx, f)
+		f.was, f.err = h.store(ctx, f)
 		f.at = h.archive.cfg.Now()
 		close(f.done)
 	})
@@ -181,12 +180,12 @@ func (h *Ahead) launch(name string, before *flight) *flight {
 }
 
 // store seals the file, lets the one before it go first, and stores it.
-func (h *Ahead) store(ctx context.Context, f *flight) (sum [sha256.Size]byte, err error) {
+func (h *Ahead) store(ctx context.Context, f *flight) (was state, err error) {
 	path := filepath.Join(h.dataDir, "pg_wal", f.name)
-	key, sealed, sum, err := h.seal(ctx, f, path)
+	key, sealed, was, err := h.seal(ctx, f, path)
 	close(f.sealed)
 	if err != nil {
-		return sum, err
+		return was, err
 	}
 	err = f.goesNext(ctx)
 	if err == nil {
@@ -194,42 +193,46 @@ func (h *Ahead) store(ctx context.Context, f *flight) (sum [sha256.Size]byte, er
 	}
 	sealed.Release()
 	if !fault.Has(err, fault.ObjectExists) {
-		return sum, err
+		return was, err
 	}
-	body, err := readWAL(path)
+	body, was, err := readWAL(path)
 	if err != nil {
-		return sum, err
+		return was, err
 	}
-	return sha256.Sum256(body), h.archive.compare(ctx, key, body)
+	return was, h.archive.compare(ctx, key, body)
 }
 
 // seal waits for memory only at the head of a row: behind it, memory that is
 // waited for may be held by a file that waits for this one.
-func (h *Ahead) seal(ctx context.Context, f *flight, path string) (key string, sealed *vault.Sealed, sum [sha256.Size]byte, err error) {
+func (h *Ahead) seal(ctx context.Context, f *flight, path string) (key string, sealed *vault.Sealed, was state, err error) {
 	if f.head != f {
 		if err := f.head.isSealed(ctx); err != nil {
-			return "", nil, sum, err
+			return "", nil, was, err
 		}
 		select {
 		case h.seals <- struct{}{}:
 			defer func() { <-h.seals }()
 		case <-ctx.Done():
-			return "", nil, sum, context.Cause(ctx)
+			return "", nil, was, context.Cause(ctx)
 		}
 	}
-	key, body, err := h.archive.admit(ctx, path, h.dataDir)
+	key, body, was, err := h.archive.admit(ctx, path, h.dataDir)
 	if err != nil {
-		return "", nil, sum, err
+		return "", nil, was, err
 	}
 	sealed, err = h.archive.cfg.Vault.Seal(ctx, key, h.archive.dayKey(), body, vault.SealedOptions{IfNoneMatch: true, Spare: f.head != f})
-	return key, sealed, sha256.Sum256(body), err
+	return key, sealed, was, err
 }
 
 // unchanged says whether the file is still what was stored: a name may be given
-// to another file after it was pushed.
+// to another file after it was pushed. When that is not sure, the answer is no.
 func (h *Ahead) unchanged(f *flight) (bool, error) {
-	body, err := readWAL(filepath.Join(h.dataDir, "pg_wal", f.name))
-	return err == nil && sha256.Sum256(body) == f.sum, err
+	path := filepath.Join(h.dataDir, "pg_wal", f.name)
+	info, err := os.Stat(path)
+	if err != nil {
+		return false, fault.New(fault.PathFailed, "read WAL", path, err)
+	}
+	return f.was.settled && stateOf(info, f.was.read) == f.was, nil
 }
 
 // drop gives up a row, when the flight still belongs to it.

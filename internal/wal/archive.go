@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/frende/lifeboat/internal/fault"
@@ -23,7 +24,10 @@ type Config struct {
 }
 
 // Archive is the WAL of one cluster in a vault. It is safe for concurrent use.
-type Archive struct{ cfg Config }
+type Archive struct {
+	cfg  Config
+	read sync.Map // key: incarnation; an object that is written once is read once
+}
 
 var clusterName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
 

@@ -160,6 +160,11 @@ func (a *Archive) newestIncarnation(ctx context.Context, systemID string) (incar
 
 func (a *Archive) incarnation(ctx context.Context, systemID string, number int) (incarnation, error) {
 	key := a.incarnationKey(systemID, number)
+	if known, ok := a.read.Load(key); ok {
+		if known, ok := known.(incarnation); ok {
+			return known, nil
+		}
+	}
 	body, err := a.cfg.Vault.GetSealed(ctx, key)
 	if err != nil {
 		return incarnation{}, err
@@ -168,6 +173,7 @@ func (a *Archive) incarnation(ctx context.Context, systemID string, number int) 
 	if err := json.Unmarshal(body, &found); err != nil || found.Number != number {
 		return incarnation{}, fault.Newf(fault.IntegrityError, "read incarnation", key, "it says that it is number %d", found.Number)
 	}
+	a.read.Store(key, found)
 	return found, nil
 }
 

@@ -2,7 +2,6 @@ package wal
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"os"
 	"path/filepath"
@@ -144,7 +143,7 @@ func (k *keeper) look(ctx context.Context) error {
 			if err := k.root.Remove(entry.Name()); err != nil && !errors.Is(err, os.ErrNotExist) {
 				return err
 			}
-		case len(sum) == 2*sha256.Size:
+		case len(sum) == sumDigits:
 			here[segment] = true
 		}
 	}

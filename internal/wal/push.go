@@ -25,7 +25,7 @@ func (a *Archive) Push(ctx context.Context, path string, o PushOptions) error {
 	if o.DataDir == "" {
 		o.DataDir = "."
 	}
-	key, body, err := a.admit(ctx, path, o.DataDir)
+	key, body, _, err := a.admit(ctx, path, o.DataDir)
 	if err != nil {
 		return err
 	}
@@ -34,31 +34,31 @@ func (a *Archive) Push(ctx context.Context, path string, o PushOptions) error {
 
 // admit reads the file, holds it against all that is to be checked before
 // anything is sent, and gives its place in the archive.
-func (a *Archive) admit(ctx context.Context, path, dataDir string) (key string, body []byte, err error) {
+func (a *Archive) admit(ctx context.Context, path, dataDir string) (key string, body []byte, was state, err error) {
 	name := filepath.Base(path)
 	if !pushable(name) {
-		return "", nil, fault.Newf(fault.InputInvalid, "push WAL", path, "its name is not that of a WAL file")
+		return "", nil, was, fault.Newf(fault.InputInvalid, "push WAL", path, "its name is not that of a WAL file")
 	}
 	systemID, err := systemIDOf(dataDir)
 	if err != nil {
-		return "", nil, err
+		return "", nil, was, err
 	}
-	if body, err = readWAL(path); err != nil {
-		return "", nil, err
+	if body, was, err = readWAL(path); err != nil {
+		return "", nil, was, err
 	}
 	if postgres.IsSegment(name) || postgres.IsPartial(name) {
 		found, err := inspect(name, body)
 		if err != nil {
-			return "", nil, fault.New(fault.IntegrityError, "push WAL", path, err).WithHint("the file is not what its name says; nothing was sent")
+			return "", nil, was, fault.New(fault.IntegrityError, "push WAL", path, err).WithHint("the file is not what its name says; nothing was sent")
 		}
 		if found.systemID != systemID {
-			return "", nil, fault.Newf(fault.ForeignCluster, "push WAL", path, "it is of system %s, the data directory of %s", found.systemID, systemID)
+			return "", nil, was, fault.Newf(fault.ForeignCluster, "push WAL", path, "it is of system %s, the data directory of %s", found.systemID, systemID)
 		}
 	}
 	if err := a.mayPush(ctx, systemID, dataDir); err != nil {
-		return "", nil, err
+		return "", nil, was, err
 	}
-	return a.key(systemID, name), body, nil
+	return a.key(systemID, name), body, was, nil
 }
 
 // put stores the file once.
@@ -98,21 +98,6 @@ func checkSize(op, subject string, size int64) error {
 	}
 	return fault.Newf(fault.Unsupported, op, subject, "one has %d bytes, at most %d can be archived", size, maxSegmentSize).
 		WithHint("make the cluster with initdb --wal-segsize=16 or 32")
-}
-
-func readWAL(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fault.New(fault.PathFailed, "read WAL", path, err)
-	}
-	if err := checkSize("push WAL", path, info.Size()); err != nil {
-		return nil, err
-	}
-	body, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fault.New(fault.PathFailed, "read WAL", path, err)
-	}
-	return body, nil
 }
 
 // Salvage pushes what a server that no longer runs had completed and not
