@@ -43,6 +43,7 @@ type ChooseInput struct {
 	Random    bool             `json:"random,omitempty"` // one before the newest, by chance; else the newest
 	Seed      string           `json:"seed,omitempty"`   // the same one chooses the same
 	With      string           `json:"with,omitempty"`   // random: only one beside which this is kept
+	Base      bool             `json:"base,omitempty"`   // random: no dump
 }
 
 // ChooseResult is the backup; "" when there is none to choose from.
@@ -69,7 +70,7 @@ func (a *Activities) Choose(ctx context.Context, in ChooseInput) (ChooseResult, 
 		if err != nil {
 			return ChooseResult{}, err
 		}
-		if one.Complete && one.At.Before(newest.At) {
+		if one.Complete && one.At.Before(newest.At) && !(in.Base && vault.IsDump(one.Kind)) {
 			older = append(older, one.Key)
 		}
 	}

@@ -53,6 +53,25 @@ func (c Calendar) Next(after time.Time) time.Time {
 	return time.Time{}
 }
 
+// Last is the last start up to a moment, that moment included; the zero time when there was none.
+func (c Calendar) Last(until time.Time) time.Time {
+	until = until.UTC()
+	first := until.AddDate(-horizon, 0, 0)
+	for d := time.Date(until.Year(), until.Month(), until.Day(), 0, 0, 0, 0, time.UTC); d.After(first); d = d.AddDate(0, 0, -1) {
+		if !slices.Contains(c.Months, int(d.Month())) || !slices.Contains(c.Days, d.Day()) || !slices.Contains(c.Weekdays, int(d.Weekday())) {
+			continue
+		}
+		for _, hour := range slices.Backward(c.Hours) {
+			for _, minute := range slices.Backward(c.Minutes) {
+				if at := d.Add(time.Duration(hour)*time.Hour + time.Duration(minute)*time.Minute); !at.After(until) {
+					return at
+				}
+			}
+		}
+	}
+	return time.Time{}
+}
+
 // String says it in words that leave no doubt: "06:00 UTC on the first saturday
 // of january, april, july, october".
 func (c Calendar) String() string {

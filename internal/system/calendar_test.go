@@ -72,6 +72,25 @@ func TestNextStartOfCronAndEvery(t *testing.T) {
 	require.Equal(t, "2032-02-29T04:00:00Z", system.Schedule{Cron: "0 4 29 2 *"}.Next(time.Date(2028, 2, 29, 4, 0, 0, 0, time.UTC)).Format(time.RFC3339))
 }
 
+func TestLastDueStartIsTheOneThatNothingMakesUpForAnyMore(t *testing.T) {
+	at := time.Date(2024, 2, 28, 2, 0, 0, 0, time.UTC) // a Wednesday
+	for _, c := range []struct {
+		schedule system.Schedule
+		due      string
+	}{
+		{system.Schedule{Cron: "0 2 * * *"}, "2024-02-28T02:00:00Z"},
+		{system.Schedule{Cron: "0 2 * * *", Catchup: system.Duration(time.Second)}, "2024-02-27T02:00:00Z"},
+		{system.Schedule{Cron: "30 10 * * sun"}, "2024-02-25T10:30:00Z"},
+		{system.Schedule{Cron: "5 8-10,22 * mar *"}, "2023-03-31T22:05:00Z"},
+		{system.Schedule{When: "first saturday of quarter at 06:00"}, "2024-01-06T06:00:00Z"},
+		{system.Schedule{Every: system.Duration(time.Hour), Catchup: system.Duration(90 * time.Minute)}, "2024-02-28T00:00:00Z"},
+	} {
+		require.Equal(t, c.due, c.schedule.Due(at).Format(time.RFC3339), c.schedule.Starts())
+	}
+	require.Zero(t, system.Schedule{Cron: "0 2 30 2 *"}.Due(at))
+	require.Zero(t, system.Schedule{}.Due(at))
+}
+
 func TestSchedulesAreDefaultedByTheirWorkflow(t *testing.T) {
 	s, err := system.Load(example, environment("BACKUP_ENCRYPTION_KEY", "k", "FRENDE_DATABASE_URL", "d"))
 	require.NoError(t, err)

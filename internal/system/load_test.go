@@ -178,6 +178,8 @@ func mistakes() []mistake {
 		{"level of another workflow", "cron: 0 2 * * *", "cron: 0 2 * * *\n    level: 2", "schedules[0].level: level means nothing for BackupDatabase", "remove it"},
 		{"chance of another workflow", "cron: 0 2 * * *", "cron: 0 2 * * *\n    random: true", "schedules[0].random: random means nothing for BackupDatabase", "remove it"},
 		{"level of a drill", "workflow: BackupDatabase", "workflow: VerifyBackup\n    level: 4", "schedules[0].level: there is no level 4 of VerifyBackup", "DrillSystem"},
+		{"level below all", "workflow: BackupDatabase", "workflow: VerifyBackup\n    level: -1", "schedules[0].level: there is no level -1 of VerifyBackup", "give 0, 1, 2 or 3"},
+		{"chance among all", "workflow: BackupDatabase", "workflow: VerifyBackup\n    level: 0\n    random: true", "schedules[0].random: random means nothing at level 0", "every backup"},
 		{"way to compare", "    data_dir: data/orders\n", "    data_dir: data/orders\n    compare: some\n", "databases[0].compare: ", "full"},
 		{"short timeout", "cron: 0 2 * * *", "cron: 0 2 * * *\n    timeout: 10s", "schedules[0].timeout: 10s would end runs before they are done", "leave it out"},
 		{"long catch-up", "cron: 0 2 * * *", "cron: 0 2 * * *\n    catchup: 365d", "schedules[0].catchup: 365d is not between 1m and 7d", "leave it out"},

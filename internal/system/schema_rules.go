@@ -179,6 +179,7 @@ func conditions(s *schema, of string) {
 		}
 	case "Schedule":
 		s.OneOf = []*schema{having("cron"), having("when"), having("every")}
+		s.AllOf = append(s.AllOf, when("level", lowestLevel, nil, "random"))
 		for _, one := range schedulables() {
 			if one.of == "" {
 				s.AllOf = append(s.AllOf, when("workflow", one.name, nil, "of"))
@@ -189,7 +190,7 @@ func conditions(s *schema, of string) {
 			proof := when("workflow", one.name, nil, "level", "random")
 			if one.name == verifyBackup {
 				proof = when("workflow", one.name, nil)
-				proof.Then.Properties = append(proof.Then.Properties, property{"level", &schema{Minimum: number(1), Maximum: number(highestLevel)}})
+				proof.Then.Properties = append(proof.Then.Properties, property{"level", &schema{Minimum: number(lowestLevel), Maximum: number(highestLevel)}})
 			}
 			s.AllOf = append(s.AllOf, proof)
 			if one.name != "DumpDatabase" {

@@ -250,7 +250,7 @@ type Schedule struct {
 	Cron      string     `json:"cron,omitempty" yaml:"cron"`             // five fields; a day of the month and a day of the week exclude each other
 	Every     Duration   `json:"every,omitempty" yaml:"every"`           // counted from 1970-01-01T00:00:00Z
 	IfChanged bool       `json:"if_changed,omitempty" yaml:"if_changed"` // BackupCache: only when something changed since the newest backup
-	Level     int        `json:"level,omitempty" yaml:"level"`           // VerifyBackup: proof level, 1 to 3; default: 1
+	Level     *int       `json:"level,omitempty" yaml:"level"`           // VerifyBackup: proof level, 0 to 3; default: 1
 	Random    bool       `json:"random,omitempty" yaml:"random"`         // VerifyBackup: one before the newest backup, by chance
 	Format    DumpFormat `json:"format,omitempty" yaml:"format"`         // DumpDatabase: "sql.gz" (the default) or "custom"
 	Catchup   Duration   `json:"catchup" yaml:"catchup"`                 // how late a missed start is still made up for

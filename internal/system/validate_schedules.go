@@ -10,8 +10,20 @@ import (
 // verifyBackup is the schedulable workflow that proves backups.
 const verifyBackup = "VerifyBackup"
 
-// highestLevel is the highest proof level that a schedule can ask for: L4 is the drill's.
-const highestLevel = 3
+// Proof levels that a schedule can ask for: L4 is the drill's.
+const (
+	lowestLevel  = 0
+	defaultLevel = 1
+	highestLevel = 3
+)
+
+// ProofLevel is the level at which a schedule of VerifyBackup proves.
+func (s Schedule) ProofLevel() int {
+	if s.Level == nil {
+		return defaultLevel
+	}
+	return *s.Level
+}
 
 // schedulable is a workflow that may start by itself.
 type schedulable struct {
@@ -95,7 +107,7 @@ func (v *validation) schedules() {
 // scheduledProof wants a level that there is, and what is for verifications at those alone.
 func (v *validation) scheduledProof(i int, s Schedule) {
 	if s.Workflow != verifyBackup {
-		if s.Level != 0 {
+		if s.Level != nil {
 			v.add(at("schedules", i, "level"), "remove it", "level means nothing for %s", s.Workflow)
 		}
 		if s.Random {
@@ -103,8 +115,12 @@ func (v *validation) scheduledProof(i int, s Schedule) {
 		}
 		return
 	}
-	if s.Level < 0 || s.Level > highestLevel {
-		v.add(at("schedules", i, "level"), "give 1, 2 or 3; L4 is proven by DrillSystem", "there is no level %d of %s", s.Level, verifyBackup)
+	level := s.ProofLevel()
+	if level < lowestLevel || level > highestLevel {
+		v.add(at("schedules", i, "level"), "give 0, 1, 2 or 3; L4 is proven by DrillSystem", "there is no level %d of %s", level, verifyBackup)
+	}
+	if s.Random && level == lowestLevel {
+		v.add(at("schedules", i, "random"), "remove it: level 0 looks at every backup", "random means nothing at level 0")
 	}
 }
 

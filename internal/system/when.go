@@ -87,3 +87,20 @@ func (s Schedule) Next(after time.Time) time.Time {
 	}
 	return time.Unix((after.Unix()/every+1)*every, 0).UTC()
 }
+
+// Due is the last start that no run can be late for any more: one that was missed is
+// made up for within Catchup. The zero time when there was none.
+func (s Schedule) Due(now time.Time) time.Time {
+	until := now.Add(-s.Catchup.Std())
+	if c, ok, err := s.Calendar(); ok {
+		if err != nil {
+			return time.Time{}
+		}
+		return c.Last(until)
+	}
+	every := int64(s.Every.Std() / time.Second)
+	if every <= 0 {
+		return time.Time{}
+	}
+	return time.Unix(until.Unix()/every*every, 0).UTC()
+}

@@ -153,7 +153,7 @@ func summaryOf(s system.System, configured system.Schedule) string {
 	case api.CheckArchive:
 		return "check the WAL archive of " + of
 	case api.VerifyBackup:
-		return fmt.Sprintf("prove backups of %s at L%d", of, max(1, configured.Level))
+		return fmt.Sprintf("prove backups of %s at L%d", of, configured.ProofLevel())
 	case api.DumpDatabase:
 		return "dump database " + of
 	}

@@ -36,13 +36,13 @@ func TestOperatorsOfATimetable(t *testing.T) {
 	require.Contains(t, out, "drill: starts nothing until: lifeboat schedule apply\n")
 	out, _ = said(t, 0, "schedule", "apply", "--dry-run")
 	require.Contains(t, out, "created    drill\n")
-	require.Contains(t, out, "DRY RUN, nothing was changed: frende: 14 created\n")
+	require.Contains(t, out, "DRY RUN, nothing was changed: frende: 15 created\n")
 	out, _ = said(t, 0, "schedule", "apply")
-	require.Contains(t, out, "APPLIED frende: 14 created\n")
+	require.Contains(t, out, "APPLIED frende: 15 created\n")
 	out, _ = said(t, 0, "schedule", "apply", "--json")
 	var changes []temporal.Change
 	require.NoError(t, json.Unmarshal([]byte(out), &changes))
-	require.Len(t, changes, 14)
+	require.Len(t, changes, 15)
 	require.Equal(t, temporal.ScheduleUnchanged, changes[0].Kind)
 
 	// A pause, its reason, and the end of both.
@@ -52,7 +52,7 @@ func TestOperatorsOfATimetable(t *testing.T) {
 	require.Regexp(t, `cache +PAUSED +has not run +every 15m\n`, out)
 	require.Regexp(t, `cache: paused by .+: migration until noon; start it again with: lifeboat schedule resume cache\n`, out)
 	out, _ = said(t, 0, "schedule", "resume", "--all")
-	require.Equal(t, 13, strings.Count(out, ": was not paused\n"))
+	require.Equal(t, 14, strings.Count(out, ": was not paused\n"))
 	require.Regexp(t, `cache: resumed by .+@.+\n`, out)
 
 	// An edit by hand is told, and put right.
@@ -69,7 +69,7 @@ func TestOperatorsOfATimetable(t *testing.T) {
 	require.Contains(t, out, "drill: "+drift+"; put it right with: lifeboat schedule apply\n")
 	out, _ = said(t, 0, "schedule", "apply")
 	require.Contains(t, out, "updated    drill\n           "+drift+"\n")
-	require.Contains(t, out, "APPLIED frende: 1 updated, 13 unchanged\n")
+	require.Contains(t, out, "APPLIED frende: 1 updated, 14 unchanged\n")
 
 	// One run now, and those of two days that were missed.
 	out, _ = said(t, 0, "schedule", "trigger", "files-daily")
@@ -80,12 +80,12 @@ func TestOperatorsOfATimetable(t *testing.T) {
 		out, _ := said(t, 0, "schedule", "list", "--json")
 		var all []temporal.Schedule
 		require.NoError(t, json.Unmarshal([]byte(out), &all))
-		return all[6].Name == "files-daily" && all[6].Runs == 3 && all[6].Last.Status == temporal.RunCompleted
+		return all[7].Name == "files-daily" && all[7].Runs == 3 && all[7].Last.Status == temporal.RunCompleted
 	}, time.Minute, 50*time.Millisecond)
 
 	for _, args := range [][]string{{"pause", "drlil"}, {"resume", "drlil"}, {"trigger", "drlil"}, {"backfill", "drlil", "--from", "2024-01-15T00:00:00Z", "--to", "2024-01-15T00:00:00Z"}} {
 		_, stderr := said(t, fault.ExitNotFound, append([]string{"schedule"}, args...)...)
-		require.Contains(t, stderr, args[0]+" schedule drlil: no such schedule\nHINT: there are: database-daily, proof-daily, proof-weekly, dump-daily, archive, cache, files-daily,")
+		require.Contains(t, stderr, args[0]+" schedule drlil: no such schedule\nHINT: there are: database-daily, proof-daily, proof-weekly, proof-hourly, dump-daily, archive, cache, files-daily,")
 	}
 
 	t.Setenv("TEMPORAL_NAMESPACE", "nope")

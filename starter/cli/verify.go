@@ -24,6 +24,7 @@ func (a *app) verify() *cobra.Command {
 		Use:   "verify [KEY|latest]",
 		Short: "Prove a backup: read it back, restore it, compare it with its source",
 		Long: "Prove a backup, production untouched, and leave nothing behind. Levels:\n" +
+			"  0  every finished backup is in the listings of the store and of its replica, each object of its length\n" +
 			"  1  every byte is read and authenticated\n" +
 			"  2  databases: restored beside; files and every page checked; a hidden server replays the WAL\n" +
 			"  3  databases: every table equals what the source held; pg_amcheck and configured SQL pass\n" +
@@ -32,7 +33,7 @@ func (a *app) verify() *cobra.Command {
 		Example: "  lifeboat verify latest --of database/frende --level 3",
 		Args:    atMost("KEY"),
 		RunE: a.run(func(ctx context.Context, args []string) error {
-			in := api.VerifyInput{Component: of, Level: level, Random: random}
+			in := api.VerifyInput{Component: of, Level: &level, Random: random}
 			if len(args) > 0 && args[0] != newest {
 				in.Key = strings.TrimSuffix(args[0], "/")
 			}
@@ -40,18 +41,22 @@ func (a *app) verify() *cobra.Command {
 		}),
 	}
 	c.Flags().StringVar(&of, "of", "", "`COMPONENT`, such as database/frende, or a kind: database (default: all)")
-	c.Flags().IntVar(&level, "level", 1, "`LEVEL` of proof, 1 to 3")
+	c.Flags().IntVar(&level, "level", 1, "`LEVEL` of proof, 0 to 3")
 	c.Flags().BoolVar(&random, "random", false, "one before the newest backup, by chance")
 	c.Flags().BoolVar(&detach, "detach", false, "print the run's ID and don't wait for its end")
 	return a.withJSON(c)
 }
 
 func (a *app) verifyBackup(ctx context.Context, in api.VerifyInput, detach bool) error {
-	if in.Level < 1 || in.Level > 3 {
-		return misread("there is no level %d", in.Level).WithHint("give 1, 2 or 3; L4 is proven by a drill: lifeboat drill run")
+	level := *in.Level
+	if level < 0 || level > 3 {
+		return misread("there is no level %d", level).WithHint("give 0, 1, 2 or 3; L4 is proven by a drill: lifeboat drill run")
+	}
+	if level == 0 && in.Random {
+		return misread("level 0 looks at every backup: --random chooses one")
 	}
 	if in.Key != "" && (in.Component != "" || in.Random) {
-		return misread("a key names one backup: --of and --random choose one").WithHint("as in: lifeboat verify %s --level %d", in.Key, in.Level)
+		return misread("a key names one backup: --of and --random choose one").WithHint("as in: lifeboat verify %s --level %d", in.Key, level)
 	}
 	of := in.Component
 	if in.Key != "" {
@@ -77,7 +82,7 @@ func (a *app) verifyBackup(ctx context.Context, in api.VerifyInput, detach bool)
 	defer c.Close()
 	id := api.VerifyID(configured.Name, of)
 	in.System, in.By, in.From = configured.Name, a.who(), from
-	if _, err := a.start(ctx, c, id, api.VerifyBackup, fmt.Sprintf("prove backups of %s at L%d", strings.TrimPrefix(of+" of "+configured.Name, " of "), in.Level), in); fault.Has(err, fault.RecoveryRunning) {
+	if _, err := a.start(ctx, c, id, api.VerifyBackup, fmt.Sprintf("prove backups of %s at L%d", strings.TrimPrefix(of+" of "+configured.Name, " of "), level), in); fault.Has(err, fault.RecoveryRunning) {
 		return fault.Newf(fault.TargetBusy, "verify", of, "%s runs", id).WithHint("see it with: lifeboat watch %s", id)
 	} else if err != nil {
 		return err
@@ -111,6 +116,9 @@ func known(s *system.System, of string) error {
 
 func (a *app) printVerified(result api.VerifyResult) error {
 	table := a.table()
+	for _, one := range result.Listed {
+		fmt.Fprintf(table, "LISTED L0\t%s\tin %s\t%s\n", one.Component, one.Store, one)
+	}
 	for _, one := range result.Backups {
 		fmt.Fprintf(table, "PROVEN %s\t%s\t%s\n", one.Level, one.Key, proven(one))
 		for _, note := range one.Notes {

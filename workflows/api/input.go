@@ -122,13 +122,13 @@ type DrillInput struct {
 }
 
 // VerifyInput says what is proven, and how far. Zero values mean: the newest backup
-// of every component, at L1.
+// of every component, at L1. L0 looks at every backup that is kept, not at the newest alone.
 type VerifyInput struct {
 	System    string `json:"system,omitempty"`
 	Component string `json:"component,omitempty"` // "database/frende", or a kind: "database"
 	Key       string `json:"key,omitempty"`       // of one backup
 	Random    bool   `json:"random,omitempty"`    // one before the newest, by chance
-	Level     int    `json:"level,omitempty"`     // 1 to 3; 0 is 1
+	Level     *int   `json:"level,omitempty"`     // 0 to 3; default: 1
 	By        string `json:"by,omitempty"`
 	From      string `json:"from,omitempty"` // name of the one store that is read
 }

@@ -259,6 +259,7 @@ type Fallback struct {
 type VerifyResult struct {
 	System   string     `json:"system"`
 	Backups  []Verified `json:"backups"`
+	Listed   []Listed   `json:"listed,omitempty"` // L0
 	Started  time.Time  `json:"started"`
 	Finished time.Time  `json:"finished"`
 	Notes    []string   `json:"notes,omitempty"` // what was not verified, and why
@@ -274,6 +275,7 @@ type Verified struct {
 	Run       string    `json:"run"`
 	At        time.Time `json:"at"`
 	Damage    string    `json:"damage,omitempty"` // what is wrong; "": it is proven at Level
+	Random    bool      `json:"random,omitempty"` // it was chosen by chance among those before the newest
 
 	Bytes      int64         `json:"bytes"`              // read and authenticated
 	Files      int64         `json:"files,omitempty"`    // L2: whose size and CRC are those of the server's manifest
@@ -284,6 +286,50 @@ type Verified struct {
 	Extensions int           `json:"extensions,omitempty"`
 	Checks     []Check       `json:"checks,omitempty"` // L3: configured SQL
 	Notes      []string      `json:"notes,omitempty"`
+}
+
+// Listed is how the backups of a component stand in one store by its listing alone: L0.
+type Listed struct {
+	Component string    `json:"component"`
+	Store     string    `json:"store"`
+	Backups   int       `json:"backups"` // of which everything is there, of its length
+	Objects   int64     `json:"objects"`
+	Bytes     int64     `json:"bytes"`             // as stored; what several backups are made of counts for each
+	Locked    int       `json:"locked"`            // of the backups, those whose manifest can't be deleted now, as far as these credentials may see
+	Copying   int       `json:"copying,omitempty"` // finished within the hour, and not whole in the replica yet
+	Wrong     int       `json:"wrong,omitempty"`   // of which something is missing, or has another length
+	Lacking   []Lacking `json:"lacking,omitempty"` // the newest 50 of these
+}
+
+// Lacking is a finished backup that is not whole in a store.
+type Lacking struct {
+	Key string `json:"key"`
+	Why string `json:"why"`
+}
+
+// Take adds a backup that is whole.
+func (l *Listed) Take(objects, bytes int64, locked bool) {
+	l.Backups++
+	l.Objects += objects
+	l.Bytes += bytes
+	if locked {
+		l.Locked++
+	}
+}
+
+// String tells it in one line.
+func (l Listed) String() string {
+	told := fmt.Sprintf("%d backups, %d objects, %s", l.Backups, l.Objects, system.Bytes(l.Bytes).Human())
+	if l.Locked > 0 {
+		told += fmt.Sprintf("; %d locked", l.Locked)
+	}
+	if l.Copying > 0 {
+		told += fmt.Sprintf("; %d being copied", l.Copying)
+	}
+	if l.Wrong > 0 {
+		told += fmt.Sprintf("; %d are not whole", l.Wrong)
+	}
+	return told
 }
 
 // ExtractResult says what was taken out of a database.

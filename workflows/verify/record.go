@@ -23,6 +23,7 @@ func (v *verifying) file(ctx workflow.Context, cause error) {
 func (v *verifying) told(cause error) report.Run {
 	record := v.Record(v.system, v.in.By, cause)
 	record.Notes = v.result.Notes
+	record.Checks = v.checks()
 	for _, one := range v.result.Backups {
 		record.Checks = append(record.Checks, report.Check{Name: one.Key + " at " + one.Level, OK: one.Damage == "", Message: found(one)})
 		record.Notes = append(record.Notes, one.Notes...)

@@ -20,7 +20,8 @@ import (
 
 // Levels that can be asked for. L4 is the drill's.
 const (
-	lowest  = 1
+	listed  = 0
+	lowest  = 1 // of which bytes are read
 	highest = 3
 )
 
@@ -86,9 +87,15 @@ func (v *verifying) pin(ctx workflow.Context, in api.Input[api.VerifyInput]) ([]
 	if v.in, err = in.Checked(api.VerifyBackup); err != nil {
 		return nil, err
 	}
-	if v.level = cmp.Or(v.in.Level, lowest); v.level < lowest || v.level > highest {
-		return nil, fault.Newf(fault.InputInvalid, "read input of", api.VerifyBackup, "there is no level %d here", v.in.Level).
-			WithHint("give 1 to 3; L4 is a drill: lifeboat drill run")
+	if v.level = lowest; v.in.Level != nil {
+		v.level = *v.in.Level
+	}
+	if v.level < listed || v.level > highest {
+		return nil, fault.Newf(fault.InputInvalid, "read input of", api.VerifyBackup, "there is no level %d here", v.level).
+			WithHint("give 0 to 3; L4 is a drill: lifeboat drill run")
+	}
+	if v.level == listed && v.in.Random {
+		return nil, fault.Newf(fault.InputInvalid, "read input of", api.VerifyBackup, "level 0 looks at every backup, and chooses none")
 	}
 	if v.in.Key != "" && (v.in.Random || v.in.Component != "") {
 		return nil, fault.Newf(fault.InputInvalid, "read input of", api.VerifyBackup, "a key names one backup, and component and random choose one")
@@ -127,7 +134,14 @@ func (v *verifying) pin(ctx workflow.Context, in api.Input[api.VerifyInput]) ([]
 func (v *verifying) possible(subjects []subject, named bool) ([]subject, error) {
 	for i := range subjects {
 		one := &subjects[i]
-		if one.component.Kind == system.KindDatabase || one.level == lowest {
+		if one.level <= lowest {
+			continue
+		}
+		if plan.IsDump(one.key) {
+			return nil, fault.Newf(fault.Unsupported, "verify at "+level(one.level), one.key, "a dump is verified at L1 only: every byte read and authenticated").
+				WithHint("verify it with --level 1; a recovery restores a dump beside the living database and compares all of it, and lifeboat abort leaves that as it was: lifeboat recover database --to backup:%s", one.key)
+		}
+		if one.component.Kind == system.KindDatabase {
 			continue
 		}
 		if named {
@@ -142,12 +156,15 @@ func (v *verifying) possible(subjects []subject, named bool) ([]subject, error) 
 
 // one verifies one backup, and has what was found recorded.
 func (v *verifying) one(ctx workflow.Context, s subject) error {
+	if s.level == listed {
+		return v.list(ctx, s)
+	}
 	if s.key == "" {
 		if err := v.choose(ctx, &s); err != nil || s.key == "" {
 			return err
 		}
 	}
-	found := api.Verified{Component: s.component.ID, Key: s.key, Level: level(s.level), Run: v.Progress.ID + "@" + v.Progress.RunID}
+	found := api.Verified{Component: s.component.ID, Key: s.key, Level: level(s.level), Random: v.in.Random, Run: v.Progress.ID + "@" + v.Progress.RunID}
 	var err error
 	if s.level == lowest {
 		err = v.readBack(ctx, s, &found)
@@ -180,6 +197,7 @@ func (v *verifying) choose(ctx workflow.Context, s *subject) error {
 		if s.level == highest {
 			in.With = "reference" // docs/FORMAT.md, section 11
 		}
+		in.Base = s.level > lowest
 	}
 	var activities *vault.Activities
 	var chosen vault.ChooseResult

@@ -34,7 +34,10 @@ type stage struct {
 	judged    []vault.JudgeInput
 	verified  []api.Verified
 	filed     []report.Run
+	listed    map[bool]api.Listed // of the replica or not
 }
+
+func at(level int) *int { return &level }
 
 func newStage(t *testing.T) *stage {
 	var suite testsuite.WorkflowTestSuite
@@ -54,6 +57,11 @@ func newStage(t *testing.T) *stage {
 	step(s, "vault.Choose", func(in vault.ChooseInput) any {
 		s.chose = append(s.chose, in)
 		return vault.ChooseResult{Key: s.chosen}
+	})
+	step(s, "vault.List", func(in vault.ListInput) any {
+		found := s.listed[in.Copy]
+		found.Component, found.Store = in.Component.ID, map[bool]string{false: "primary", true: "second"}[in.Copy]
+		return s.or("list "+found.Store, found)
 	})
 	step(s, "vault.Judge", func(in vault.JudgeInput) any { s.judged = append(s.judged, in); return nil })
 	step(s, "vault.Verify", func(in vault.VerifyInput) any {
@@ -118,7 +126,7 @@ func (s *stage) run(in api.VerifyInput) (api.VerifyResult, error) {
 
 func TestAProofIsRecordedWithWhatWasLookedAt(t *testing.T) {
 	s := newStage(t)
-	result, err := s.run(api.VerifyInput{Key: baseKey, Level: 3, By: "ops@host"})
+	result, err := s.run(api.VerifyInput{Key: baseKey, Level: at(3), By: "ops@host"})
 	require.NoError(t, err)
 	require.Equal(t, []string{
 		"postgres.ScratchPreflight", "postgres.Restore", "postgres.VerifyFiles", "postgres.Replay", "postgres.Verify", "postgres.CheckPages", "postgres.Inspect",
@@ -157,7 +165,7 @@ func TestWhatSaysNothingOfTheBackupDoesNotMarkIt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newStage(t)
 			s.fails[trial.at] = trial.fault
-			_, err := s.run(api.VerifyInput{Component: "database", Level: trial.level})
+			_, err := s.run(api.VerifyInput{Component: "database", Level: at(trial.level)})
 			require.True(t, fault.Has(err, trial.fault.Kind), "%v", err)
 			require.Contains(t, s.done, "postgres.DiscardScratch", "nothing is left behind")
 			require.Equal(t, report.Failed, s.filed[0].Outcome)
@@ -182,7 +190,7 @@ func TestDamageInOneRegionIsToldAndDoesNotMarkTheBackup(t *testing.T) {
 
 	s = newStage(t)
 	s.fallbacks = []postgres.Fallback{{Object: baseKey + "/chunk/1/0", Reason: "IntegrityError", From: "primary", To: "second"}}
-	_, err = s.run(api.VerifyInput{Key: baseKey, Level: 2})
+	_, err = s.run(api.VerifyInput{Key: baseKey, Level: at(2)})
 	require.True(t, fault.Has(err, fault.StorageMissing), "%v", err)
 	require.ErrorContains(t, err, "primary could not give it (IntegrityError), and second did")
 	require.Empty(t, s.judged)
@@ -196,19 +204,19 @@ func TestDamageInOneRegionIsToldAndDoesNotMarkTheBackup(t *testing.T) {
 
 func TestEachComponentIsVerifiedAsFarAsThereIsALevel(t *testing.T) {
 	s := newStage(t)
-	result, err := s.run(api.VerifyInput{Level: 2})
+	result, err := s.run(api.VerifyInput{Level: at(2)})
 	require.NoError(t, err)
 	require.Len(t, result.Backups, 2)
 	require.Equal(t, []string{"L2", "L1"}, []string{result.Backups[0].Level, result.Backups[1].Level})
 	require.Equal(t, []string{"cache/sessions was verified at L1: there is no L2 of cache yet"}, result.Notes)
 
 	s = newStage(t)
-	_, err = s.run(api.VerifyInput{Component: "cache/sessions", Level: 2})
+	_, err = s.run(api.VerifyInput{Component: "cache/sessions", Level: at(2)})
 	require.True(t, fault.Has(err, fault.Unsupported), "%v", err)
 
 	s = newStage(t)
 	s.chosen = ""
-	result, err = s.run(api.VerifyInput{Component: "database/frende", Level: 3, Random: true})
+	result, err = s.run(api.VerifyInput{Component: "database/frende", Level: at(3), Random: true})
 	require.NoError(t, err)
 	require.Equal(t, []string{"no backup of database/frende before the newest can be verified at L3"}, result.Notes)
 	require.Equal(t, "reference", s.chose[0].With)
@@ -217,11 +225,52 @@ func TestEachComponentIsVerifiedAsFarAsThereIsALevel(t *testing.T) {
 
 func TestAVerificationIsNotAskedForWhatItCanNotDo(t *testing.T) {
 	for name, in := range map[string]api.VerifyInput{
-		"a level that is the drill's": {Level: 4}, "a negative level": {Level: -1}, "a key and a component": {Key: baseKey, Component: "database"}, "no key": {Key: "frende"},
+		"a level that is the drill's": {Level: at(4)}, "a negative level": {Level: at(-1)}, "one of all by chance": {Level: at(0), Random: true}, "a key and a component": {Key: baseKey, Component: "database"}, "no key": {Key: "frende"},
 	} {
 		_, err := newStage(t).run(in)
 		require.True(t, fault.Has(err, fault.InputInvalid), "%s: %v", name, err)
 	}
 	_, err := newStage(t).run(api.VerifyInput{Component: "database/other"})
 	require.True(t, fault.Has(err, fault.NameUnknown), "%v", err)
+}
+
+const dumpKey = "database-backups/2024/01/15/frende_db_backup_20240115_023000.sql.gz"
+
+func TestADumpIsVerifiedAtL1Only(t *testing.T) {
+	_, err := newStage(t).run(api.VerifyInput{Key: dumpKey, Level: at(2)})
+	require.True(t, fault.Has(err, fault.Unsupported), "%v", err)
+	require.Contains(t, fault.HintOf(err), "--to backup:"+dumpKey)
+	s := newStage(t)
+	result, err := s.run(api.VerifyInput{Key: dumpKey})
+	require.NoError(t, err)
+	require.Equal(t, "L1", result.Backups[0].Level)
+}
+
+func TestAListingLooksAtEveryBackupInEachStoreAndMarksNone(t *testing.T) {
+	s := newStage(t)
+	s.listed = map[bool]api.Listed{false: {Backups: 30, Objects: 900, Bytes: 1 << 20, Locked: 30}, true: {Backups: 29, Objects: 870, Bytes: 1 << 20, Copying: 1}}
+	result, err := s.run(api.VerifyInput{Level: at(0)})
+	require.NoError(t, err)
+	require.Len(t, result.Listed, 4, "two components in two stores")
+	require.Empty(t, result.Backups)
+	require.Empty(t, s.judged)
+	require.Empty(t, s.verified)
+	require.Len(t, s.filed, 1)
+	require.Equal(t, report.Check{Name: "database/frende in primary at L0", OK: true, Message: "30 backups, 900 objects, 1.0 MiB; 30 locked"}, s.filed[0].Checks[0])
+	require.Equal(t, "29 backups, 870 objects, 1.0 MiB; 1 being copied", s.filed[0].Checks[1].Message)
+
+	s = newStage(t)
+	s.listed = map[bool]api.Listed{false: {}, true: {Backups: 1, Wrong: 2, Lacking: []api.Lacking{{Key: baseKey, Why: "two are gone"}}}}
+	_, err = s.run(api.VerifyInput{Level: at(0), Component: "database"})
+	require.True(t, fault.Has(err, fault.BackupIncomplete), "%v", err)
+	require.ErrorContains(t, err, "in second: two are gone; and 1 more backups of database/frende")
+	require.Equal(t, report.Failed, s.filed[0].Outcome)
+	require.Equal(t, report.Check{Name: baseKey + " in second at L0", Message: "two are gone"}, s.filed[0].Checks[2])
+
+	s = newStage(t)
+	s.fails["list primary"] = fault.Newf(fault.StorageDenied, "list", "primary", "no rights")
+	_, err = s.run(api.VerifyInput{Level: at(0), Component: "database"})
+	require.True(t, fault.Has(err, fault.StorageDenied), "%v", err)
+	require.Contains(t, s.done, "vault.List")
+	require.Len(t, s.filed[0].Checks, 1, "the replica was looked at all the same")
 }
