@@ -96,6 +96,7 @@ func New(c Config) *Examination {
 	caches := x.caches(secrets)
 	x.files()
 	x.tools(databases, caches)
+	x.proofs(secrets, stores, databases)
 	x.disk(newest)
 	x.temporal()
 	x.services(secrets)

@@ -218,6 +218,7 @@ func (h *house) describe() error {
 		return system.Service{Name: name, Role: role, Kind: system.ServiceCommand, Start: []string{"true"}, Stop: []string{"true"}, Status: []string{"true"}, Timeout: system.Duration(time.Second)}
 	}
 	const hour = system.Duration(time.Hour)
+	listed, equal := 0, 3
 	h.system = system.System{
 		Name: "shop",
 		Plan: system.Plan{NextReview: system.Date{Time: time.Now().Add(30 * 24 * time.Hour)}},
@@ -238,10 +239,16 @@ func (h *house) describe() error {
 		Checks: []system.Check{
 			{Name: "rows", Kind: system.CheckSQL, Database: "orders", SQL: "SELECT true"}, {Name: "pong", Kind: system.CheckRedis, Cache: "sessions"},
 		},
-		Schedules: []system.Schedule{{Name: "all", Workflow: "BackupSystem", Every: hour}},
-		Targets:   []system.Target{{Name: "production", Kind: system.TargetProduction, Undo: system.Duration(7 * 24 * time.Hour)}},
-		Contacts:  system.Contacts{Primary: []system.Contact{{Role: "DBA", Email: "dba@shop.example"}}, Escalation: []system.Contact{{Role: "CTO", Email: "cto@shop.example"}}},
-		Limits:    system.Limits{Memory: 64 << 20, Parallel: 2},
+		Schedules: []system.Schedule{
+			{Name: "all", Workflow: "BackupSystem", Every: hour},
+			{Name: "proof", Workflow: "VerifyBackup", Level: &equal, Every: 24 * hour},
+			{Name: "proof-older", Workflow: "VerifyBackup", Level: &equal, Random: true, Every: 168 * hour},
+			{Name: "listed", Workflow: "VerifyBackup", Level: &listed, Every: hour},
+			{Name: "dump", Workflow: "DumpDatabase", Of: "orders", Every: 24 * hour, Catchup: 24 * hour},
+		},
+		Targets:  []system.Target{{Name: "production", Kind: system.TargetProduction, Undo: system.Duration(7 * 24 * time.Hour)}},
+		Contacts: system.Contacts{Primary: []system.Contact{{Role: "DBA", Email: "dba@shop.example"}}, Escalation: []system.Contact{{Role: "CTO", Email: "cto@shop.example"}}},
+		Limits:   system.Limits{Memory: 64 << 20, Parallel: 2},
 	}
 	body, err := json.Marshal(h.system)
 	if err != nil {
@@ -292,6 +299,7 @@ func (h *house) backUp(ctx context.Context) error {
 			_, err := postgres.BaseBackup(ctx, login, postgres.BackupOptions{Label: "test"}, streams{w})
 			return vault.Facts{"postgres": json.RawMessage(`{}`)}, err
 		}},
+		{"database-backups", "sql.gz", "orders", content(ctx)},
 		{"redis-backups", "rdb", "sessions", content(ctx)},
 		{"file-backups", "tree", "uploads", content(ctx)},
 		{"config-backups", "tree", "settings", content(ctx)},

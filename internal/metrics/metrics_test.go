@@ -56,9 +56,10 @@ func newScene(t *testing.T) *scene {
 	}
 	database := status.Backup{Key: "database-backups/new", Store: "primary", At: now.Add(-7 * time.Hour)}
 	cache := status.Backup{Key: "redis-backups/new", Store: "primary", At: now.Add(-10 * time.Minute)}
-	s.seen = status.Status{Store: "primary", Replica: "dr", Components: []status.Component{
+	s.seen = status.Status{Store: "primary", Replica: "dr", Late: 2, Components: []status.Component{
 		{
 			ID: "database/frende", Backup: &database, Proof: "L1", Asked: true,
+			Proven:  status.Proven{L2: now.Add(-time.Hour), L3: now.Add(-2 * time.Hour), Dump: "database-backups/dump", Dumped: now.Add(-3 * time.Hour)},
 			Bucket:  status.Point{State: status.Known, Backup: database.Key, At: now.Add(-time.Minute)},
 			Replica: &status.Point{State: status.Known, Backup: "database-backups/old", At: now.Add(-2 * time.Minute)},
 		},
@@ -102,6 +103,8 @@ func TestObjectivesStandBesideWhatIsReached(t *testing.T) {
 		`lifeboat_backup_present{component="database/frende"} 1`,
 		`lifeboat_backup_age_seconds{component="database/frende"} 25200`, `lifeboat_backup_age_seconds{component="cache/sessions"} 600`,
 		`lifeboat_proof_level{component="database/frende"} 1`, `lifeboat_proof_level{component="cache/sessions"} 0`,
+		`lifeboat_proven_age_seconds{component="database/frende",level="2"} 3600`, `lifeboat_proven_age_seconds{component="database/frende",level="3"} 7200`,
+		`lifeboat_dump_age_seconds{component="database/frende"} 10800`, `lifeboat_problems{kind="late"} 2`, `lifeboat_problems{kind="wrong"} 0`,
 		`lifeboat_rpo_seconds{component="database/frende",store="primary"} 60`, `lifeboat_rpo_seconds{component="database/frende",store="dr"} 120`,
 		`lifeboat_rpo_seconds{component="cache/sessions",store="primary"} 600`,
 		`lifeboat_objective_seconds{component="database/frende",objective="rpo"} 3600`, `lifeboat_objective_seconds{component="database/frende",objective="rto"} 900`,

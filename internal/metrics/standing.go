@@ -42,6 +42,9 @@ func (m *Metrics) Stand(look Look, now func() time.Time) error {
 		present:   describe("lifeboat_backup_present", "1 when a complete backup of the component is in a store that answers.", "component"),
 		age:       describe("lifeboat_backup_age_seconds", "Time since the newest complete backup of the component was begun, in any store that answers.", "component"),
 		proof:     describe("lifeboat_proof_level", "Highest proof level that the ledger has of the newest complete backup: 0 listed, 1 every byte read back, and so on.", "component"),
+		proven:    describe("lifeboat_proven_age_seconds", "Time since a backup of the component was last proven at this level or a higher one; not shown when none is on record.", "component", "level"),
+		dumped:    describe("lifeboat_dump_age_seconds", "Time since the newest dump of the database was begun; not shown when none is on record.", "component"),
+		problems:  describe("lifeboat_problems", "Problems that lifeboat status tells now: late or wrong.", "kind"),
 		rpo:       describe("lifeboat_rpo_seconds", "Age of what would come back if this store alone were left: the newest archived commit of a database, the newest backup of all else.", "component", "store"),
 		objective: describe("lifeboat_objective_seconds", "Objectives as configured: rto and rpo of each component, rto of whole and critical.", "component", "objective"),
 		took:      describe("lifeboat_look_duration_seconds", "How long the last look at the stores took."),
@@ -57,7 +60,7 @@ type stand struct {
 	now  func() time.Time
 	log  *zap.Logger
 
-	valid, up, present, age, proof, rpo, objective, took *prometheus.Desc
+	valid, up, present, age, proof, proven, dumped, problems, rpo, objective, took *prometheus.Desc
 
 	mu     sync.Mutex // held while looking: others wait for the same look
 	seen   seen
@@ -92,7 +95,7 @@ func silent(points []status.Point) bool {
 }
 
 func (s *stand) Describe(to chan<- *prometheus.Desc) {
-	for _, one := range []*prometheus.Desc{s.valid, s.up, s.present, s.age, s.proof, s.rpo, s.objective, s.took} {
+	for _, one := range []*prometheus.Desc{s.valid, s.up, s.present, s.age, s.proof, s.proven, s.dumped, s.problems, s.rpo, s.objective, s.took} {
 		to <- one
 	}
 }
@@ -108,7 +111,10 @@ func (s *stand) Collect(to chan<- prometheus.Metric) {
 	}
 	gauge(s.valid, 1)
 	gauge(s.took, lasted.Seconds())
+	gauge(s.problems, float64(seen.status.Late), string(status.Late))
+	gauge(s.problems, float64(seen.status.Wrong), string(status.Wrong))
 	s.objectives(gauge, seen.system)
+	s.proofs(gauge, seen.status)
 	answered := false
 	for store, points := range seen.stores() {
 		if silent(points) {
@@ -135,6 +141,23 @@ func (s *stand) Collect(to chan<- prometheus.Metric) {
 		gauge(s.age, since(s.now(), c.Backup.At), c.ID)
 		if c.Asked {
 			gauge(s.proof, level(c.Proof), c.ID)
+		}
+	}
+}
+
+// proofs are when each component was proven and dumped, as the ledger has it.
+func (s *stand) proofs(gauge func(*prometheus.Desc, float64, ...string), of status.Status) {
+	for _, c := range of.Components {
+		for _, one := range []struct {
+			at     time.Time
+			desc   *prometheus.Desc
+			labels []string
+		}{
+			{c.Proven.L2, s.proven, []string{c.ID, "2"}}, {c.Proven.L3, s.proven, []string{c.ID, "3"}}, {c.Proven.Dumped, s.dumped, []string{c.ID}},
+		} {
+			if !one.at.IsZero() {
+				gauge(one.desc, since(s.now(), one.at), one.labels...)
+			}
 		}
 	}
 }

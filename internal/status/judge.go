@@ -56,6 +56,7 @@ func (l *looking) judge() {
 			l.problem(Late, backupCommand(c.ID), "%s: its newest backup was stored %s ago, and is not proven", c.ID, Age(c.Backup.Age))
 		}
 	}
+	l.judgeScheduled()
 	l.judgeDrill()
 	if review := l.status.Review; !review.IsZero() && !l.status.At.Before(review.AddDate(0, 0, 1)) {
 		l.problem(Late, "review the plan, then set plan.next_review in lifeboat.yaml", "the review of the plan was due on %s", review.Format(time.DateOnly))

@@ -36,9 +36,10 @@ type Deps struct {
 // looking is one look at a system.
 type looking struct {
 	Deps
-	system system.System
-	status Status
-	sealed error // why a record of the ledger can't be opened with the keys at hand
+	system    system.System
+	status    Status
+	knowsRuns bool  // the ledger has told of every run that schedules started
+	sealed    error // why a record of the ledger can't be opened with the keys at hand
 }
 
 // Look asks every source at once, each for a few seconds at most.

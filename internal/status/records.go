@@ -36,9 +36,11 @@ type reading struct {
 	damaged    map[string]bool      // by key of a backup: what is older proves nothing any more
 	unchanged  map[string]time.Time // by key of a backup: it still equalled its source then
 	lost       map[string]lost      // by component: the newest record of WAL that was lost
+	components map[string]Proven    // by component
+	scheduled  map[string]Scheduled // by name of a schedule
 	drill      Drill
 	drills     time.Time // nothing older says more about drills
-	before     *Drill    // what the newest earlier status says of the drills before it
+	before     *Status   // the newest earlier one, which says what was before it
 	unreadable []error
 }
 
@@ -86,7 +88,7 @@ func (l *looking) gone(of func(Component) Point) bool {
 
 // read goes back through the ledger until nothing that is wanted can come.
 func read(ctx context.Context, records *ledger.Ledger, wanted map[string]time.Time, drillsSince time.Time) (reading, error) {
-	r := reading{wanted: wanted, proofs: map[string]string{}, damaged: map[string]bool{}, unchanged: map[string]time.Time{}, lost: map[string]lost{}, drill: Drill{Asked: true}, drills: drillsSince}
+	r := reading{wanted: wanted, proofs: map[string]string{}, damaged: map[string]bool{}, unchanged: map[string]time.Time{}, lost: map[string]lost{}, components: map[string]Proven{}, scheduled: map[string]Scheduled{}, drill: Drill{Asked: true}, drills: drillsSince}
 	for entry, err := range records.Newest(ctx, ledger.Filter{}) {
 		if ctx.Err() != nil {
 			return r, ctx.Err()
@@ -110,11 +112,15 @@ func read(ctx context.Context, records *ledger.Ledger, wanted map[string]time.Ti
 			break
 		}
 	}
-	if r.before != nil && r.drill.ID == "" {
-		r.drill = *r.before
-	} else if r.before != nil && r.drill.Succeeded.IsZero() {
-		r.drill.Succeeded = r.before.Succeeded
+	if r.before == nil {
+		return r, nil
 	}
+	if r.drill.ID == "" {
+		r.drill = r.before.Drill
+	} else if r.drill.Succeeded.IsZero() {
+		r.drill.Succeeded = r.before.Drill.Succeeded
+	}
+	r.carry(*r.before)
 	return r, nil
 }
 
@@ -122,14 +128,21 @@ func (r *reading) take(entry ledger.Entry) error {
 	switch entry.Kind {
 	case kindBackup, kindProof:
 		var proven struct {
-			Proof string `json:"proof"` // of kind "backup"
-			Level string `json:"level"` // of kind "proof"
+			Proof string    `json:"proof"` // of kind "backup"
+			From  time.Time `json:"from"`
+			Level string    `json:"level"` // of kind "proof"
+			At    time.Time `json:"at"`
+
+			Random bool `json:"random"` // it says nothing of the newest
 		}
 		if err := entry.Decode(&proven); err != nil {
 			return err
 		}
 		if !r.damaged[entry.Subject] {
 			r.proofs[entry.Subject] = max(r.proofs[entry.Subject], proven.Proof, proven.Level)
+		}
+		if !proven.Random {
+			r.proven(entry, max(proven.Proof, proven.Level), later(proven.At, proven.From))
 		}
 		if entry.Kind == kindBackup {
 			delete(r.wanted, entry.Subject)
@@ -162,13 +175,14 @@ func (r *reading) take(entry ledger.Entry) error {
 	return nil
 }
 
-// run takes the newest drill, and the newest that succeeded.
+// run takes the newest drill, and the newest that succeeded; and the same of schedules.
 func (r *reading) run(entry ledger.Entry) error {
 	var run report.Run
 	if err := entry.Decode(&run); err != nil {
 		return err
 	}
 	if run.Kind != drillKind {
+		r.ran(run)
 		return nil
 	}
 	if r.drill.ID == "" {
@@ -180,15 +194,15 @@ func (r *reading) run(entry ledger.Entry) error {
 	return nil
 }
 
-// earlier takes what an earlier status says of the drills before it, which spares
-// the way back to them. What was filed while it looked is read all the same.
+// earlier takes what an earlier status says of what was before it, which spares
+// the way back there. What was filed while it looked is read all the same.
 func (r *reading) earlier(entry ledger.Entry) error {
 	var before Status
 	if err := entry.Decode(&before); err != nil {
 		return err
 	}
 	if r.before == nil && before.Drill.Asked {
-		r.before, r.drills = &before.Drill, before.At.Add(-skew)
+		r.before, r.drills = &before, before.At.Add(-skew)
 	}
 	return nil
 }
@@ -196,6 +210,7 @@ func (r *reading) earlier(entry ledger.Entry) error {
 // take puts what was read into the status.
 func (l *looking) take(r reading) {
 	l.status.Drill = r.drill
+	l.takeScheduled(r)
 	if len(r.unreadable) > 0 && r.drill.ID == "" {
 		l.status.Drill.Asked = false // one of them may be of a drill
 	}

@@ -22,6 +22,7 @@ type Status struct {
 	Components []Component     `json:"components"`
 	Behind     []string        `json:"behind,omitempty"` // components whose newest backup the replica does not have yet
 	Drill      Drill           `json:"drill"`
+	Scheduled  []Scheduled     `json:"scheduled,omitempty"`  // schedules of proofs and dumps that have run
 	Review     system.Date     `json:"next_review,omitzero"` // of the plan
 	Running    []Run           `json:"running"`
 	Away       []Away          `json:"away,omitempty"` // what can't be reached
@@ -35,8 +36,27 @@ type Component struct {
 	Backup    *Backup         `json:"backup"`    // the newest complete one; none, or not known: see Bucket
 	Proof     string          `json:"proof"`     // its proof level; "": none
 	Asked     bool            `json:"asked"`     // whether the ledger said so
+	Proven    Proven          `json:"proven,omitzero"`
 	Bucket    Point           `json:"bucket"`
 	Replica   *Point          `json:"replica,omitempty"`
+}
+
+// Proven is when backups of a component, whichever, were proven last, and when it was
+// dumped last, as the ledger has it. Zero: not on record.
+type Proven struct {
+	L2     time.Time `json:"l2,omitzero"` // at this level or a higher one
+	L3     time.Time `json:"l3,omitzero"`
+	Dump   string    `json:"dump,omitempty"` // key of the newest dump
+	Dumped time.Time `json:"dumped,omitzero"`
+}
+
+// Scheduled is how the runs of a schedule ended, by their starts.
+type Scheduled struct {
+	Name      string    `json:"name"`
+	Succeeded time.Time `json:"succeeded,omitzero"` // the newest that did
+	Failed    time.Time `json:"failed,omitzero"`    // the newest that did not
+	Run       string    `json:"run,omitempty"`      // its ID
+	Why       string    `json:"why,omitempty"`
 }
 
 // Backup is a complete backup.

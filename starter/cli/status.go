@@ -88,6 +88,9 @@ func showStatus(out io.Writer, s status.Status, width int) error {
 	line := func(name, format string, args ...any) {
 		fmt.Fprintf(&b, "%-8s %s\n", name, folded(fmt.Sprintf(format, args...), width))
 	}
+	if told := proofsLine(s); told != "" {
+		line("proofs", "%s", told)
+	}
 	line("drill", "%s", drillLine(s.Drill, s.Ledger, s.At))
 	line("replica", "%s", replicaLine(s))
 	if !s.Review.IsZero() {
@@ -160,6 +163,27 @@ func lost(p status.Point) string {
 	default:
 		return "?"
 	}
+}
+
+// proofsLine tells when each database was proven by a restore and dumped; "" when
+// none ever was.
+func proofsLine(s status.Status) string {
+	var told []string
+	for _, c := range s.Components {
+		var parts []string
+		for _, one := range []struct {
+			what string
+			at   time.Time
+		}{{"L3", c.Proven.L3}, {"L2", c.Proven.L2}, {"dump", c.Proven.Dumped}} {
+			if !one.at.IsZero() && !(one.what == "L2" && !c.Proven.L3.Before(one.at)) {
+				parts = append(parts, one.what+" "+status.Age(system.Duration(max(0, s.At.Sub(one.at))))+" ago")
+			}
+		}
+		if len(parts) > 0 {
+			told = append(told, c.ID+": "+strings.Join(parts, ", "))
+		}
+	}
+	return strings.Join(told, "; ")
 }
 
 // drillLine tells the last drill; copied names the store whose copy of the ledger says so.

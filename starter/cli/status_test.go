@@ -22,7 +22,10 @@ func TestAStatusIsOneScreen(t *testing.T) {
 	s := status.Status{
 		System: "frende", At: now, Answer: "WRONG frende: 1 wrong, 1 overdue", Late: 1, Wrong: 1, Store: "primary", Replica: "dr",
 		Components: []status.Component{
-			{ID: "database/frende", Objective: hour, Backup: &status.Backup{Age: 5 * hour}, Proof: "L4", Asked: true, Bucket: known(40 * system.Duration(time.Second)), Replica: &replica},
+			{
+				ID: "database/frende", Objective: hour, Backup: &status.Backup{Age: 5 * hour}, Proof: "L4", Asked: true, Bucket: known(40 * system.Duration(time.Second)), Replica: &replica,
+				Proven: status.Proven{L2: now.Add(-2 * time.Hour), L3: now.Add(-26 * time.Hour), Dumped: now.Add(-3 * time.Hour)},
+			},
 			{ID: "cache/sessions", Objective: 15 * minute, Backup: &status.Backup{Age: 40 * minute}, Asked: true, Bucket: known(40 * minute), Replica: &status.Point{State: status.Unreachable}},
 			{ID: "files/uploads", Objective: 24 * hour, Asked: true, Bucket: status.Point{State: status.None}, Replica: &status.Point{State: status.Broken}},
 		},
@@ -44,6 +47,7 @@ database/frende   5h       L4      40s        2m+       1h
 cache/sessions    40m      none    40m        ?         15m
 files/uploads     -        -       ALL        BROKEN    1d
 
+proofs   database/frende: L3 26h ago, L2 2h ago, dump 3h ago
 drill    2024-03-23, 10d ago, succeeded: drill/frende/2024-Q1
 replica  dr: 1 newest backup not there yet: cache/sessions
 plan     next review 2024-06-01
