@@ -56,6 +56,9 @@ func TestABackupIsProvenByRestoringItAndOneThatIsDamagedIsPassedOver(t *testing.
 	all := h.lifeboat(t, "verify", "--level", "2").done(t).stdout
 	require.Contains(t, all, "cache/sessions was verified at L1: there is no L2 of cache yet")
 	require.Contains(t, all, "PROVEN L1")
+	listed := h.lifeboat(t, "verify", "--level", "0").done(t).stdout
+	require.Regexp(t, `LISTED L0\s+database/frende\s+in primary\s+2 backups, \d+ objects`, listed)
+	h.lifeboat(t, "verify", "--level", "0", "--random").ended(t, "", "level 0 looks at every backup")
 	h.lifeboat(t, "verify", "--of", "cache/sessions", "--level", "2").ended(t, fault.Unsupported, "cache/sessions", "L1 only")
 	h.lifeboat(t, "verify", "--of", "database/frand").ended(t, fault.NameUnknown, "frand", "configured are: frende")
 
@@ -74,7 +77,8 @@ func TestABackupIsProvenByRestoringItAndOneThatIsDamagedIsPassedOver(t *testing.
 	require.False(t, h.scratched(""), "nothing is left behind")
 
 	// One that was terminated can't clear up after itself: a clean-up does.
-	run := h.start(t, "verify/terminated", api.VerifyBackup, api.Queue, api.VerifyInput{Component: "database/frende", Level: 2})
+	level := 2
+	run := h.start(t, "verify/terminated", api.VerifyBackup, api.Queue, api.VerifyInput{Component: "database/frende", Level: &level})
 	await(t, "the hidden server", func() bool { return h.scratched("data/postmaster.pid") })
 	require.NoError(t, h.client.TerminateWorkflow(t.Context(), run.GetID(), run.GetRunID(), "on purpose"))
 	await(t, "the clean-up to find it", func() bool {

@@ -393,7 +393,7 @@ func (a *Activities) SwapDatabases(ctx context.Context, in SwapDatabasesInput) (
 		return result, err
 	}
 	return result, a.maintained(ctx, in.Ref, func(server *postgres.Server) error {
-		replaced, err := server.SwapDatabases(ctx, in.Place.Database, in.Place.Staging, in.Place.Old, contents.Properties.Connections)
+		replaced, err := server.SwapDatabases(ctx, in.Place.Database, in.Place.Staging, in.Place.Old, j.ref.RunID, contents.Properties.Connections)
 		if err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	activities "github.com/frende/lifeboat/activities/postgres"
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/postgres"
+	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/internal/vault"
 )
 
@@ -132,6 +134,45 @@ func TestADumpIsRestoredBesideProvenAndSwappedWithTheLivingDatabase(t *testing.T
 		h.exec(t, "ALTER DATABASE frende RENAME TO frende_unwanted", "ALTER DATABASE "+first+" RENAME TO frende", "ALTER DATABASE frende ALLOW_CONNECTIONS true")
 		require.NotEmpty(t, h.answer(t, "frende", "SELECT count(*)::text FROM users"))
 	})
+	t.Run("what was put aside goes when its undo is over, and nothing else", func(t *testing.T) {
+		const kept = "frende_before_run_3"
+		look := func() activities.ReplacedResult {
+			return must(t, h.activities.ReplacedDatabases, activities.ReplacedInput{Ref: h.ref("")})
+		}
+		drop := func(run, name string) error {
+			_, err := do(t, func(ctx context.Context, in activities.DropReplacedInput) (struct{}, error) {
+				return struct{}{}, h.activities.DropReplaced(ctx, in)
+			}, activities.DropReplacedInput{Ref: h.ref(run), Name: name})
+			return err
+		}
+		h.exec(t, "CREATE DATABASE frende_before_somebody ALLOW_CONNECTIONS false")
+		production := slices.IndexFunc(h.system.Targets, func(one system.Target) bool { return one.Kind == system.TargetProduction })
+		h.system.Targets[production].Undo = system.Duration(time.Hour)
+		found := look()
+		require.Empty(t, found.Old)
+		require.Len(t, found.Kept, 1, "%v: one was renamed back, one was never Lifeboat's", found.Kept)
+		require.Equal(t, kept, found.Kept[0].Subject)
+		require.Contains(t, found.Kept[0].Why, "kept for undo until")
+
+		h.system.Targets[production].Undo = 0
+		found = look()
+		require.Empty(t, found.Kept)
+		require.Len(t, found.Old, 1)
+		require.Equal(t, kept, found.Old[0].Name)
+		require.Equal(t, "run-3", found.Old[0].Run)
+		for run, name := range map[string]string{"run-2": "frende", "run-3": "frende", "somebody": "frende_before_somebody", "run-2 ": kept} {
+			require.True(t, fault.Has(drop(run, name), fault.TargetRefused), "%s is not what %s put aside", name, run)
+		}
+		h.exec(t, "ALTER DATABASE "+kept+" ALLOW_CONNECTIONS true")
+		require.Contains(t, look().Kept[0].Why, "somebody lets people connect to it again")
+		require.True(t, fault.Has(drop("run-3", kept), fault.TargetRefused))
+		h.exec(t, "ALTER DATABASE "+kept+" ALLOW_CONNECTIONS false")
+		require.NoError(t, drop("run-3", kept))
+		require.NoError(t, drop("run-3", kept), "gone already")
+		require.NotContains(t, h.databases(t), kept)
+		require.Contains(t, h.databases(t), "frende_before_somebody")
+		h.exec(t, "DROP DATABASE frende_before_somebody")
+	})
 	t.Run("where the database is gone, there is nothing to keep", func(t *testing.T) {
 		h.exec(t, "DROP DATABASE frende")
 		found := h.prepared(t, "run-4", keys["sql.gz"])
@@ -230,6 +271,7 @@ func TestADumpThatTheServerCanNotTakeIsRefusedBeforeAnythingIsTouched(t *testing
 	t.Run("a server that does not run takes none", func(t *testing.T) {
 		h.exec(t, "ALTER SYSTEM SET max_prepared_transactions = 2")
 		require.NoError(t, h.Stop(t.Context()))
+		require.Contains(t, must(t, h.activities.ReplacedDatabases, activities.ReplacedInput{Ref: h.ref("")}).Why, "were not looked at")
 		_, err := do(t, h.activities.RestoreDumpPreflight, activities.RestoreDumpPreflightInput{Ref: h.ref("run"), Key: made.Key})
 		require.True(t, fault.Has(err, fault.ServerUnavailable), "%v", err)
 		require.Contains(t, fault.HintOf(err), "recover the cluster from a base backup")

@@ -117,10 +117,10 @@ func (s *Server) OpenDatabase(ctx context.Context, name string) error {
 }
 
 // SwapDatabases puts a restored database in the place of the living one, which
-// keeps its data under another name and lets nobody in: both or neither. connections
-// is how many it may have at once. Done already is no error. It fails with
+// keeps its data under another name, marked as replaced by the run, and lets nobody in: all
+// of it or nothing. connections is how many it may have at once. Done already is no error. It fails with
 // TargetRefused when neither is where the swap left it or would take it from.
-func (s *Server) SwapDatabases(ctx context.Context, live, staging, old string, connections int) (replaced bool, err error) {
+func (s *Server) SwapDatabases(ctx context.Context, live, staging, old, run string, connections int) (replaced bool, err error) {
 	names, err := collect(ctx, s, "SELECT datname FROM pg_database WHERE datname IN ($1, $2, $3)", pgx.RowTo[string], live, staging, old)
 	if err != nil {
 		return false, err
@@ -149,7 +149,11 @@ func (s *Server) SwapDatabases(ctx context.Context, live, staging, old string, c
 	quoted := func(name string) string { return pgx.Identifier{name}.Sanitize() }
 	var statements []string
 	if there(live) {
-		statements = append(statements, "ALTER DATABASE "+quoted(live)+" RENAME TO "+quoted(old))
+		mark, err := Replaced{Database: live, Run: run, At: time.Now().UTC().Truncate(time.Second)}.mark(old)
+		if err != nil {
+			return false, err
+		}
+		statements = append(statements, "ALTER DATABASE "+quoted(live)+" RENAME TO "+quoted(old), mark)
 	}
 	statements = append(statements, "ALTER DATABASE "+quoted(staging)+" RENAME TO "+quoted(live), limited(live, connections))
 	for _, statement := range statements {

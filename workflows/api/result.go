@@ -185,6 +185,7 @@ type CleanedKind string
 const (
 	UnfinishedBackup CleanedKind = "unfinished backup"
 	OldDirectory     CleanedKind = "old directory"     // replaced by a recovery, kept for undo
+	OldDatabase      CleanedKind = "old database"      // replaced by a recovery from a dump, kept for undo
 	RecoveryJournal  CleanedKind = "recovery journal"  // of a recovery that replaced nothing: a small file that says what it put in place
 	StagingDirectory CleanedKind = "staging directory" // restored by a recovery, never put in place
 	ScratchDirectory CleanedKind = "scratch directory" // restored only to be looked at

@@ -23,17 +23,28 @@ import (
 // untouched is said in every result: what a clean-up leaves to others.
 const untouched = "finished backups and WAL were not looked at: what has outlived its retention goes with lifeboat retention run"
 
+// oldDatabases is the change from which on a clean-up looks after the databases that
+// recoveries put aside.
+const oldDatabases = "clean-up-old-databases"
+
+// aside is a database that a recovery put aside.
+type aside struct {
+	of  system.Component
+	old postgres.OldDatabase
+}
+
 // cleaning is one clean-up.
 type cleaning struct {
 	*run.Run
 	in     api.CleanUpInput
 	system system.System
 	result api.CleanUpResult
+	aside  []aside // databases that can't be needed any more
 	failed error // the first thing that could not be removed, and should have been
 }
 
 // CleanUp removes what is of no use to anyone: what dead writers left in the store,
-// directories that recoveries replaced longer ago than they can be undone, and
+// directories and databases that recoveries replaced longer ago than they can be undone, and
 // directories that recoveries filled and never put in place (workflow type CleanUp).
 func CleanUp(ctx workflow.Context, in api.Input[api.CleanUpInput]) (api.CleanUpResult, error) {
 	r, err := run.Begin(ctx, api.PhaseCleaning)
@@ -78,6 +89,9 @@ func (c *cleaning) cleanUp(ctx workflow.Context, in api.Input[api.CleanUpInput])
 		return err
 	}
 	c.result.Kept = append(c.result.Kept, left.Kept...)
+	if workflow.GetVersion(ctx, oldDatabases, workflow.DefaultVersion, 1) != workflow.DefaultVersion {
+		c.replaced(ctx)
+	}
 
 	// ---- Destructive from here on, but for a dry run. ----
 
@@ -94,12 +108,17 @@ func (c *cleaning) cleanUp(ctx workflow.Context, in api.Input[api.CleanUpInput])
 	for _, scratch := range left.Scratch {
 		c.discardScratch(ctx, scratch)
 	}
+
+	// Step 5. Databases that recoveries from dumps put aside.
+	for _, old := range c.aside {
+		c.drop(ctx, old)
+	}
 	c.result.Finished = workflow.Now(ctx).UTC()
 	if c.in.DryRun {
 		return c.failed
 	}
 
-	// Step 5. What was removed stands on the ledger.
+	// Step 6. What was removed stands on the ledger.
 	err = c.Do(ctx, run.Step{ID: "record", Title: "record what was removed", Class: run.Quick}, recordActivities.RecordCleanUp,
 		records.CleanUpInput{System: c.system, Run: c.Progress.ID, Result: c.result}, nil, nil)
 	if c.failed != nil {
@@ -126,6 +145,41 @@ func (c *cleaning) sweep(ctx workflow.Context) {
 	if swept.Note != "" {
 		c.result.Notes = append(c.result.Notes, swept.Note)
 	}
+}
+
+// replaced looks for databases that recoveries put aside. A server that is down keeps nothing
+// else from being cleaned up.
+func (c *cleaning) replaced(ctx workflow.Context) {
+	var activities *postgres.Activities
+	for _, component := range c.system.Components() {
+		if component.Kind != system.KindDatabase {
+			continue
+		}
+		var found postgres.ReplacedResult
+		if err := c.Do(ctx, run.Step{ID: component.ID + "/look", Component: component.ID, Title: "look for databases that recoveries of " + component.Name + " put aside", Class: run.Quick},
+			activities.ReplacedDatabases, postgres.ReplacedInput{Ref: postgres.Ref{System: c.system, Component: component.Name}}, &found, func() string {
+				return fmt.Sprintf("%d old, %d kept", len(found.Old), len(found.Kept))
+			}); err != nil {
+			c.fail(err)
+			continue
+		}
+		c.result.Kept = append(c.result.Kept, found.Kept...)
+		if found.Why != "" {
+			c.result.Notes = append(c.result.Notes, found.Why)
+		}
+		for _, old := range found.Old {
+			c.aside = append(c.aside, aside{of: component, old: old})
+		}
+	}
+}
+
+func (c *cleaning) drop(ctx workflow.Context, one aside) {
+	var activities *postgres.Activities
+	c.remove(ctx, api.Cleaned{
+		What: api.OldDatabase, Component: one.of.ID, Subject: one.old.Name,
+		Why: fmt.Sprintf("recovery %s replaced it on %s, longer ago than it is kept for undo", one.old.Run, one.old.At.UTC().Format(time.RFC3339)),
+	}, one.of.ID+"/drop/"+one.old.Run, activities.DropReplaced,
+		postgres.DropReplacedInput{Ref: postgres.Ref{System: c.system, Component: one.of.Name, RunID: one.old.Run}, Name: one.old.Name})
 }
 
 func (c *cleaning) expire(ctx workflow.Context, old hosts.Old) {

@@ -65,6 +65,16 @@ func newStage(_ *testing.T) *stage {
 		s.removed = append(s.removed, "database/"+in.Component+" "+in.RunID)
 		return postgres.DiscardResult{}, temporalfault.ToTemporal(fault.Newf(fault.TargetRefused, "discard", "/srv/pg", "it is fenced"))
 	})
+	register(s, "postgres.ReplacedDatabases", func(_ context.Context, in postgres.ReplacedInput) (postgres.ReplacedResult, error) {
+		return postgres.ReplacedResult{
+			Old:  []postgres.OldDatabase{{Name: in.Ref.Component + "_before_r0", Run: "r0", At: left.Old[0].At}},
+			Kept: []api.Cleaned{{What: api.OldDatabase, Subject: "frende_before_young", Why: "kept for undo"}}, Why: "not all were looked at",
+		}, nil
+	})
+	register(s, "postgres.DropReplaced", func(_ context.Context, in postgres.DropReplacedInput) error {
+		s.removed = append(s.removed, in.Name+" "+in.Ref.RunID)
+		return nil
+	})
 	register(s, "redis.DiscardRun", func(_ context.Context, in redis.DiscardRunInput) (redis.DiscardResult, error) {
 		s.removed = append(s.removed, "cache/"+in.Cache.Name+" "+in.RunID)
 		return redis.DiscardResult{}, nil
@@ -98,13 +108,14 @@ func TestACleanUpRemovesEachKindAndSaysWhatItKept(t *testing.T) {
 	require.NoError(t, s.GetWorkflowError())
 	var result api.CleanUpResult
 	require.NoError(t, s.GetWorkflowResult(&result))
-	require.Equal(t, []string{"chunks", "/srv/uploads r0", "/srv/etc r0", "database/frende r1", "cache/sessions r1", "set uploads r1", "set etc r1"}, s.removed)
+	require.Equal(t, []string{"chunks", "/srv/uploads r0", "/srv/etc r0", "database/frende r1", "cache/sessions r1", "set uploads r1", "set etc r1", "frende_before_r0 r0"}, s.removed)
 	require.Equal(t, []string{
-		"file-backups/dead", "/srv/uploads.lifeboat-old-r0", "/srv/etc.lifeboat-swap-r0", "/srv/sessions.lifeboat-new-r1", "/srv/uploads.lifeboat-new-r1", "/srv/etc.lifeboat-new-r1",
+		"file-backups/dead", "/srv/uploads.lifeboat-old-r0", "/srv/etc.lifeboat-swap-r0", "/srv/sessions.lifeboat-new-r1", "/srv/uploads.lifeboat-new-r1", "/srv/etc.lifeboat-new-r1", "frende_before_r0",
 	}, subjects(result.Removed))
-	require.Equal(t, []string{"/srv/young", "file-backups/live", "/srv/frende.lifeboat-new-r1"}, subjects(result.Kept))
-	require.Contains(t, result.Kept[2].Why, "it is fenced", "a refusal is an answer, not a failure")
+	require.Equal(t, []string{"/srv/young", "frende_before_young", "file-backups/live", "/srv/frende.lifeboat-new-r1"}, subjects(result.Kept))
+	require.Contains(t, result.Kept[3].Why, "it is fenced", "a refusal is an answer, not a failure")
 	require.Contains(t, result.Notes[0], "finished backups and WAL were not looked at")
+	require.Equal(t, "not all were looked at", result.Notes[1])
 	require.Equal(t, []api.CleanUpResult{result}, s.filed)
 }
 
@@ -116,7 +127,7 @@ func TestADryRunOfACleanUpRemovesNothing(t *testing.T) {
 	require.NoError(t, s.GetWorkflowResult(&result))
 	require.Empty(t, s.removed)
 	require.Empty(t, s.filed)
-	require.Len(t, result.Removed, 7)
+	require.Len(t, result.Removed, 8)
 	require.Equal(t, api.Cleaned{
 		What: api.RecoveryJournal, Component: "configuration/etc", Subject: "/srv/etc.lifeboat-swap-r0",
 		Why: "recovery r0 put /srv/etc in place of nothing on 2024-01-01T00:00:00Z, longer ago than it can be undone",
@@ -130,7 +141,7 @@ func TestOneFailureOfACleanUpDoesNotKeepTheOthers(t *testing.T) {
 	s.ExecuteWorkflow(api.CleanUp, api.CleanUpInput{})
 	err := temporalfault.FromTemporal(s.GetWorkflowError())
 	require.True(t, fault.Has(err, fault.StorageDenied), "%v", err)
-	require.Len(t, s.removed, 7)
+	require.Len(t, s.removed, 8)
 	require.Len(t, s.filed, 1, "what was removed is on record all the same")
 	require.NotContains(t, subjects(s.filed[0].Removed), "/srv/uploads.lifeboat-old-r0")
 	require.Contains(t, subjects(s.filed[0].Kept), "/srv/uploads.lifeboat-old-r0")
