@@ -40,7 +40,7 @@ type cleaning struct {
 	system system.System
 	result api.CleanUpResult
 	aside  []aside // databases that can't be needed any more
-	failed error // the first thing that could not be removed, and should have been
+	failed error   // the first thing that could not be removed, and should have been
 }
 
 // CleanUp removes what is of no use to anyone: what dead writers left in the store,
