@@ -46,6 +46,9 @@ func (a *Activities) BackupPreflight(ctx context.Context, in BackupPreflightInpu
 	if err := server.CheckRoles(ctx); err != nil {
 		return BackupPreflightResult{}, err
 	}
+	if err := postgres.CheckReplication(ctx, j.login); err != nil {
+		return BackupPreflightResult{}, err
+	}
 	return BackupPreflightResult{Server: facts, Bytes: facts.Bytes}, archives(server)
 }
 

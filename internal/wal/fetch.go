@@ -2,10 +2,13 @@ package wal
 
 import (
 	"context"
+	"errors"
 	"os"
 	"slices"
 	"strconv"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/postgres"
@@ -176,6 +179,9 @@ func place(body []byte, dst string) error {
 	}
 	if err == nil {
 		err = os.Rename(beside, dst)
+	}
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return fault.New(fault.NoSpace, "write WAL", dst, err)
 	}
 	if err != nil {
 		return fault.New(fault.PathFailed, "write WAL", dst, err)

@@ -163,7 +163,11 @@ type site struct {
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	l := lab.New(t)
+	return newSiteIn(t, lab.New(t))
+}
+
+func newSiteIn(t *testing.T, l *lab.Lab) *site {
+	t.Helper()
 	server, err := l.S3(t.Context(), lab.S3Options{})
 	require.NoError(t, err)
 	server.NewBucket(t, "wal")
