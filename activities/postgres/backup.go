@@ -46,10 +46,11 @@ func (a *Activities) BackupPreflight(ctx context.Context, in BackupPreflightInpu
 	if err := server.CheckRoles(ctx); err != nil {
 		return BackupPreflightResult{}, err
 	}
-	if err := postgres.CheckReplication(ctx, j.login); err != nil {
-		return BackupPreflightResult{}, err
+	result := BackupPreflightResult{Server: facts, Bytes: facts.Bytes}
+	if err := archives(server); err != nil {
+		return result, err
 	}
-	return BackupPreflightResult{Server: facts, Bytes: facts.Bytes}, archives(server)
+	return result, postgres.CheckReplication(ctx, j.login)
 }
 
 // archives says whether what the server commits from now on reaches the archive.

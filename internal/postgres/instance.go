@@ -52,6 +52,7 @@ type Instance struct {
 	restarts int       // without progress
 	total    int       // all
 	muteAt   *Replayed // where it stands, mute, and was stopped; nil: it is not
+	logFrom  int64     // where its log goes on from when it was started; 0: not known
 }
 
 // Names in the run directory, and the port in the private socket's name.
@@ -233,7 +234,10 @@ func (i *Instance) start(ctx context.Context, argv []string) error {
 		return err
 	}
 	i.disconnect(ctx)
-	i.muteAt = nil
+	i.muteAt, i.logFrom = nil, 0
+	if log, err := os.Stat(i.LogFile()); err == nil {
+		i.logFrom = log.Size()
+	}
 	i.started = time.Now()
 	process, err := program.Start(context.WithoutCancel(ctx))
 	if err != nil {
@@ -258,8 +262,15 @@ func (i *Instance) alive() bool {
 
 // restart starts a server that ended by itself, unless it did so too often.
 func (i *Instance) restart(ctx context.Context) error {
+	if err := i.hopeless(); err != nil {
+		return err
+	}
 	if i.restarts >= i.config.Restarts {
-		return fault.Newf(fault.ServerFailed, "replay in", i.String(), "it ended %d times without getting further", i.restarts+1).
+		told := ""
+		if said := lastWords(i.LogFile(), i.logFrom); said != "" {
+			told = "; it said: " + said
+		}
+		return fault.Newf(fault.ServerFailed, "replay in", i.String(), "it ended %d times without getting further%s", i.restarts+1, told).
 			WithHint("read %s: restore_command stops the server when WAL can't be had", i.LogFile())
 	}
 	pause := time.NewTimer(restartPause << i.restarts)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -182,6 +183,10 @@ const (
 	classWrong                = "42" // syntax errors, unknown names
 )
 
+// noLocale is what a server says, with no code of its own, of a database that was made
+// under a locale which its host does not have.
+const noLocale = "locale is incompatible with operating system"
+
 // connectFault names why a connection could not be made. The driver's error
 // holds no password, but more words than are wanted: only its cause is kept.
 func connectFault(ctx context.Context, l Login, err error) error {
@@ -209,6 +214,9 @@ func sayFault(op, subject string, said *pgconn.PgError) error {
 	case said.Code == stateInvalidAuthorization, said.Code == stateInvalidPassword:
 		return fault.New(fault.ServerRefused, op, subject, cause).
 			WithHint("check the role and password of the connection, and pg_hba.conf of the server, for replication connections too")
+	case strings.Contains(said.Message, noLocale):
+		return fault.New(fault.LocaleMismatch, op, subject, &answer{text: said.Message + ": " + said.Detail, code: said.Code}).
+			WithHint("install the locale on this host (locale-gen, and its language pack), then begin again")
 	case said.Code == stateUnknownDatabase:
 		return fault.New(fault.ServerRefused, op, subject, cause).WithHint("name a database that exists in the connection")
 	case said.Code == stateNotPermitted:
