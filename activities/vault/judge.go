@@ -70,7 +70,7 @@ func (a *Activities) Choose(ctx context.Context, in ChooseInput) (ChooseResult, 
 		if err != nil {
 			return ChooseResult{}, err
 		}
-		if one.Complete && one.At.Before(newest.At) && !(in.Base && vault.IsDump(one.Kind)) {
+		if one.Complete && one.At.Before(newest.At) && (!in.Base || !vault.IsDump(one.Kind)) {
 			older = append(older, one.Key)
 		}
 	}

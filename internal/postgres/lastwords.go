@@ -14,7 +14,6 @@ const longestWords = 16 << 10
 
 var (
 	fatal       = regexp.MustCompile(`(?m)^.*(?:FATAL|PANIC):  (.*)$`)
-	starting    = []byte("the database system is ")
 	libraryGone = regexp.MustCompile(`^could not (?:access file|load library) "([^"]*)"`)
 )
 
@@ -35,7 +34,7 @@ func lastWords(path string, from int64) string {
 	}
 	said := ""
 	for _, match := range fatal.FindAllSubmatch(text, -1) {
-		if !bytes.HasPrefix(match[1], starting) {
+		if !bytes.HasPrefix(match[1], []byte("the database system is ")) {
 			said = string(match[1])
 		}
 	}

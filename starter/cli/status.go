@@ -175,7 +175,7 @@ func proofsLine(s status.Status) string {
 			what string
 			at   time.Time
 		}{{"L3", c.Proven.L3}, {"L2", c.Proven.L2}, {"dump", c.Proven.Dumped}} {
-			if !one.at.IsZero() && !(one.what == "L2" && !c.Proven.L3.Before(one.at)) {
+			if !one.at.IsZero() && (one.what != "L2" || c.Proven.L3.Before(one.at)) {
 				parts = append(parts, one.what+" "+status.Age(system.Duration(max(0, s.At.Sub(one.at))))+" ago")
 			}
 		}
