@@ -38,6 +38,9 @@ func (s *System) applyDefaults() {
 		setDefault(&d.Cluster, d.Name)
 		setDefault(&d.Database, d.Name)
 		setDefault(&d.Compare, CompareFull)
+		if d.Standby != nil {
+			setDefault(&d.Standby.Lag, Duration(time.Minute))
+		}
 	}
 	for i := range s.Stores {
 		if s.Stores[i].Replica != "" {
@@ -172,6 +175,9 @@ func (s *System) makeAbsolute(dir string) {
 	for i := range s.Databases {
 		d := &s.Databases[i]
 		secret(&d.Connection)
+		if d.Standby != nil {
+			secret(&d.Standby.Connection)
+		}
 		under(dir, &d.DataDir, &d.ConfigDir, &d.BinDir, &d.Socket)
 	}
 	for i := range s.Caches {

@@ -16,6 +16,7 @@ func requiredKeys() map[string][]string {
 		"System":    {"system"},
 		"Store":     {"name", "bucket", "region"},
 		"Database":  {"name", "connection", "data_dir", "service"},
+		"Standby":   {"connection"},
 		"SQLCheck":  {"sql"},
 		"Cache":     {"name", "address", "data_dir", "service"},
 		"FileSet":   {"name", "root"},

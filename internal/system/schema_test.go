@@ -85,9 +85,10 @@ func beyondSchema() map[string]string {
 		"unit in a sandbox": reference, "replication of nothing": reference, "missing database": reference, "replica circle": reference, "no primary": reference, "duplicate name": reference, "of another kind": reference,
 		"one place twice": overlap, "paths equal": overlap, "paths nested": overlap, "socket that a recovery would replace": overlap, "sandbox over production": overlap,
 		"production's commands in a sandbox": overlap, "production asked by a drill": overlap, "sandbox in production": overlap, "sandbox on a used port": overlap,
-		"unset variable": environment, "missing file": environment, "no key": environment,
+		"standby that is the primary": overlap,
+		"unset variable": environment, "unset variable of a standby": environment, "missing file": environment, "no key": environment,
 		"key twice": syntax, "second document": syntax, "no YAML": syntax,
-		"part of a second": arithmetic, "short timeout": arithmetic, "long catch-up": arithmetic, "Feb 30": arithmetic, "too often": arithmetic, "RTO against the whole": arithmetic, "RTO against critical": arithmetic,
+		"part of a second": arithmetic, "short timeout": arithmetic, "long catch-up": arithmetic, "standby that is hours behind": arithmetic, "Feb 30": arithmetic, "too often": arithmetic, "RTO against the whole": arithmetic, "RTO against critical": arithmetic,
 		"bad pattern": "the language of globs", "long socket": "a relative path counts from the file",
 	}
 }

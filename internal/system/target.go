@@ -37,7 +37,7 @@ func (s System) ForTarget(name string) (System, Target, error) {
 	for i := range s.Databases {
 		d := &s.Databases[i]
 		d.DataDir, d.ConfigDir = under(d.DataDir), under(d.ConfigDir)
-		d.Host, d.Port, d.Service = loopback, port, ""
+		d.Host, d.Port, d.Service, d.Standby = loopback, port, "", nil
 		port++
 	}
 	s.Caches = slices.Clone(s.Caches)

@@ -124,6 +124,7 @@ type Database struct {
 	RPO        Duration   `json:"rpo" yaml:"rpo"`
 	Cluster    string     `json:"cluster" yaml:"cluster"`       // its name in the WAL archive; default: Name
 	Connection SecretRef  `json:"connection" yaml:"connection"` // a connection string or URL of a superuser
+	Standby    *Standby   `json:"standby,omitempty" yaml:"standby"`
 	Database   string     `json:"database" yaml:"database"`     // the database inside the cluster; default: Name
 	Host       string     `json:"host,omitempty" yaml:"-"`      // replaces the connection's host: set by ForTarget for a sandbox
 	Port       int        `json:"port,omitempty" yaml:"-"`      // replaces the connection's port: set by ForTarget for a sandbox
@@ -139,6 +140,14 @@ type Database struct {
 
 	// Whether each backup takes down what its source holds, so that it can be proven at L3.
 	Compare Compare `json:"compare,omitempty" yaml:"compare"`
+}
+
+// Standby is a server that follows a database by streaming replication, and that base
+// backups are copied from. One that can't be used is passed over: the backup is
+// taken from the primary then, and says so.
+type Standby struct {
+	Connection SecretRef `json:"connection" yaml:"connection"` // a connection string or URL of a superuser
+	Lag        Duration  `json:"lag" yaml:"lag"`               // how long it may take to replay what the primary has when a backup begins; default 1m
 }
 
 // SQLCheck is a query that must give one row and one column, true or at least Minimum.

@@ -57,6 +57,9 @@ func (s System) Secrets() iter.Seq2[string, SecretRef] {
 			if !d.Connection.Empty() && !yield(at("databases", i, "connection"), d.Connection) {
 				return
 			}
+			if d.Standby != nil && !d.Standby.Connection.Empty() && !yield(at("databases", i, "standby.connection"), d.Standby.Connection) {
+				return
+			}
 		}
 		for i, c := range s.Caches {
 			if !c.Password.Empty() && !yield(at("caches", i, "password"), c.Password) {

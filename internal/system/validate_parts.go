@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 func (v *validation) components() {
@@ -31,6 +32,7 @@ func (v *validation) components() {
 		}
 		clusters[d.Cluster] = i
 		v.socket(i, d)
+		v.standby(i, d)
 		for j, check := range d.Verify {
 			v.required(fmt.Sprintf("databases[%d].verify[%d].sql", i, j), check.SQL)
 		}
@@ -67,6 +69,22 @@ func (v *validation) socket(i int, d Database) {
 		if other.Socket == d.Socket {
 			v.add(path, "give each database its own socket", "%s is that of databases[%d]", d.Socket, j)
 		}
+	}
+}
+
+// mostLag is the longest that a backup may wait for its standby.
+const mostLag = Duration(time.Hour)
+
+func (v *validation) standby(i int, d Database) {
+	if d.Standby == nil {
+		return
+	}
+	path := at("databases", i, "standby.connection")
+	if v.required(path, string(d.Standby.Connection)) && d.Standby.Connection == d.Connection {
+		v.add(path, "name the secret that leads to the standby, or remove standby", "%s is the connection of the primary", d.Connection)
+	}
+	if d.Standby.Lag > mostLag {
+		v.add(at("databases", i, "standby.lag"), "the default is 1m: a backup waits so long, and is taken from the primary then", "%s is longer than %s", d.Standby.Lag, mostLag)
 	}
 }
 
