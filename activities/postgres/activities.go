@@ -199,6 +199,7 @@ func (p Place) goal() string      { return filepath.Join(p.Run, "goal.json") }
 func (p Place) postponed() string { return filepath.Join(p.Run, "verify-postponed") }
 func (p Place) verified() string  { return filepath.Join(p.Run, "verified.json") }
 func (p Place) manifest() string  { return filepath.Join(p.Run, postgres.StreamManifest) }
+func (p Place) settings() string  { return filepath.Join(p.Run, settingsStream+".json") }
 func (p Place) verifyLog() string { return filepath.Join(p.Run, "pg_verifybackup.log") }
 
 // links are the tablespaces' places: staged, or live.

@@ -61,7 +61,8 @@ func archives(server *postgres.Server) error {
 	return wal.CheckSegmentSize(server.String(), server.Facts().SegmentSize)
 }
 
-// BaseBackup streams a base backup into the store, waits until the WAL up to
+// BaseBackup streams a base backup, of the standby when one is configured and fit for
+// it, into the store, waits until the WAL up to
 // its end is in the archive, reads that back, and commits. An attempt that
 // follows a committed one gives its result again.
 func (a *Activities) BaseBackup(ctx context.Context, in BaseBackupInput) (_ BaseBackupResult, err error) {
@@ -106,12 +107,21 @@ func (a *Activities) BaseBackup(ctx context.Context, in BaseBackupInput) (_ Base
 	var done, total atomic.Int64
 	stop := temporal.Heartbeats(ctx, func() any { return Progress{Done: done.Load(), Total: total.Load()} })
 	defer stop()
-	taken, err := postgres.BaseBackup(ctx, j.login, postgres.BackupOptions{
-		Label: label(in.RunID), SystemID: facts.SystemID,
+	from, err := j.source(ctx, server)
+	if err != nil {
+		return BaseBackupResult{}, err
+	}
+	taken, err := postgres.BaseBackup(ctx, from.login, postgres.BackupOptions{
+		Label: label(in.RunID), SystemID: facts.SystemID, Standby: from.standby,
 		Progress: func(d, t int64) { done.Store(d); total.Store(t) },
 	}, into)
 	if err != nil {
 		return BaseBackupResult{}, err
+	}
+	if from.standby {
+		if err := j.complete(ctx, writer, from, taken); err != nil {
+			return BaseBackupResult{}, err
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(taken.Tables)) {
 		if err := writeTable(ctx, writer, name+tableSuffix, taken.Tables[name]); err != nil {
@@ -121,7 +131,9 @@ func (a *Activities) BaseBackup(ctx context.Context, in BaseBackupInput) (_ Base
 	if err := j.readBackWAL(ctx, opened, taken, facts.SegmentSize); err != nil {
 		return BaseBackupResult{}, err
 	}
-	encoded, err := json.Marshal(factsOf(taken, facts, label(in.RunID)))
+	described := factsOf(taken, facts, label(in.RunID))
+	described.Standby, described.NoStandby = from.address(), from.why
+	encoded, err := json.Marshal(described)
 	if err != nil {
 		return BaseBackupResult{}, fault.New(fault.InputInvalid, "describe backup", writer.Key(), err)
 	}

@@ -155,6 +155,13 @@ func (j *job) instance(ctx context.Context, place Place, facts Facts, pinned wal
 		if err := postgres.Stage(postgres.StageConfig{DataDir: place.Staging, Owner: owner, Tablespaces: place.links(staged)}); err != nil {
 			return nil, err
 		}
+		var settings []postgres.SettingsFile
+		if _, err := readRun(place.settings(), &settings); err != nil {
+			return nil, err
+		}
+		if err := postgres.PlaceSettings(place.Staging, owner, settings); err != nil {
+			return nil, err
+		}
 	}
 	return j.startInstance(ctx, place, facts, pinned)
 }

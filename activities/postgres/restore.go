@@ -101,8 +101,13 @@ func (r *restoring) run(ctx context.Context) (RestoreResult, error) {
 			return RestoreResult{}, fault.New(fault.PathFailed, "remove", r.place.verified(), err)
 		}
 	}
-	if err := r.keepManifest(ctx); err != nil {
+	if err := r.keep(ctx, postgres.StreamManifest, r.place.manifest()); err != nil {
 		return RestoreResult{}, err
+	}
+	if _, err := r.backup.Manifest().Stream(settingsStream); err == nil { // of a standby
+		if err := r.keep(ctx, settingsStream, r.place.settings()); err != nil {
+			return RestoreResult{}, err
+		}
 	}
 	if err := postgres.LinkTablespaces(r.place.Staging, r.owner, r.place.links(staged)); err != nil {
 		return RestoreResult{}, err
@@ -161,9 +166,10 @@ func tableOf(ctx context.Context, backup *vault.Backup, stream string) (_ []tree
 	return tree.DecodeTable(reader)
 }
 
-// keepManifest puts the server's own manifest where VerifyFiles reads it.
-func (r *restoring) keepManifest(ctx context.Context) (err error) {
-	reader, err := r.backup.Open(ctx, postgres.StreamManifest)
+// keep puts a stream where a later step reads it: the server's own manifest for
+// VerifyFiles, the primary's settings for the replay.
+func (r *restoring) keep(ctx context.Context, stream, path string) (err error) {
+	reader, err := r.backup.Open(ctx, stream)
 	if err != nil {
 		return err
 	}
@@ -172,7 +178,7 @@ func (r *restoring) keepManifest(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	return r.owner.PlaceFile(r.place.manifest(), body)
+	return r.owner.PlaceFile(path, body)
 }
 
 // makeParents makes the directories that hold the live ones, when the disaster

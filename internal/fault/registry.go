@@ -52,6 +52,7 @@ const (
 	ForeignCluster    Kind = "ForeignCluster"
 	VersionMismatch   Kind = "VersionMismatch"
 	WrongServer       Kind = "WrongServer"
+	StandbyUnfit      Kind = "StandbyUnfit"
 
 	DumpFailed          Kind = "DumpFailed"
 	LocaleMismatch      Kind = "LocaleMismatch"
@@ -140,6 +141,8 @@ func definitions() map[Kind]Definition {
 		VersionMismatch:   {Summary: "major versions differ", Hint: "install the server version that the backup was taken from", Exit: ExitRefused},
 
 		WrongServer: {Summary: "it is not the server that was restored", Hint: "it may serve old data: stop it, and let the service start the server in the directory named here", Exit: ExitFailed},
+
+		StandbyUnfit: {Summary: "no base backup can be copied from this standby", Hint: "nothing is lost: the backup is taken from the primary; lifeboat doctor says what the standby lacks", Retryable: true, Exit: ExitFailed},
 
 		DumpFailed:          {Summary: "server did not take a statement of the dump", Hint: "read the statement and the server's answer here; nothing was put in place", Exit: ExitFailed},
 		LocaleMismatch:      {Summary: "encoding or locale is not that of the dump", Hint: "see the reason; nothing was touched", Exit: ExitRefused},

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -59,26 +60,74 @@ func (l *Lab) Postgres(ctx context.Context, o PostgresOptions) (*Postgres, error
 		o.Password = rand.Text()
 	}
 	p := &Postgres{Password: o.Password, DataDir: filepath.Join(folder, "data"), BinDir: bin, Port: o.Port, User: l.Account.Name}
-	p.DSN = (&url.URL{
-		Scheme: "postgres", User: url.UserPassword("postgres", p.Password), Host: loopback(p.Port), Path: "/postgres",
-		RawQuery: "sslmode=disable",
-	}).String()
+	p.DSN = p.dsn()
 	if err := l.initdb(ctx, p, o); err != nil {
 		return nil, err
 	}
-	if err := appendTo(filepath.Join(p.DataDir, "postgresql.conf"), p.settings(o)); err != nil {
-		return nil, fault.New(fault.PathFailed, "configure", o.Name, err)
+	return p, l.run(ctx, p, o.Name, p.settings(o))
+}
+
+// StandbyOptions say how a standby differs from its primary.
+type StandbyOptions struct {
+	Name        string            // default "standby"; names its service, folder and log
+	Settings    map[string]string // lines of postgresql.conf, unquoted
+	Tablespaces map[string]string // where the primary has one, and where the standby has it
+}
+
+// Standby makes a copy of a running server and starts it as a standby, which follows
+// that server by streaming replication. Its superuser has the primary's password.
+func (l *Lab) Standby(ctx context.Context, of *Postgres, o StandbyOptions) (*Postgres, error) {
+	if o.Name == "" {
+		o.Name = "standby"
+	}
+	folder, err := l.Folder(o.Name)
+	if err != nil {
+		return nil, err
+	}
+	p := &Postgres{Password: of.Password, DataDir: filepath.Join(folder, "data"), BinDir: of.BinDir, User: of.User}
+	if p.Port, err = FreePort(); err != nil {
+		return nil, err
+	}
+	p.DSN = p.dsn()
+	args := []string{
+		"--pgdata", p.DataDir, "--write-recovery-conf", "--checkpoint=fast", "--wal-method=stream", "--no-sync",
+		"--host=127.0.0.1", fmt.Sprintf("--port=%d", of.Port), "--username=postgres",
+	}
+	for from, to := range o.Tablespaces {
+		args = append(args, "--tablespace-mapping="+from+"="+to)
+	}
+	cmd := l.Command(ctx, filepath.Join(p.BinDir, "pg_basebackup"), args...)
+	cmd.Env = append(cmd.Env, "PGPASSWORD="+of.Password)
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return nil, fault.Newf(fault.ServerFailed, "pg_basebackup", p.DataDir, "%w: %s", err, bytes.TrimSpace(output))
+	}
+	settings := map[string]string{"port": fmt.Sprint(p.Port)}
+	maps.Copy(settings, o.Settings)
+	return p, l.run(ctx, p, o.Name, settings)
+}
+
+func (p *Postgres) dsn() string {
+	return (&url.URL{
+		Scheme: "postgres", User: url.UserPassword("postgres", p.Password), Host: loopback(p.Port), Path: "/postgres",
+		RawQuery: "sslmode=disable",
+	}).String()
+}
+
+// run defines the service of a cluster that is made, and starts it.
+func (l *Lab) run(ctx context.Context, p *Postgres, name string, settings map[string]string) (err error) {
+	if err := appendTo(filepath.Join(p.DataDir, "postgresql.conf"), settings); err != nil {
+		return fault.New(fault.PathFailed, "configure", name, err)
 	}
 	p.Service, err = l.Define(Program{
-		Name:  o.Name,
-		Args:  []string{filepath.Join(bin, "postgres"), "-D", p.DataDir},
+		Name:  name,
+		Args:  []string{filepath.Join(p.BinDir, "postgres"), "-D", p.DataDir},
 		Stop:  syscall.SIGINT, // fast: open sessions are ended
 		Ready: p.DSN,
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return p, p.Start(ctx)
+	return p.Start(ctx)
 }
 
 // initdb does not sync what it makes: a lab does not outlive its machine.

@@ -45,6 +45,7 @@ type BackupOptions struct {
 	Label    string // at most 1,024 bytes; stands in backup_label
 	Spread   bool   // spread the first checkpoint over time, instead of at once
 	SystemID string // fails with ForeignCluster when the server has another; empty: any
+	Standby  bool   // fails with StandbyUnfit when the server is none, or is none any more
 
 	// Progress is called between messages with the bytes sent so far and the
 	// server's estimate of the total. May be nil.
@@ -76,7 +77,7 @@ var archiveName = regexp.MustCompile(`^(base|[1-9][0-9]{0,9})\.tar$`)
 //
 // It fails with ServerUnavailable when the connection ends, ServerRefused when
 // the role may not replicate, ServerSettings when the server's WAL level does
-// not allow it, ForeignCluster, IntegrityError when the stream is not what the
+// not allow it, ForeignCluster, StandbyUnfit, IntegrityError when the stream is not what the
 // protocol promises, and with the sink's own errors as they are.
 func BaseBackup(ctx context.Context, login Login, o BackupOptions, sink Sink) (*BackupResult, error) {
 	conn, err := login.connectReplication(ctx)
@@ -149,7 +150,21 @@ func (b *baseBackup) identify(ctx context.Context) error {
 			}
 		}
 	}
+	if b.options.Standby && b.conn.ParameterStatus("in_hot_standby") != "on" {
+		return fault.Newf(fault.StandbyUnfit, backupOp, b.subject, "it is no standby: it was promoted, or the name in its connection leads to another server")
+	}
 	return checkSystem(backupOp, b.subject, b.result.SystemID, b.options.SystemID)
+}
+
+// refused is what the server itself said. A standby ends a backup when it is promoted,
+// and when the WAL that it replayed meanwhile lacks whole pages.
+func (b *baseBackup) refused(said *pgconn.PgError) error {
+	err := sayFault(backupOp, b.subject, said)
+	if b.options.Standby && said.Code == stateNotInState {
+		return fault.New(fault.StandbyUnfit, backupOp, b.subject, errors.Unwrap(err)).
+			WithHint("nothing is lost: the next attempt takes the primary if this one is promoted; find out who promoted it, or who turned full_page_writes off")
+	}
+	return err
 }
 
 // run sends the command and follows the answer: start position, tablespaces,
@@ -196,7 +211,7 @@ func (b *baseBackup) run(ctx context.Context) error {
 				b.result.Damaged = 1
 				continue
 			}
-			return sayFault(backupOp, b.subject, pgconn.ErrorResponseToPgError(m))
+			return b.refused(pgconn.ErrorResponseToPgError(m))
 		case *pgproto3.ReadyForQuery:
 			if !copied || b.result.StopLSN == 0 || b.result.Tables[StreamBase] == nil {
 				return b.damaged("the server ended it early")

@@ -191,6 +191,11 @@ func (a *app) showBackup(ctx context.Context, key string) error {
 	fmt.Fprintf(table, "backup\t%s\n", manifest.Key)
 	fmt.Fprintf(table, "component\t%s\n", system.ComponentID(system.KindOfFolder(manifest.Folder), manifest.Component))
 	fmt.Fprintf(table, "taken\t%s to %s (%s)\n", manifest.Started.UTC().Format(time.DateTime), manifest.Finished.UTC().Format(time.DateTime), brief(manifest.Finished.Sub(manifest.Started)))
+	if from, err := takenFrom(manifest); err != nil {
+		return err
+	} else if from != "" {
+		fmt.Fprintf(table, "from\t%s\n", from)
+	}
 	fmt.Fprintf(table, "size\t%s, stored as %s\n", system.Bytes(manifest.Bytes).Human(), system.Bytes(manifest.Stored).Human())
 	fmt.Fprintf(table, "key\t%s\n", manifest.KeyID)
 	fmt.Fprintf(table, "run\t%s\n", manifest.RunID)
@@ -201,4 +206,27 @@ func (a *app) showBackup(ctx context.Context, key string) error {
 		fmt.Fprintf(table, "facts\t%s (see --json)\n", strings.Join(slices.Sorted(maps.Keys(manifest.Facts)), ", "))
 	}
 	return table.Flush()
+}
+
+// takenFrom says which server a base backup was copied from; "" of another backup.
+func takenFrom(manifest *vault.Manifest) (string, error) {
+	const name = "postgres" // of the facts of a base backup (docs/FORMAT.md, section 11)
+	if _, is := manifest.Facts[name]; !is {
+		return "", nil
+	}
+	var facts struct {
+		Standby   string `json:"standby"`
+		NoStandby string `json:"no_standby"`
+	}
+	if err := manifest.Fact(name, &facts); err != nil {
+		return "", err
+	}
+	switch {
+	case facts.Standby != "":
+		return "the standby " + facts.Standby, nil
+	case facts.NoStandby != "":
+		return "the primary: " + facts.NoStandby, nil
+	default:
+		return "the primary", nil
+	}
 }

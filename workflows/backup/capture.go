@@ -106,13 +106,16 @@ func (b *backing) database(ctx workflow.Context, component system.Component) (ap
 		postgres.BaseBackupInput{Ref: ref, By: b.in.By, At: b.Progress.Started, Full: b.in.Full}, &taken, func() string { return shared(taken) }); err != nil {
 		return api.BackupMade{}, err
 	}
-	note := ""
+	var notes []string
+	if taken.Facts.NoStandby != "" {
+		notes = append(notes, "taken from the primary: "+taken.Facts.NoStandby)
+	}
 	if taken.Facts.Damaged > 0 {
-		note = damaged(taken.Facts)
+		notes = append(notes, damaged(taken.Facts))
 	}
 	return api.BackupMade{
 		Key: taken.Key, Bytes: taken.Bytes, Stored: taken.Stored, LSN: taken.Facts.StopLSN.String(),
-		From: taken.Facts.Started, To: taken.Facts.Finished, Note: note,
+		From: taken.Facts.Started, To: taken.Facts.Finished, Note: strings.Join(notes, "; "),
 	}, nil
 }
 
@@ -135,12 +138,16 @@ func damaged(facts postgres.Facts) string {
 	return note
 }
 
-// shared says how much of a base backup an earlier one had already.
+// shared says from where a base backup was taken, and how much of it an earlier one had already.
 func shared(taken postgres.BaseBackupResult) string {
-	if taken.Shared == 0 {
-		return taken.Key
+	told := taken.Key
+	if taken.Facts.Standby != "" {
+		told += ", from the standby " + taken.Facts.Standby
 	}
-	return fmt.Sprintf("%s, %s of it as in %s", taken.Key, system.Bytes(taken.Shared).Human(), path.Base(taken.Base))
+	if taken.Shared == 0 {
+		return told
+	}
+	return fmt.Sprintf("%s, %s of it as in %s", told, system.Bytes(taken.Shared).Human(), path.Base(taken.Base))
 }
 
 // unchanged says whether the newest backup of a cache still equals it and is
