@@ -22,6 +22,7 @@ func TestEveryTroubleIsAnsweredByChecksThatExist(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, findings)
 	configured.Keys.Encryption = append(configured.Keys.Encryption, "file:/etc/lifeboat/key") // permissions are those of a file
+	configured.Databases[0].Standby = &system.Standby{Connection: "env:FRENDE_STANDBY_URL"}
 	known, areas := map[string]bool{}, map[doctor.Area]bool{}
 	for _, f := range doctor.New(doctor.Config{System: *configured, File: "lifeboat.yaml"}).Names() {
 		known[string(f.Area)+"/"+f.Check] = true

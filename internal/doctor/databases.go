@@ -68,6 +68,9 @@ func (e *databaseExam) checks(secrets secretChecks, stores storeChecks, newest n
 	add("archived", e.archived, needs...).then(works)
 	add("checksums", e.checksums, e.rights)
 	add("data directory", e.dataDir, e.rights)
+	if e.config.Standby != nil {
+		add("standby", e.standby, append(secrets.needed(e.config.Standby.Connection), e.rights)...)
+	}
 	add("swap", func(context.Context) answer { return swappable(e.config.DataDir) })
 	id := system.ComponentID(system.KindDatabase, e.config.Name)
 	add("tablespaces", func(context.Context) answer { return e.tablespaces(newest.manifests[id]) }, e.rights, newest.readable[id])
@@ -239,6 +242,60 @@ func (e *databaseExam) archived(ctx context.Context) answer {
 			fmt.Sprintf("find out what archive_command does with it; then, at once: lifeboat backup database %s", e.config.Name))
 	}
 	return well("%s is in the store", last)
+}
+
+// standbyTime is how long the standby is given to come to where the primary was: a
+// backup gives it what is configured.
+const standbyTime = 2 * time.Second
+
+// standby asks what a backup asks before it copies the standby, and writes nothing.
+func (e *databaseExam) standby(ctx context.Context) answer {
+	const (
+		why     = "backups are copied from the primary instead, which they slow down"
+		refused = "backups of this database are refused until a person has looked: the standby is not the primary's"
+	)
+	err := e.follows(ctx)
+	switch {
+	case err == nil:
+		return well("base backups are copied from it")
+	case fault.Has(err, fault.ForeignCluster):
+		return failure(err, refused)
+	}
+	a := failure(err, why)
+	a.status = Warning
+	return a
+}
+
+func (e *databaseExam) follows(ctx context.Context) error {
+	dsn, err := e.x.Parts.Secret(e.config.Standby.Connection)
+	if err != nil {
+		return err
+	}
+	login, err := postgres.NewLogin(string(dsn), postgres.LoginOptions{})
+	if err != nil {
+		return err
+	}
+	standby, err := postgres.Connect(ctx, login)
+	if err != nil {
+		return err
+	}
+	defer standby.Close(ctx)
+	primary, err := postgres.Connect(ctx, e.login)
+	if err != nil {
+		return err
+	}
+	defer primary.Close(ctx)
+	if err := standby.CheckFollows(ctx, primary); err != nil {
+		return err
+	}
+	if err := postgres.CheckReplication(ctx, login); err != nil {
+		return err
+	}
+	written, err := primary.Flushed(ctx)
+	if err != nil {
+		return err
+	}
+	return standby.AwaitFollowed(ctx, written, min(e.config.Standby.Lag.Std(), standbyTime))
 }
 
 func (e *databaseExam) checksums(context.Context) answer {

@@ -45,6 +45,21 @@ func TestPostgresKeepsCommitsAcrossKill(t *testing.T) {
 	}
 }
 
+func TestAStandbyFollowsItsPrimary(t *testing.T) {
+	t.Parallel()
+	home := lab.New(t)
+	primary, err := home.Postgres(t.Context(), lab.PostgresOptions{})
+	require.NoError(t, err)
+	standby, err := home.Standby(t.Context(), primary, lab.StandbyOptions{Settings: map[string]string{"work_mem": "7MB"}})
+	require.NoError(t, err)
+	require.Equal(t, "t", queryText(t, standby.DSN, "select pg_is_in_recovery()::text::char"))
+	require.Equal(t, "7MB", queryText(t, standby.DSN, "show work_mem"))
+	queryText(t, primary.DSN, "create table streamed as select 'yes' as answer; select answer from streamed")
+	require.Eventually(t, func() bool {
+		return queryText(t, standby.DSN, "select coalesce(to_regclass('streamed')::text, '')") == "streamed"
+	}, 10*time.Second, 20*time.Millisecond)
+}
+
 func TestPostgresAsksForThePassword(t *testing.T) {
 	t.Parallel()
 	server := lab.StartPostgres(t, lab.PostgresOptions{})
