@@ -92,7 +92,7 @@ func (j *job) follower(ctx context.Context, primary *postgres.Server, mark postg
 	if err := postgres.CheckReplication(ctx, login); err != nil {
 		return postgres.Login{}, err
 	}
-	return login, server.AwaitFollowed(ctx, mark, j.database.Standby.Lag.Std())
+	return login, server.AwaitFollowed(ctx, primary, mark, j.database.Standby.Lag.Std())
 }
 
 // complete makes what was copied from a standby as good as a backup of the primary:

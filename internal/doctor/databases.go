@@ -295,7 +295,7 @@ func (e *databaseExam) follows(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return standby.AwaitFollowed(ctx, written, min(e.config.Standby.Lag.Std(), standbyTime))
+	return standby.AwaitFollowed(ctx, primary, written, min(e.config.Standby.Lag.Std(), standbyTime))
 }
 
 func (e *databaseExam) checksums(context.Context) answer {

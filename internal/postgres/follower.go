@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -49,8 +50,44 @@ SELECT pg_current_wal_flush_lsn()::text, ('x' || substr(pg_walfile_name(pg_curre
 }
 
 // AwaitFollowed waits until this standby has replayed what the primary wrote up to
-// lsn. It fails with StandbyUnfit when it has not within the time.
-func (s *Server) AwaitFollowed(ctx context.Context, lsn LSN, within time.Duration) error {
+// lsn. It fails with StandbyUnfit when it has not within the time, and with
+// ForeignCluster when what it replayed is not what the primary has there: a second
+// primary of the same identifier and timeline writes other records at the same positions.
+func (s *Server) AwaitFollowed(ctx context.Context, primary *Server, lsn LSN, within time.Duration) error {
+	if err := s.awaitReplay(ctx, lsn, within); err != nil {
+		return err
+	}
+	const op = "compare WAL of"
+	here, err := s.recordsBefore(ctx, primary.facts.Timeline, lsn)
+	if err != nil {
+		return err
+	}
+	there, err := primary.recordsBefore(ctx, primary.facts.Timeline, lsn)
+	switch {
+	case err != nil:
+		return err
+	case here == nil || there == nil:
+		return fault.Newf(fault.StandbyUnfit, op, s.String(), "its WAL before %s is in pg_wal no more", lsn)
+	case !bytes.Equal(here, there):
+		return fault.Newf(fault.ForeignCluster, op, s.String(), "before %s it is not that of %s: it follows another server of the same identifier", lsn, primary).
+			WithHint("find the server that it follows: two primaries of one cluster are at work")
+	}
+	return nil
+}
+
+// comparedWAL is how much of the WAL is compared, in bytes: a restore point, with the
+// time at which it was made, takes half of it.
+const comparedWAL = 256
+
+// recordsBefore reads the WAL that ends at lsn, as far as it lies in one segment; nil when the segment is gone.
+func (s *Server) recordsBefore(ctx context.Context, timeline uint32, lsn LSN) ([]byte, error) {
+	segment := SegmentBefore(timeline, lsn, s.facts.SegmentSize)
+	end := int64(lsn) - int64(segment.Number)*s.facts.SegmentSize
+	from := max(0, end-comparedWAL)
+	return value[[]byte](ctx, s, "SELECT pg_read_binary_file('pg_wal/' || $1, $2, $3, true)", segment.Name(s.facts.SegmentSize), from, end-from)
+}
+
+func (s *Server) awaitReplay(ctx context.Context, lsn LSN, within time.Duration) error {
 	const op = "replay on"
 	limit := time.NewTimer(within)
 	defer limit.Stop()
