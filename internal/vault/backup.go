@@ -49,6 +49,9 @@ func (v *Vault) open(ctx context.Context, key string, hold func(ctx context.Cont
 	if err == nil && hold != nil {
 		err = hold(ctx, m.keysOf())
 	}
+	if err == nil && hold != nil {
+		err = v.holdKeys(ctx, m)
+	}
 	if err != nil {
 		return nil, err
 	}

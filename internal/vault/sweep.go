@@ -43,7 +43,8 @@ type Swept struct {
 // writer is long gone. Before it deletes anything it takes the manifest's place with a
 // tombstone, so that a writer that wakes up can't finish; a writer that was
 // faster keeps its backup. The intent and the tombstone stay. A backup with a
-// manifest is never touched, nor what the removal of one has left, nor anything in the replica. Sweep may be
+// manifest is never touched, nor what the removal of one has left, nor one that was finished and
+// has lost its manifest to somebody else, nor anything in the replica. Sweep may be
 // interrupted and repeated.
 func (v *Vault) Sweep(ctx context.Context, o SweepOptions) ([]Swept, error) {
 	if o.After <= 0 {
@@ -54,12 +55,13 @@ func (v *Vault) Sweep(ctx context.Context, o SweepOptions) ([]Swept, error) {
 	if err != nil {
 		return nil, err
 	}
+	once := &finished{replica: v.cfg.Replica, primary: primary}
 	all := []Swept{}
 	for _, summary := range found {
 		if summary.Complete || summary.Expired {
 			continue // what is left of a finished one may be needed by others
 		}
-		one, err := primary.sweep(ctx, summary, o)
+		one, err := primary.sweep(ctx, summary, once, o)
 		if err != nil {
 			return all, err
 		}
@@ -70,7 +72,7 @@ func (v *Vault) Sweep(ctx context.Context, o SweepOptions) ([]Swept, error) {
 	return all, nil
 }
 
-func (v *Vault) sweep(ctx context.Context, summary Summary, o SweepOptions) (Swept, error) {
+func (v *Vault) sweep(ctx context.Context, summary Summary, once *finished, o SweepOptions) (Swept, error) {
 	one := Swept{Summary: summary}
 	left, err := v.remains(ctx, summary.Key)
 	if err != nil {
@@ -82,6 +84,11 @@ func (v *Vault) sweep(ctx context.Context, summary Summary, o SweepOptions) (Swe
 	}
 	if !summary.GivenUp {
 		if one.RunID, one.Why, err = v.alive(ctx, summary, left, o); err != nil || one.Why != "" {
+			return one, err
+		}
+	}
+	if len(left.objects) > 0 {
+		if one.Why, err = once.why(ctx, summary.Key, left); err != nil || one.Why != "" {
 			return one, err
 		}
 	}

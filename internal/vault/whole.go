@@ -133,6 +133,24 @@ func (v *Vault) keyless(ctx context.Context, id string, failed error) error {
 	return &lacking{object: folder, count: 1, of: 1, silent: silent}
 }
 
+// holdKeys refuses a backup of which a data key is nowhere: those of objects of
+// earlier backups, as the manifest's own has opened it.
+func (v *Vault) holdKeys(ctx context.Context, m *Manifest) error {
+	asked := map[string]bool{m.KeyID: true}
+	for i := range m.Objects {
+		id := m.Objects[i].KeyID
+		if asked[id] {
+			continue
+		}
+		asked[id] = true
+		err := v.keyless(ctx, id, fault.New(fault.KeyUnavailable, "open", "keys/"+id+"/", nil))
+		if _, nowhere := errors.AsType[*lacking](err); nowhere || ctx.Err() != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // filled says whether anything lies in a folder.
 func filled(ctx context.Context, s store.Store, folder string) (bool, error) {
 	for _, err := range s.List(ctx, folder, store.ListOptions{}) {
