@@ -19,6 +19,8 @@ type copying struct {
 	result Result
 	done   int64
 	total  int64
+
+	unfinished map[string]bool // backups that had no manifest when all of the store was looked at, with a slash at the end
 }
 
 // compare walks both stores side by side, in the order of keys, and gives what

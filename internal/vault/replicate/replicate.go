@@ -85,9 +85,21 @@ func begin(c Config) *copying {
 // while backups go on.
 func (r *copying) whole(ctx context.Context) error {
 	var manifests []store.Info
-	err := r.compare(ctx, "", "", isManifest, func(info store.Info) { manifests = append(manifests, info) })
+	begun := map[string]bool{} // whether it has a manifest, by backup
+	err := r.compare(ctx, "", "", func(key string) bool {
+		if backup := backupOf(key); backup != "" {
+			begun[backup] = begun[backup] || isManifest(key)
+		}
+		return isManifest(key)
+	}, func(info store.Info) { manifests = append(manifests, info) })
 	if err != nil {
 		return err
+	}
+	r.unfinished = map[string]bool{}
+	for backup, ended := range begun {
+		if !ended {
+			r.unfinished[backup+"/"] = true
+		}
 	}
 	var loose, ordered []store.Info
 	err = r.compare(ctx, "", "", func(key string) bool { return !isManifest(key) }, func(info store.Info) {

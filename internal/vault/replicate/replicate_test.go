@@ -197,3 +197,25 @@ func TestLookNamesTheBackupsThatAreNotWhole(t *testing.T) {
 	require.EqualValues(t, 5, state.Missing)
 	require.Positive(t, state.Bytes)
 }
+
+// A backup that began days ago is finished while the replica follows, and the next one is made of its objects.
+func TestABackupThatIsFinishedDaysAfterItBeganIsCopiedBeforeWhatIsMadeOfIt(t *testing.T) {
+	long := "database-backups/2024/01/12/frende_db_backup_20240112_020000.base/"
+	from, to := filled(t), &diary{Store: mem.New("replica"), left: -1}
+	removed := "database-backups/2024/01/02/frende_db_backup_20240102_020000.base/"
+	put(t, from, long+"intent", long+"chunk/1/000000", removed+"intent", removed+"expired", removed+"chunk/1/000000")
+	r := begin(config(from, to))
+	require.NoError(t, r.whole(t.Context()))
+	tail := newTail(r)
+	require.NoError(t, tail.pass(t.Context()))
+
+	put(t, from, long+"chunk/1/000001", long+"manifest")
+	next := "database-backups/2024/01/15/frende_db_backup_20240115_110000.base/"
+	put(t, from, next+"intent", next+"chunk/1/000000", next+"manifest") // it names long's chunk/1/000001
+	to.puts = nil
+	require.NoError(t, tail.pass(t.Context()))
+	require.Contains(t, to.puts, long+"chunk/1/000001")
+	require.Less(t, slices.Index(to.puts, long+"chunk/1/000001"), slices.Index(to.puts, next+"manifest"))
+	require.Less(t, slices.Index(to.puts, long+"manifest"), slices.Index(to.puts, next+"manifest"))
+	require.Empty(t, tail.late, "neither is looked at again, nor what a removal left")
+}

@@ -3,6 +3,7 @@ package replicate
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -20,10 +21,11 @@ type tail struct {
 	*copying
 	recent map[string][]string // folder: its newest keys, oldest first
 	whole  map[string]bool     // backups whose manifest is in the replica
+	late   map[string]bool     // backups that are looked at however long ago they began: they had no manifest
 }
 
 func newTail(r *copying) *tail {
-	return &tail{copying: r, recent: map[string][]string{}, whole: map[string]bool{}}
+	return &tail{copying: r, recent: map[string][]string{}, whole: map[string]bool{}, late: r.unfinished}
 }
 
 // pass copies what is new since the last one.
@@ -50,6 +52,14 @@ func (t *tail) pass(ctx context.Context) error {
 		// The manifest is looked for first: whatever it names is in the listing after it.
 		_, err := t.From.Head(ctx, backup+"manifest")
 		one.complete = err == nil
+		if !one.complete {
+			if _, err := t.From.Head(ctx, backup+"expired"); err == nil { // what is left of one that was removed
+				delete(t.late, backup)
+				t.whole[backup] = true
+				continue
+			}
+			t.late[backup] = true
+		}
 		err = t.compare(ctx, backup, "", func(string) bool { return true }, func(info store.Info) {
 			switch {
 			case !isManifest(info.Key):
@@ -91,6 +101,7 @@ func (t *tail) pass(ctx context.Context) error {
 		}
 		if one.complete {
 			t.whole[one.backup] = true
+			delete(t.late, one.backup)
 		}
 	}
 	return nil
@@ -174,10 +185,11 @@ func (t *tail) end(ctx context.Context, folder string) ([]store.Info, error) {
 	return lacking, err
 }
 
-// backups lists those of today and yesterday that are not known to be whole.
-// A backup that began earlier and is not finished waits for the next full pass.
+// backups lists those of today and yesterday that are not known to be whole, and
+// before them those that began earlier and have not been finished: once they are, newer
+// ones may be made of their objects.
 func (t *tail) backups(ctx context.Context) ([]string, error) {
-	var found []string
+	found := slices.Sorted(maps.Keys(t.late))
 	for _, kind := range []string{"config-backups/", "database-backups/", "file-backups/", "redis-backups/"} {
 		for _, age := range []time.Duration{24 * time.Hour, 0} {
 			day := kind + t.Now().Add(-age).UTC().Format("2006/01/02") + "/"
@@ -186,7 +198,7 @@ func (t *tail) backups(ctx context.Context) ([]string, error) {
 				return nil, err
 			}
 			for _, backup := range there {
-				if !t.whole[backup] && strings.Count(backup, "/") == 5 {
+				if !t.whole[backup] && !t.late[backup] && strings.Count(backup, "/") == 5 {
 					found = append(found, backup)
 				}
 			}
