@@ -140,6 +140,26 @@ func TestBackupOfAPartByItselfIsFiled(t *testing.T) {
 	require.Equal(t, []string{"configuration", "files/uploads/capture", "files/uploads/read-back", "files/uploads/record", "replicate"}, ids(s.filed[0].Record.Steps))
 }
 
+func TestABackupSaysFromWhichServerItWasCopiedAndWhyNotFromTheStandby(t *testing.T) {
+	for name, c := range map[string]struct {
+		facts        postgres.Facts
+		note, detail string
+	}{
+		"standby": {postgres.Facts{Standby: "postgresql at standby:5432"}, "", "database-backups/x, from the standby postgresql at standby:5432"},
+		"primary": {postgres.Facts{NoStandby: "it lags", Damaged: 1}, "taken from the primary: it lags; 1 files have pages with wrong checksums", "database-backups/x"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t)
+			s.OnActivity("postgres.BaseBackup", mock.Anything, mock.MatchedBy(func(in postgres.BaseBackupInput) bool { return in.Component == "frende" })).
+				Return(postgres.BaseBackupResult{Key: "database-backups/x", Bytes: 1000, Stored: 400, Facts: c.facts}, nil)
+			result, err := s.run(api.BackupDatabase, api.BackupInput{Component: "frende"})
+			require.NoError(t, err)
+			require.Equal(t, c.note, result.Backups[0].Note)
+			require.Equal(t, c.detail, s.filed[0].Record.Steps[2].Detail)
+		})
+	}
+}
+
 func TestADumpIsReadBackRecordedAndReplicatedAsABackup(t *testing.T) {
 	s := newStage(t)
 	s.OnActivity("postgres.Dump", mock.Anything, mock.MatchedBy(func(in postgres.DumpInput) bool { return in.Format == "custom" })).
