@@ -101,7 +101,9 @@ func (a *Activities) BaseBackup(ctx context.Context, in BaseBackupInput) (_ Base
 		}
 	}
 	if into.earlier != nil {
-		writer.Share(into.earlier.donor)
+		if err := writer.Share(into.earlier.donor); err != nil {
+			return BaseBackupResult{}, err
+		}
 	}
 
 	var done, total atomic.Int64

@@ -2,8 +2,10 @@ package vault
 
 import (
 	"context"
+	"errors"
 	"sort"
 	"sync"
+	"time"
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/store"
@@ -18,6 +20,7 @@ const frameMACDomain = "lifeboat frame 1"
 type Donor struct {
 	b       *Backup
 	streams map[string]*laidOut
+	oldest  time.Time // what was stored before is not shared; zero: everything is
 
 	mu      sync.Mutex
 	indexes map[int]*frameIndexOnce // by the object's place in the manifest
@@ -114,8 +117,47 @@ func (d *Donor) macs(ctx context.Context, object int) ([][frameMACSize]byte, err
 		d.indexes[object] = known
 	}
 	d.mu.Unlock()
-	known.once.Do(func() { known.macs, known.err = d.b.v.frameMACs(ctx, &d.b.manifest.Objects[object]) })
+	known.once.Do(func() {
+		o := &d.b.manifest.Objects[object]
+		if known.err = d.young(ctx, o); known.err == nil {
+			known.macs, known.err = d.b.v.frameMACs(ctx, o)
+		}
+	})
 	return known.macs, known.err
+}
+
+// errOld is why an object is not shared.
+var errOld = errors.New("more than half of its Object Lock is over")
+
+// young refuses an object whose lock would end long before that of the new backup's own.
+func (d *Donor) young(ctx context.Context, o *Object) error {
+	if d.oldest.IsZero() {
+		return nil
+	}
+	info, err := d.b.v.cfg.Store.Head(ctx, o.Key)
+	if err == nil && info.Modified.Before(d.oldest) {
+		err = errOld
+	}
+	return err
+}
+
+// lockedSince says since when what the store has stored is locked for at least half
+// of the time for which it locks a new object; zero when it locks nothing by itself, or does not
+// tell. The time is the store's own: when it took the object under key.
+func (v *Vault) lockedSince(ctx context.Context, key string) (time.Time, error) {
+	inspector, ok := v.cfg.Store.(store.Inspector)
+	if !ok {
+		return time.Time{}, nil
+	}
+	lock, err := inspector.ObjectLock(ctx)
+	if err != nil && (ctx.Err() != nil || fault.Retryable(err)) {
+		return time.Time{}, err
+	}
+	if err != nil || lock.Retention == 0 { // a server that has no locks, or these credentials may not ask
+		return time.Time{}, nil
+	}
+	info, err := v.cfg.Store.Head(ctx, key)
+	return info.Modified.Add(-lock.Retention / 2), err
 }
 
 // frameMACs reads the header and the index of an object, both checked.

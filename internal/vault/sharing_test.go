@@ -94,7 +94,7 @@ func (c *cluster) next(t *testing.T, v *Vault, day int, before string, earlier [
 	require.NoError(t, err)
 	defer func() { require.NoError(t, w.Close()) }()
 	if before != "" {
-		w.Share(donorOf(t, v, before))
+		require.NoError(t, w.Share(donorOf(t, v, before)))
 	}
 	starts, whole := c.backUp(t, w, earlier)
 	m, err := w.Commit(t.Context(), nil)
@@ -213,7 +213,7 @@ func TestABackupIsNotFinishedWithoutTheOneItSharesWith(t *testing.T) {
 	w, err := v.Begin(t.Context(), sharedIntent(1))
 	require.NoError(t, err)
 	defer func() { require.NoError(t, w.Close()) }()
-	w.Share(donor)
+	require.NoError(t, w.Share(donor))
 	c.backUp(t, w, starts)
 	for info, err := range primary.List(t.Context(), first.Key, store.ListOptions{}) {
 		require.NoError(t, err)

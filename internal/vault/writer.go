@@ -166,8 +166,17 @@ func (v *Vault) own(ctx context.Context, intent intentRecord) (*Manifest, error)
 }
 
 // Share has the streams that are created from now on name frames of an earlier
-// backup where they hold the same: StreamWriter.Align says where to look.
-func (w *Writer) Share(donor *Donor) { w.donor = donor }
+// backup where they hold the same: StreamWriter.Align says where to look. Where the store
+// locks what is put, nothing is shared of which more than half of the lock is over: so
+// everything that a backup is made of stays locked for at least half of its time.
+func (w *Writer) Share(donor *Donor) error {
+	oldest, err := w.v.lockedSince(w.ctx, w.intent.Key+"/intent")
+	if err != nil {
+		return err
+	}
+	donor.oldest, w.donor = oldest, donor
+	return nil
+}
 
 // Key is the backup's key.
 func (w *Writer) Key() string { return w.intent.Key }
