@@ -70,12 +70,12 @@ type Facts struct {
 	Checksums   bool                   `json:"checksums"`              // whether pages carry them
 	Damaged     int                    `json:"damaged"`                // files whose page checksums the server found wrong
 	DamagedIn   []postgres.DamagedFile `json:"damaged_in,omitempty"`
-	Superuser   string                 `json:"superuser"`         // name of the role that initdb made
-	Login       string                 `json:"login,omitempty"`   // name of the role that took the backup; it may log in where that one may not
-	Preload     string                 `json:"preload,omitempty"` // shared_preload_libraries
-	DataDir     string                 `json:"data_dir"`          // at the source
-	Standby     string                 `json:"standby,omitempty"`        // the server it was copied from, which followed the primary; empty: the primary
-	NoStandby   string                 `json:"no_standby,omitempty"`     // why it was copied from the primary though a standby is configured
+	Superuser   string                 `json:"superuser"`            // name of the role that initdb made
+	Login       string                 `json:"login,omitempty"`      // name of the role that took the backup; it may log in where that one may not
+	Preload     string                 `json:"preload,omitempty"`    // shared_preload_libraries
+	DataDir     string                 `json:"data_dir"`             // at the source
+	Standby     string                 `json:"standby,omitempty"`    // the server it was copied from, which followed the primary; empty: the primary
+	NoStandby   string                 `json:"no_standby,omitempty"` // why it was copied from the primary though a standby is configured
 	Tablespaces []postgres.Tablespace  `json:"tablespaces,omitempty"`
 	Collations  []postgres.Collation   `json:"collations,omitempty"` // per database
 	Started     time.Time              `json:"started"`              // all that was committed before is in a restore to StopLSN

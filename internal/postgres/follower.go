@@ -3,7 +3,6 @@ package postgres
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"path/filepath"
 	"time"
 
@@ -136,19 +135,19 @@ type SettingsFile struct {
 // mostSettings bounds one file of settings, in bytes.
 const mostSettings = 4 << 20
 
-var settingsFilesSQL = fmt.Sprintf(`
+const settingsFilesSQL = `
 WITH here AS (SELECT current_setting('data_directory') || '/' AS dir),
      named AS (
          SELECT sourcefile AS path FROM pg_file_settings
          UNION SELECT dir || 'postgresql.auto.conf' FROM here
          UNION SELECT current_setting(name) FROM (VALUES ('config_file'), ('hba_file'), ('ident_file')) AS files(name))
-SELECT substr(path, length(dir) + 1), pg_read_binary_file(path, 0, %d, true)
-FROM named, here WHERE starts_with(path, dir) AND (pg_stat_file(path, true)).size IS NOT NULL ORDER BY 1`, mostSettings)
+SELECT substr(path, length(dir) + 1), pg_read_binary_file(path, 0, $1, true)
+FROM named, here WHERE starts_with(path, dir) AND (pg_stat_file(path, true)).size IS NOT NULL ORDER BY 1`
 
 // SettingsFiles reads the settings of the server that lie in its data directory:
 // what a base backup of it has in their place, and one of its standby has not.
 func (s *Server) SettingsFiles(ctx context.Context) ([]SettingsFile, error) {
-	rows, err := s.conn.Query(ctx, settingsFilesSQL)
+	rows, err := s.conn.Query(ctx, settingsFilesSQL, mostSettings)
 	if err != nil {
 		return nil, queryFault(ctx, "read settings of", s.String(), err)
 	}

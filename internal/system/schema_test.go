@@ -86,7 +86,7 @@ func beyondSchema() map[string]string {
 		"one place twice": overlap, "paths equal": overlap, "paths nested": overlap, "socket that a recovery would replace": overlap, "sandbox over production": overlap,
 		"production's commands in a sandbox": overlap, "production asked by a drill": overlap, "sandbox in production": overlap, "sandbox on a used port": overlap,
 		"standby that is the primary": overlap,
-		"unset variable": environment, "unset variable of a standby": environment, "missing file": environment, "no key": environment,
+		"unset variable":              environment, "unset variable of a standby": environment, "missing file": environment, "no key": environment,
 		"key twice": syntax, "second document": syntax, "no YAML": syntax,
 		"part of a second": arithmetic, "short timeout": arithmetic, "long catch-up": arithmetic, "standby that is hours behind": arithmetic, "Feb 30": arithmetic, "too often": arithmetic, "RTO against the whole": arithmetic, "RTO against critical": arithmetic,
 		"bad pattern": "the language of globs", "long socket": "a relative path counts from the file",

@@ -125,9 +125,9 @@ type Database struct {
 	Cluster    string     `json:"cluster" yaml:"cluster"`       // its name in the WAL archive; default: Name
 	Connection SecretRef  `json:"connection" yaml:"connection"` // a connection string or URL of a superuser
 	Standby    *Standby   `json:"standby,omitempty" yaml:"standby"`
-	Database   string     `json:"database" yaml:"database"`     // the database inside the cluster; default: Name
-	Host       string     `json:"host,omitempty" yaml:"-"`      // replaces the connection's host: set by ForTarget for a sandbox
-	Port       int        `json:"port,omitempty" yaml:"-"`      // replaces the connection's port: set by ForTarget for a sandbox
+	Database   string     `json:"database" yaml:"database"` // the database inside the cluster; default: Name
+	Host       string     `json:"host,omitempty" yaml:"-"`  // replaces the connection's host: set by ForTarget for a sandbox
+	Port       int        `json:"port,omitempty" yaml:"-"`  // replaces the connection's port: set by ForTarget for a sandbox
 	DataDir    string     `json:"data_dir" yaml:"data_dir"`
 	ConfigDir  string     `json:"config_dir,omitempty" yaml:"config_dir"` // where postgresql.conf lies, when not in DataDir (Debian)
 	BinDir     string     `json:"bin_dir,omitempty" yaml:"bin_dir"`       // default: found by version

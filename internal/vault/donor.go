@@ -150,11 +150,11 @@ func (v *Vault) lockedSince(ctx context.Context, key string) (time.Time, error) 
 		return time.Time{}, nil
 	}
 	lock, err := inspector.ObjectLock(ctx)
-	if err != nil && (ctx.Err() != nil || fault.Retryable(err)) {
-		return time.Time{}, err
+	if fault.Has(err, fault.StorageDenied) || fault.Has(err, fault.Unsupported) {
+		return time.Time{}, nil // these credentials may not ask, or the server has no locks
 	}
-	if err != nil || lock.Retention == 0 { // a server that has no locks, or these credentials may not ask
-		return time.Time{}, nil
+	if err != nil || lock.Retention == 0 {
+		return time.Time{}, err
 	}
 	info, err := v.cfg.Store.Head(ctx, key)
 	return info.Modified.Add(-lock.Retention / 2), err

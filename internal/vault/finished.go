@@ -46,7 +46,7 @@ func (f *finished) why(ctx context.Context, backup string, left remains) (string
 		return "", err
 	}
 	if f.failed != nil {
-		return "whether finished backups are made of it is not known: " + f.failed.Error(), nil
+		return "whether finished backups are made of it is not known: " + f.failed.Error(), nil //nolint:nilerr // told, and nothing is deleted
 	}
 	count, by := 0, ""
 	for _, info := range left.objects {
@@ -67,14 +67,11 @@ func (f *finished) ask(ctx context.Context) error {
 		return nil
 	}
 	f.asked = true
-	inventory, err := f.primary.Inventory(ctx, nil)
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+	var inventory *Inventory
+	if inventory, f.failed = f.primary.Inventory(ctx, nil); f.failed != nil {
+		return context.Cause(ctx) // only the caller's end ends the sweep
 	}
-	f.failed, f.shared = err, map[string]string{}
-	if err != nil {
-		return nil
-	}
+	f.shared = map[string]string{}
 	for i := range inventory.Backups {
 		for _, object := range inventory.Backups[i].Shares {
 			f.shared[object] = inventory.Backups[i].Key
