@@ -5,7 +5,7 @@
 //   - A recovery works in a sibling of the directory it recovers (Staging), on
 //     the same file system, so that putting it in place is a rename.
 //   - Swap never deletes. The old directory is kept beside the new one (Aside)
-//     until Expire removes it, and Undo puts it back.
+//     until Expire removes it; Undo puts it back, and keeps the other.
 //   - Swap and Undo write down what they are about to do before they do it. A
 //     crash between any two of their steps is finished by calling them again
 //     with the same run, and calling them once more changes nothing.
@@ -19,5 +19,5 @@
 //	main.lifeboat-lock                       who recovers it now
 //	main.lifeboat-new-recover-frende-…       Staging
 //	main.lifeboat-old-recover-frende-…       Aside
-//	main.lifeboat-swap-recover-frende-…      journal of Swap and Undo
+//	main.lifeboat-swap-recover-frende-…      journal of Swap, or of Undo
 package target

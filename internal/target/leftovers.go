@@ -84,7 +84,7 @@ func classify(suffix string) (LeftoverKind, string) {
 }
 
 // Discard removes the staging directory of a run that was not cut over. A run
-// that has begun to swap and has not been undone is refused with TargetRefused.
+// that has begun to swap, and has not finished that, is refused with TargetRefused.
 func Discard(ctx context.Context, dir, run string) error {
 	dir = filepath.Clean(dir)
 	if err := ctx.Err(); err != nil {
@@ -99,7 +99,7 @@ func Discard(ctx context.Context, dir, run string) error {
 			return err
 		} else if at.current != j.New {
 			return fault.Newf(fault.TargetRefused, "discard staging of", dir, "run %s has begun to put it in place", run).
-				WithHint("let the run finish, or undo it first")
+				WithHint("let the run finish")
 		}
 	}
 	return removeTree(Staging(dir, run))
@@ -122,7 +122,7 @@ func Expire(ctx context.Context, dir, run string) error {
 		if err != nil {
 			return err
 		}
-		if j.Direction != forward || at.current == (inode{}) || at.current == j.Former || at.staged == j.New {
+		if at.current == (inode{}) || at.current == j.Former || at.staged == j.New {
 			return fault.Newf(fault.TargetRefused, "expire undo of", dir, "the swap of run %s is not finished", run)
 		}
 	}

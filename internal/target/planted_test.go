@@ -66,7 +66,8 @@ func TestJournalIsBelievedOnlyFromItsOwnWriter(t *testing.T) {
 			require.True(t, fault.Has(err, fault.TargetRefused), "%v", err)
 			require.NotEmpty(t, fault.HintOf(err))
 			holds(t, current, "old")
-			require.True(t, fault.Has(Undo(t.Context(), current, run), fault.TargetRefused))
+			_, err = Undo(t.Context(), UndoRequest{Current: current, Of: run, Run: undoing})
+			require.True(t, fault.Has(err, fault.TargetRefused), "%v", err)
 		})
 	}
 }

@@ -34,20 +34,28 @@ type Swapped struct {
 	Resumed bool      `json:"resumed"`       // whether an earlier attempt had begun it
 }
 
-// direction says where a journal is headed.
+// UndoRequest says whose swap is taken back.
+type UndoRequest struct {
+	Current string // the directory that was recovered
+	Of      string // the run that swapped it
+	Run     string // who takes that back; the same run again finishes what it began
+
+	Exclusive bool // as in SwapRequest
+}
+
+// direction says where a journal is headed: to what takes its place, whether that
+// was restored or had been kept aside.
 type direction string
 
-const (
-	forward  direction = "swap"
-	backward direction = "undo"
-)
+const forward direction = "swap"
 
 // journal is what is written down before the first rename. Directories are
 // told by inode, so that what a crash left can be seen from where they are.
-// Staged and Old stand there for people: they follow from Current and Run.
+// Staged and Old stand there for people: they follow from Current, Run and Undoes.
 type journal struct {
 	Run       string    `json:"run"`
 	Direction direction `json:"direction"`
+	Undoes    string    `json:"undoes,omitempty"` // the run whose swap is taken back: Staged is what that one kept
 	Current   string    `json:"current"`
 	Staged    string    `json:"staged"`
 	Old       string    `json:"old"`
@@ -75,13 +83,6 @@ func Swap(ctx context.Context, request SwapRequest) (Swapped, error) {
 	return steady().swap(ctx, request)
 }
 
-// Undo puts the directory back that Swap moved aside; what had taken its place
-// is at Staged again. A run that swapped nothing has nothing to undo. It fails
-// with TargetRefused when another run has swapped the directory since.
-func Undo(ctx context.Context, current, run string) error {
-	return steady().undo(ctx, current, run)
-}
-
 func (m mover) swap(ctx context.Context, request SwapRequest) (Swapped, error) {
 	current := filepath.Clean(request.Current)
 	if err := ctx.Err(); err != nil {
@@ -96,17 +97,19 @@ func (m mover) swap(ctx context.Context, request SwapRequest) (Swapped, error) {
 			return Swapped{}, err
 		}
 	}
-	if j.Direction == backward {
-		return Swapped{}, fault.Newf(fault.TargetRefused, "swap", current, "run %s has begun to undo it", j.Run)
-	}
 	if err := m.forward(j); err != nil {
 		return Swapped{}, err
 	}
-	swapped := Swapped{Current: current, At: j.At, Resumed: resumed}
+	return j.swapped(resumed), nil
+}
+
+// swapped is what a finished journal has left.
+func (j journal) swapped(resumed bool) Swapped {
+	swapped := Swapped{Current: j.Current, At: j.At, Resumed: resumed}
 	if j.Former != (inode{}) {
 		swapped.Old = j.Old
 	}
-	return swapped, nil
+	return swapped
 }
 
 // begin checks, and writes the journal.
@@ -129,21 +132,26 @@ func (m mover) begin(current string, request SwapRequest) (journal, error) {
 	if j.Former, err = inodeOf(j.Current); err != nil {
 		return journal{}, err
 	}
-	if err := swappable(current); err != nil {
-		return journal{}, err
+	return j, m.commit(j, request.Exclusive)
+}
+
+// commit writes the journal, once nothing keeps the directories from being moved.
+func (m mover) commit(j journal, exclusive bool) error {
+	if err := swappable(j.Current); err != nil {
+		return err
 	}
 	if err := directory(j.Staged); err != nil {
-		return journal{}, err
+		return err
 	}
 	if j.Former != (inode{}) && j.Former.Dev != j.New.Dev {
-		return journal{}, fault.Newf(fault.TargetRefused, "swap", current, "%s lies on another file system", j.Staged)
+		return fault.Newf(fault.TargetRefused, "swap", j.Current, "%s lies on another file system", j.Staged)
 	}
-	if request.Exclusive {
-		if err := unused(current); err != nil {
-			return journal{}, err
+	if exclusive {
+		if err := unused(j.Current); err != nil {
+			return err
 		}
 	}
-	return j, m.write(j)
+	return m.write(j)
 }
 
 // forward brings the directories to where a finished swap has them.
@@ -174,44 +182,6 @@ func (m mover) forward(j journal) error {
 	return m.settle(j)
 }
 
-func (m mover) undo(ctx context.Context, current, run string) error {
-	current = filepath.Clean(current)
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	j, found, err := readJournal(current, run)
-	if err != nil || !found {
-		return err
-	}
-	at, err := j.look()
-	if err != nil {
-		return err
-	}
-	if !at.ours(j) {
-		return j.disturbed("undo")
-	}
-	if j.Direction != backward {
-		j.Direction = backward
-		if err := m.write(j); err != nil {
-			return err
-		}
-	}
-	if at.current == j.New {
-		if err := m.rename(j.Current, j.Staged, "new moved out"); err != nil {
-			return err
-		}
-	}
-	if j.Former != (inode{}) && at.old == j.Former {
-		if err := m.rename(j.Old, j.Current, "former moved back"); err != nil {
-			return err
-		}
-	}
-	if err := m.settle(j); err != nil {
-		return err
-	}
-	return removeDurably(journalPath(current, run))
-}
-
 // places is what lies at the three paths of a journal.
 type places struct{ current, staged, old inode }
 
@@ -220,26 +190,6 @@ func (j journal) look() (places, error) {
 	staged, stagedErr := inodeOf(j.Staged)
 	old, oldErr := inodeOf(j.Old)
 	return places{current, staged, old}, errors.Join(currentErr, stagedErr, oldErr)
-}
-
-// ours says whether the directories are where this journal's swap or undo, cut
-// off anywhere, has them: the new one at staged or in place, the former one in
-// place or aside, nothing else anywhere.
-func (p places) ours(j journal) bool {
-	none := inode{}
-	if j.Former == none {
-		return p.old == none && (p.staged == j.New && p.current == none || p.current == j.New && p.staged == none)
-	}
-	switch p.current {
-	case j.Former:
-		return p.staged == j.New && p.old == none
-	case none:
-		return p.staged == j.New && p.old == j.Former
-	case j.New:
-		return p.staged == none && p.old == j.Former
-	default:
-		return false
-	}
 }
 
 func (j journal) disturbed(op string) error {
@@ -336,10 +286,13 @@ func readJournal(current, run string) (journal, bool, error) {
 		return journal{}, false, failed("read journal", path, err)
 	}
 	var j journal
-	if err := json.Unmarshal(body, &j); err != nil || j.Current != current || j.Run != run {
+	if err := json.Unmarshal(body, &j); err != nil || j.Current != current || j.Run != run || j.Direction != forward {
 		return refused("it is not the journal of this swap")
 	}
 	j.Staged, j.Old = Staging(current, run), Aside(current, run)
+	if j.Undoes != "" {
+		j.Staged = Aside(current, j.Undoes)
+	}
 	return j, true, nil
 }
 

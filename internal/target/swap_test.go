@@ -64,25 +64,6 @@ func TestSwapNeedsNoFormerDirectory(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, swapped.Old)
 	holds(t, current, "new")
-	require.NoError(t, Undo(t.Context(), current, run))
-	require.NoDirExists(t, current)
-	holds(t, Staging(current, run), "new")
-}
-
-func TestUndoPutsTheOldDirectoryBack(t *testing.T) {
-	current := fixture(t, false)
-	require.NoError(t, Undo(t.Context(), current, run), "nothing to undo yet")
-	_, err := Swap(t.Context(), SwapRequest{Current: current, Run: run})
-	require.NoError(t, err)
-	for range 2 {
-		require.NoError(t, Undo(t.Context(), current, run))
-		holds(t, current, "old")
-		holds(t, Staging(current, run), "new")
-		require.NoDirExists(t, Aside(current, run))
-	}
-	_, err = Swap(t.Context(), SwapRequest{Current: current, Run: run})
-	require.NoError(t, err, "what was undone can be done again")
-	holds(t, current, "new")
 }
 
 // errCrash stands for a process that ends at this point.
@@ -131,53 +112,6 @@ func TestSwapCutOffAnywhereIsFinishedByTheNextAttempt(t *testing.T) {
 	}
 }
 
-func TestSwapCutOffAnywhereCanBeUndone(t *testing.T) {
-	for _, absent := range []bool{false, true} {
-		for at := 1; ; at++ {
-			current, steps := fixture(t, absent), 0
-			_, err := crashAt(at, &steps).swap(t.Context(), SwapRequest{Current: current, Run: run})
-			if err == nil {
-				break
-			}
-			require.NoError(t, Undo(t.Context(), current, run), "after crash %d", at)
-			requireUndone(t, current, absent)
-		}
-	}
-}
-
-func TestUndoCutOffAnywhereIsFinishedByTheNextAttempt(t *testing.T) {
-	for _, absent := range []bool{false, true} {
-		for at := 1; ; at++ {
-			current, steps := fixture(t, absent), 0
-			_, err := Swap(t.Context(), SwapRequest{Current: current, Run: run})
-			require.NoError(t, err)
-			err = crashAt(at, &steps).undo(t.Context(), current, run)
-			if err == nil {
-				require.Greater(t, at, 4, "every step was stopped at once")
-				break
-			}
-			require.ErrorIs(t, err, errCrash)
-			if _, found, err := readJournal(current, run); err == nil && found && at > 2 {
-				_, err := Swap(t.Context(), SwapRequest{Current: current, Run: run})
-				require.True(t, fault.Has(err, fault.TargetRefused), "a swap must not cross an undo: %v", err)
-			}
-			require.NoError(t, Undo(t.Context(), current, run), "after crash %d", at)
-			requireUndone(t, current, absent)
-		}
-	}
-}
-
-func requireUndone(t *testing.T, current string, absent bool) {
-	t.Helper()
-	if absent {
-		require.NoDirExists(t, current)
-	} else {
-		holds(t, current, "old")
-	}
-	holds(t, Staging(current, run), "new")
-	require.NoDirExists(t, Aside(current, run))
-}
-
 func TestSwapNeverReplacesWhatSomebodyMadeMeanwhile(t *testing.T) {
 	current := fixture(t, false)
 	_, err := crashAfter("former moved aside").swap(t.Context(), SwapRequest{Current: current, Run: run})
@@ -185,8 +119,6 @@ func TestSwapNeverReplacesWhatSomebodyMadeMeanwhile(t *testing.T) {
 	require.NoDirExists(t, current)
 	fill(t, current, "somebody's")
 	_, err = Swap(t.Context(), SwapRequest{Current: current, Run: run})
-	require.True(t, fault.Has(err, fault.TargetRefused), "%v", err)
-	err = Undo(t.Context(), current, run)
 	require.True(t, fault.Has(err, fault.TargetRefused), "%v", err)
 	holds(t, current, "somebody's")
 	holds(t, Aside(current, run), "old")
@@ -204,24 +136,6 @@ func TestRenameReplacesNotEvenAnEmptyDirectory(t *testing.T) {
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "to"), 0o700))
 	err := rename(filepath.Join(dir, "from"), filepath.Join(dir, "to"))
 	require.True(t, fault.Has(err, fault.TargetRefused), "%v", err)
-}
-
-func TestUndoIsRefusedAfterAnotherRunHasSwapped(t *testing.T) {
-	const later = "recover/frende/database/frende-2"
-	current := fixture(t, false)
-	_, err := Swap(t.Context(), SwapRequest{Current: current, Run: run})
-	require.NoError(t, err)
-	fill(t, Staging(current, later), "newer")
-	_, err = Swap(t.Context(), SwapRequest{Current: current, Run: later})
-	require.NoError(t, err)
-
-	err = Undo(t.Context(), current, run)
-	require.True(t, fault.Has(err, fault.TargetRefused), "%v", err)
-	holds(t, current, "newer")
-	require.NoError(t, Undo(t.Context(), current, later))
-	holds(t, current, "new")
-	require.NoError(t, Undo(t.Context(), current, run))
-	holds(t, current, "old")
 }
 
 func TestARunSwapsOnce(t *testing.T) {
@@ -278,12 +192,6 @@ func TestDiscardAndExpireRemoveOnlyWhatIsNotNeeded(t *testing.T) {
 	holds(t, Staging(current, run), "new")
 	holds(t, Aside(current, run), "old")
 
-	require.NoError(t, Undo(t.Context(), current, run))
-	require.NoError(t, Discard(t.Context(), current, run))
-	require.NoDirExists(t, Staging(current, run))
-	holds(t, current, "old")
-
-	fill(t, Staging(current, run), "new")
 	_, err = Swap(t.Context(), SwapRequest{Current: current, Run: run})
 	require.NoError(t, err)
 	for range 2 {
