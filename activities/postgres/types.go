@@ -406,3 +406,39 @@ type TakeReferenceResult struct {
 	Segment  string            `json:"segment"`
 	Tables   []api.TableDigest `json:"tables"`
 }
+
+// UndoPreflightInput names the recovery that is taken back, as it stands in the
+// names of directories. Ref.RunID is who takes it back.
+type UndoPreflightInput struct {
+	Ref
+	Of string `json:"of"`
+}
+
+// UndoPreflightResult is what comes back. Place.Staging, and that of the
+// tablespaces, is where the old directories are kept.
+type UndoPreflightResult struct {
+	Place       Place        `json:"place"`
+	SystemID    string       `json:"system_id"`
+	SegmentSize int64        `json:"segment_size"` // of WAL, in bytes
+	Timeline    uint32       `json:"timeline"`     // that the old server was on
+	LSN         postgres.LSN `json:"lsn"`          // that it had reached at least
+	Live        Live         `json:"live"`         // the recovered server
+}
+
+// UndoCutOverInput puts the old directories back in place of the recovered ones.
+type UndoCutOverInput struct {
+	Ref
+	Of          string       `json:"of"`
+	Place       Place        `json:"place"`
+	SystemID    string       `json:"system_id"`
+	SegmentSize int64        `json:"segment_size"`
+	Timeline    uint32       `json:"timeline"`
+	LSN         postgres.LSN `json:"lsn"`
+}
+
+// UndoCutOverResult says where the recovered directories are kept.
+type UndoCutOverResult struct {
+	Live string   `json:"live"`
+	Kept []string `json:"kept"`
+	Note string   `json:"note,omitempty"`
+}
