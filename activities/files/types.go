@@ -166,3 +166,18 @@ type DiscardRunInput struct {
 type DiscardResult struct {
 	Removed bool `json:"removed"`
 }
+
+// UndoCutOverInput puts the directory back that a recovery replaced.
+type UndoCutOverInput struct {
+	Set   system.FileSet `json:"set"`
+	Of    string         `json:"of"`     // the recovery, as it stands in the names of directories
+	RunID string         `json:"run_id"` // who takes it back
+}
+
+// UndoCutOverResult says where what had been recovered is kept.
+type UndoCutOverResult struct {
+	Live    string   `json:"live"`
+	Kept    string   `json:"kept"`
+	Carried int64    `json:"carried,omitempty"` // entries beyond the set's patterns that appeared in the old directory
+	Left    []string `json:"left,omitempty"`    // directories of those that something else had the name of
+}

@@ -58,7 +58,7 @@ func (a *Activities) Leftovers(ctx context.Context, in LeftoversInput) (Leftover
 			return result, err
 		}
 		for i, dir := range dirs {
-			l := looking{Activities: a, component: component, dir: dir, result: &result}
+			l := looking{Activities: a, component: component, dir: dir, locked: dirs[0], result: &result}
 			if err := l.old(production.Undo.Std()); err != nil {
 				return result, err
 			}
@@ -107,6 +107,7 @@ type looking struct {
 	*Activities
 	component system.Component
 	dir       string
+	locked    string // the directory whose lock is the component's: a tablespace has that of its data directory
 	result    *LeftoversResult
 }
 
@@ -124,7 +125,7 @@ func (l looking) old(undo time.Duration) error {
 	if err != nil {
 		return err
 	}
-	holder, held, err := target.Holder(l.dir)
+	holder, held, err := target.Holder(l.locked)
 	if err != nil {
 		return err
 	}
@@ -138,7 +139,7 @@ func (l looking) old(undo time.Duration) error {
 		}
 		switch {
 		case held:
-			l.keep(what, path, "recovery %s holds %s", holder.Run, l.dir)
+			l.keep(what, path, "recovery %s holds %s", holder.Run, l.locked)
 		case l.deps.Now().Before(until):
 			l.keep(what, path, "kept for undo until %s", until.UTC().Format(time.RFC3339))
 		default:

@@ -43,3 +43,32 @@ type ExpireInput struct {
 	Dir string `json:"dir"`
 	Run string `json:"run"`
 }
+
+// HoldKeptInput names the recovery that is taken back.
+type HoldKeptInput struct {
+	System     system.System `json:"system"`
+	Of         string        `json:"of"`                   // its run ID
+	Components []string      `json:"components,omitempty"` // IDs of those that it recovered, as far as that is known
+	Run        string        `json:"run"`                  // who takes it back
+}
+
+// HoldKeptResult is what the recovery replaced, settings first.
+type HoldKeptResult struct {
+	Kept  []Kept   `json:"kept"`
+	Notes []string `json:"notes,omitempty"`
+}
+
+// Kept is a directory that a recovery replaced, and that is still beside what it put in place.
+type Kept struct {
+	Component system.Component `json:"component"`
+	Dir       string           `json:"dir"`
+	Of        string           `json:"of"` // the recovery, as it stands in the names of directories
+	Old       string           `json:"old"`
+	At        time.Time        `json:"at"` // when it was replaced
+}
+
+// LetGoInput gives up what HoldKept holds.
+type LetGoInput struct {
+	Kept []Kept `json:"kept"`
+	Run  string `json:"run"`
+}

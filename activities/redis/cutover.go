@@ -38,18 +38,14 @@ func (a *Activities) cutOver(ctx context.Context, in CutOverInput) (CutOverResul
 		return a.cutOverSandbox(ctx, in)
 	}
 	result := CutOverResult{Live: in.Place.Live}
-	var server *system.Service
-	if in.Cache.Service != "" {
-		found, err := in.System.Service(in.Cache.Service)
-		if err != nil {
-			return result, err
-		}
-		server = &found
+	server, err := serviceOf(in.System, in.Cache)
+	if err != nil {
+		return result, err
 	}
 	// Only a swap that has not happened stops the server: a retry must not take
 	// down the one that an earlier attempt has started on the new data.
 	if !missing(in.Place.Staging) {
-		if err := a.halt(ctx, in, server); err != nil {
+		if err := a.halt(ctx, in.Cache, server); err != nil {
 			return result, err
 		}
 		if err := a.rearrange(ctx, in); err != nil {
@@ -77,9 +73,18 @@ func (a *Activities) cutOver(ctx context.Context, in CutOverInput) (CutOverResul
 	return result, plausible(in.Cache.Name, loaded.Keys+loaded.Expired, in.Facts)
 }
 
+// serviceOf is the service that starts and stops the server; nil: none is configured.
+func serviceOf(s system.System, c system.Cache) (*system.Service, error) {
+	if c.Service == "" {
+		return nil, nil //nolint:nilnil // none is an answer
+	}
+	found, err := s.Service(c.Service)
+	return &found, err
+}
+
 // halt stops the service and makes sure that nobody serves this address: a
 // server started by hand would go on writing to the directory that is moved.
-func (a *Activities) halt(ctx context.Context, in CutOverInput, server *system.Service) error {
+func (a *Activities) halt(ctx context.Context, cache system.Cache, server *system.Service) error {
 	if server != nil {
 		if _, err := a.deps.Services.Stop(ctx, *server); err != nil {
 			return err
@@ -88,7 +93,7 @@ func (a *Activities) halt(ctx context.Context, in CutOverInput, server *system.S
 	const patience = 3 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	still, err := a.connect(ctx, in.Cache)
+	still, err := a.connect(ctx, cache)
 	switch {
 	case fault.Has(err, fault.ServerUnavailable):
 		return nil
@@ -99,8 +104,8 @@ func (a *Activities) halt(ctx context.Context, in CutOverInput, server *system.S
 	case !fault.Has(err, fault.ServerRefused):
 		return err
 	}
-	return fault.Newf(fault.TargetRefused, "stop", in.Cache.Name, "a server still answers at %s", in.Cache.Address).
-		WithHint("stop the server that was not started by the service %s, and go on", in.Cache.Service)
+	return fault.Newf(fault.TargetRefused, "stop", cache.Name, "a server still answers at %s", cache.Address).
+		WithHint("stop the server that was not started by the service %s, and go on", cache.Service)
 }
 
 // rearrange follows a configuration that has changed, or come back, since the

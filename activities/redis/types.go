@@ -210,3 +210,19 @@ type EndSandboxInput struct {
 	Target system.Target `json:"target"`
 	Cache  system.Cache  `json:"cache"`
 }
+
+// UndoCutOverInput puts the directory back that a recovery replaced.
+type UndoCutOverInput struct {
+	System system.System `json:"system"`
+	Cache  system.Cache  `json:"cache"`
+	Of     string        `json:"of"`     // the recovery, as it stands in the names of directories
+	RunID  string        `json:"run_id"` // who takes it back
+}
+
+// UndoCutOverResult says what is served, and where what had been recovered is kept.
+type UndoCutOverResult struct {
+	Live    string `json:"live"`
+	Kept    string `json:"kept"`
+	Keys    int64  `json:"keys"`
+	Expired int64  `json:"expired"`
+}

@@ -66,21 +66,53 @@ type Found struct {
 // stepped over and told. RunUnknown when there is none, and no unreadable one
 // that could have been it.
 func (l *Ledger) Find(ctx context.Context, kind, subject string) (Found, error) {
+	return l.Pick(ctx, kind, subject, func(Entry) (bool, error) { return true, nil })
+}
+
+// Pick is Find for the newest record that fits. One of which that can't be said is
+// stepped over and told, too.
+func (l *Ledger) Pick(ctx context.Context, kind, subject string, fits func(Entry) (bool, error)) (Found, error) {
 	var found Found
 	for newest, err := range l.Newest(ctx, Filter{Kind: kind, Subject: subject}) {
-		switch {
-		case err == nil:
-			found.Entry = newest
-			return found, nil
-		case ofStore(err):
+		if err == nil {
+			fit, unfit := fits(newest)
+			if fit {
+				found.Entry = newest
+				return found, nil
+			}
+			err = unfit
+		} else if ofStore(err) {
 			return found, err
 		}
-		found.Unreadable = append(found.Unreadable, err)
+		if err != nil {
+			found.Unreadable = append(found.Unreadable, err)
+		}
 	}
 	if len(found.Unreadable) > 0 {
 		return found, found.Unreadable[0]
 	}
 	return found, fault.Newf(fault.RunUnknown, "find in ledger", subject, "no record of kind %q", kind)
+}
+
+// shortRun is how many characters of a run ID name one of several runs.
+const shortRun = 8
+
+// FindRun gives the newest record of a kind on a run's workflow ID, or of ID@RUN
+// that of the run whose run ID ends in RUN, as Find does. The records' bodies have
+// the run ID as "run_id".
+func (l *Ledger) FindRun(ctx context.Context, kind, id string) (Found, error) {
+	found, err := l.Find(ctx, kind, id)
+	at := strings.LastIndex(id, "@")
+	if at < 0 || len(id)-at-1 < shortRun || !fault.Has(err, fault.RunUnknown) {
+		return found, err
+	}
+	return l.Pick(ctx, kind, id[:at], func(e Entry) (bool, error) {
+		var run struct {
+			ID string `json:"run_id"`
+		}
+		err := e.Decode(&run)
+		return err == nil && strings.HasSuffix(run.ID, id[at+1:]), err
+	})
 }
 
 // ofStore says whether an error says nothing of the record: all others would fail, too.

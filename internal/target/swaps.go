@@ -18,7 +18,8 @@ type Kept struct {
 	Old string    `json:"old"` // where the replaced directory is; it may be missing
 	At  time.Time `json:"at"`  // when the swap began
 
-	Journal string `json:"journal"` // the file that says all this
+	Journal string `json:"journal"`           // the file that says all this
+	Nothing bool   `json:"nothing,omitempty"` // there was none to replace
 }
 
 // Swaps lists the swaps of dir whose journals are there, oldest first.
@@ -41,7 +42,7 @@ func Swaps(dir string) ([]Kept, error) {
 		if err := json.Unmarshal(body, &j); err != nil || j.Current != dir || journalPath(dir, j.Run) != one.Path {
 			continue // not ours: Expire would refuse it
 		}
-		all = append(all, Kept{Run: j.Run, Old: j.Old, At: j.At, Journal: one.Path})
+		all = append(all, Kept{Run: j.Run, Old: j.Old, At: j.At, Journal: one.Path, Nothing: j.Former == (inode{})})
 	}
 	return all, nil
 }

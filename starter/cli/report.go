@@ -108,29 +108,10 @@ type foundRun struct {
 
 // findRun gives the newest run of an ID, or of ID@RUN the one whose run ID ends in RUN.
 func findRun(ctx context.Context, records *ledger.Ledger, id string) (foundRun, error) {
-	found := foundRun{}
-	newest, err := records.Find(ctx, kindRun, id)
+	newest, err := records.FindRun(ctx, kindRun, id)
+	found := foundRun{Unreadable: newest.Unreadable}
 	if err == nil {
 		err = newest.Decode(&found.run)
-	}
-	found.Unreadable = newest.Unreadable
-	name, end, one := strings.Cut(id, "@")
-	if !one || len(end) < shortRun || !fault.Has(err, fault.RunUnknown) {
-		return found, err
-	}
-	for entry, err := range records.Newest(ctx, ledger.Filter{Kind: kindRun, Subject: name}) {
-		if err == nil {
-			err = entry.Decode(&found.run)
-		}
-		switch {
-		case err != nil:
-			found.Unreadable = append(found.Unreadable, err)
-		case strings.HasSuffix(found.run.RunID, end):
-			return found, nil
-		}
-	}
-	if len(found.Unreadable) > 0 {
-		return found, found.Unreadable[0]
 	}
 	return found, err
 }
