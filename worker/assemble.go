@@ -24,6 +24,7 @@ import (
 	"github.com/frende/lifeboat/internal/assembly"
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/ledger"
+	"github.com/frende/lifeboat/internal/report"
 	"github.com/frende/lifeboat/internal/service"
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/internal/temporal"
@@ -107,6 +108,8 @@ func (b builder) assemble() (worker.Worker, error) {
 			Load:     func() (system.System, error) { return load(configPath) },
 			File:     filer(parts, host),
 			Proof:    prover(parts, host),
+			Run:      runner(parts, host),
+			Running:  func(ctx context.Context, id string) (bool, error) { return temporal.Running(ctx, connected, id) },
 			Attempts: records.AttemptsFrom(connected, b.payloads.Message),
 			Searchable: func(ctx context.Context) bool {
 				return temporal.HasSearchAttributes(ctx, connected, namespace, api.SearchAttributes())
@@ -137,6 +140,22 @@ func filer(parts *assembly.Assembly, host string) func(ctx context.Context, s sy
 		}
 		_, err = opened.Append(ctx, ledger.Record{ID: r.ID, Kind: r.Kind, Subject: r.Subject, Body: r.Body})
 		return err
+	}
+}
+
+// runner finds the record of a run on the ledger.
+func runner(parts *assembly.Assembly, host string) func(ctx context.Context, s system.System, id string) (report.Run, error) {
+	return func(ctx context.Context, s system.System, id string) (report.Run, error) {
+		opened, err := parts.Ledger(ctx, s, host)
+		if err != nil {
+			return report.Run{}, err
+		}
+		found, err := opened.FindRun(ctx, records.KindRun, id)
+		if err != nil {
+			return report.Run{}, err
+		}
+		var run report.Run
+		return run, found.Decode(&run)
 	}
 }
 

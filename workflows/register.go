@@ -36,6 +36,7 @@ func Register(registry Registry) {
 		{api.RecoverCache, recovery.Caches},
 		{api.RecoverFiles, recovery.FileSets},
 		{api.RecoverConfiguration, recovery.Configurations},
+		{api.UndoRecovery, recovery.Undo},
 		{api.RestoreDatabase, recovery.Database},
 		{api.RestoreDump, recovery.Dump},
 		{api.RestoreCache, recovery.Cache},

@@ -8,6 +8,7 @@ import (
 	"go.temporal.io/sdk/activity"
 
 	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/report"
 	"github.com/frende/lifeboat/internal/status"
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/workflows/api"
@@ -52,6 +53,8 @@ type Deps struct {
 	Searchable func(ctx context.Context) bool // whether runs may set search attributes; nil: they may not
 	File       func(ctx context.Context, s system.System, r Record) error
 	Proof      func(ctx context.Context, s system.System, key string) (Proof, error)
+	Run        func(ctx context.Context, s system.System, id string) (report.Run, error) // the record of a run: ID, or ID@RUN
+	Running    func(ctx context.Context, id string) (bool, error)                        // whether a run of that workflow ID works
 	Attempts   func(ctx context.Context, workflows []Execution) (map[StepID]Attempts, error)
 	Status     func(ctx context.Context, s system.System) status.Status // how the system stands now
 }
@@ -81,6 +84,24 @@ func (a *Activities) LoadSystem(ctx context.Context, in LoadInput) (Loaded, erro
 	_, target, err := loaded.ForTarget(in.Target)
 	searchable := a.deps.Searchable != nil && a.deps.Searchable(ctx)
 	return Loaded{System: loaded, Target: target, SearchAttributes: searchable}, err
+}
+
+// FindRun gives the record of a run that has ended. It fails with RunUnknown when
+// the ledger has none, and with RecoveryRunning when that run has not ended.
+func (a *Activities) FindRun(ctx context.Context, in FindRunInput) (FoundRun, error) {
+	found, err := a.deps.Run(ctx, in.System, in.ID)
+	if fault.Has(err, fault.RunUnknown) && in.ID != activity.GetInfo(ctx).WorkflowExecution.ID {
+		if running, runningErr := a.deps.Running(ctx, in.ID); runningErr != nil {
+			return FoundRun{}, runningErr
+		} else if running {
+			return FoundRun{}, fault.Newf(fault.RecoveryRunning, "find run", in.ID, "it has not ended").WithHint("see its end with: lifeboat watch %s", in.ID)
+		}
+	}
+	if err != nil {
+		return FoundRun{}, err
+	}
+	found.Steps, found.Clocks, found.Fallbacks, found.Checks = nil, nil, nil, nil
+	return FoundRun{Run: found}, nil
 }
 
 // Notice tells people, in the log and on the ledger.

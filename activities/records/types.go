@@ -45,6 +45,17 @@ type PointsResult struct {
 	Notes  []string       `json:"notes,omitempty"` // what of the ledger could not be read
 }
 
+// FindRunInput names a run of the ledger.
+type FindRunInput struct {
+	System system.System `json:"system"`
+	ID     string        `json:"id"` // workflow ID, or ID@RUN
+}
+
+// FoundRun is what the ledger says of a run, without its steps.
+type FoundRun struct {
+	Run report.Run `json:"run"`
+}
+
 // ReportInput is the record of a run that ended.
 type ReportInput struct {
 	System   system.System `json:"system"`

@@ -85,6 +85,15 @@ type RecoverInput struct {
 	References map[string]Reference `json:"references,omitempty"`
 }
 
+// UndoInput says which recovery of production is taken back. Without YesDestroy it
+// waits for the update "approve".
+type UndoInput struct {
+	System     string `json:"system,omitempty"`
+	ID         string `json:"id"`                    // the recovery's workflow ID: its newest run; or ID@RUN, as reports list it
+	YesDestroy string `json:"yes_destroy,omitempty"` // the system's name: approves at once
+	By         string `json:"by,omitempty"`
+}
+
 // Reference is what a database held at one position of its WAL.
 type Reference struct {
 	Segment string        `json:"segment"`          // the last WAL segment to replay: its end is the position

@@ -24,6 +24,8 @@ const (
 	RecoverFiles         = "RecoverFiles"
 	RecoverConfiguration = "RecoverConfiguration"
 
+	UndoRecovery = "UndoRecovery"
+
 	ReplicateStore = "ReplicateStore"
 
 	DrillSystem = "DrillSystem"
@@ -106,6 +108,9 @@ func ComponentRecoveryID(system, target, kind, name string) string {
 	}
 	return joined("recover", system, kind, name)
 }
+
+// UndoID is the workflow ID of an undo that lifeboat starts: one at a time.
+func UndoID(system string) string { return joined("undo", system) }
 
 // HoldID is the fixed ID of the child that holds a system for one recovery.
 func HoldID(system string) string { return joined("hold", system) }

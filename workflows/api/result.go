@@ -348,3 +348,26 @@ type ExtractResult struct {
 	Started   time.Time     `json:"started"`
 	Finished  time.Time     `json:"finished"`
 }
+
+// UndoResult says what came back in place of what a recovery had put there.
+type UndoResult struct {
+	System     string            `json:"system"`
+	Undone     string            `json:"undone"` // workflow ID of the recovery
+	UndoneRun  string            `json:"undone_run"`
+	Report     string            `json:"report"` // workflow ID: under it the report is filed
+	RunID      string            `json:"run_id"`
+	Started    time.Time         `json:"started"`
+	Finished   time.Time         `json:"finished"`
+	Components []UndoneComponent `json:"components"`
+	Checks     []Check           `json:"checks,omitempty"`
+	Notes      []string          `json:"notes,omitempty"` // what was left, and why
+}
+
+// UndoneComponent is one component that is as it was before a recovery.
+type UndoneComponent struct {
+	Component string   `json:"component"` // "database/frende"
+	Dir       string   `json:"dir"`
+	Kept      []string `json:"kept"`               // what the recovery had put in place, to undo the undo
+	Timeline  uint32   `json:"timeline,omitempty"` // databases: that the server now writes
+	LSN       string   `json:"lsn,omitempty"`
+}

@@ -175,16 +175,21 @@ func (c *component) ignore(ctx workflow.Context) {
 // takeBack undoes what was done, newest first, whatever happened to ctx. A step
 // that can't be undone does not keep the others from it; the first error is returned.
 func (c *component) takeBack(ctx workflow.Context) error {
+	err := takeBack(ctx, c.Run, c.undo)
+	c.undo = nil
+	return err
+}
+
+func takeBack(ctx workflow.Context, r *run.Run, all []undoing) error {
 	ctx, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
 	var first error
-	for i := len(c.undo) - 1; i >= 0; i-- {
-		u := c.undo[i]
-		if err := c.Do(ctx, u.step, u.activity, u.input, nil, nil); err != nil && first == nil {
+	for i := len(all) - 1; i >= 0; i-- {
+		u := all[i]
+		if err := r.Do(ctx, u.step, u.activity, u.input, nil, nil); err != nil && first == nil {
 			first = err
 		}
 	}
-	c.undo = nil
 	return first
 }
 

@@ -59,9 +59,11 @@ type coordinator struct {
 	committed bool              // the cut-over has begun; the only way is forward
 	running   []string          // services that ran when this run began to stop them
 	proofs    map[string]string // proof level by backup key, as the ledger has it
+	ready     string            // what stands ready when a person is asked; "" is a recovery beside the living system
 	asked     time.Time         // when a person was asked to approve; zero: nobody was
 	answered  time.Time         // when the waiting for that was over
 	notices   int
+	notes     []string // for the report
 	checks    []report.Check
 }
 

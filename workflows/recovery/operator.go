@@ -93,9 +93,13 @@ func (c *coordinator) callOff(ctx workflow.Context, in api.Input[api.Abort]) (ap
 // approval alone. A sandbox needs none.
 func (c *coordinator) awaitApproval(ctx workflow.Context) error {
 	if c.approval == nil && c.production() {
-		c.Progress.Waiting = fmt.Sprintf("Everything is restored beside the living system, which was not touched. To go on: `lifeboat approve %s --yes-destroy %s`, "+
+		ready := c.ready
+		if ready == "" {
+			ready = "Everything is restored beside the living system, which was not touched."
+		}
+		c.Progress.Waiting = fmt.Sprintf("%s To go on: `lifeboat approve %s --yes-destroy %s`, "+
 			"or `temporal workflow update execute -w %s --name approve --input '{\"system\":\"%s\"}'`. To stop: `lifeboat abort %s`.",
-			c.Progress.ID, c.system.Name, c.Progress.ID, c.system.Name, c.Progress.ID)
+			ready, c.Progress.ID, c.system.Name, c.Progress.ID, c.system.Name, c.Progress.ID)
 		c.asked = workflow.Now(ctx).UTC()
 		c.Enter(ctx, api.PhaseWaiting)
 		failed := func() bool {

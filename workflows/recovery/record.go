@@ -138,7 +138,7 @@ func (c *coordinator) record(outcome report.Outcome, cause error) report.Run {
 	record := report.Run{
 		System: c.system.Name, ID: p.ID, RunID: p.RunID, Kind: p.Workflow, Target: c.target.Name, By: c.in.By,
 		Phase: string(p.Phase), Outcome: outcome, Started: p.Started, Objective: c.plan.Objective,
-		Points: c.points(), Checks: c.checks,
+		Points: c.points(), Checks: c.checks, Notes: c.notes,
 	}
 	if c.in.Since != nil {
 		record.Disaster = p.Since
@@ -288,16 +288,21 @@ func (c *coordinator) startNewBackup(ctx workflow.Context) error {
 		if one.component.Kind != system.KindDatabase {
 			continue
 		}
-		outliving, _ := workflow.NewDisconnectedContext(ctx) // never cancelled: a cancelled context would recall the backup
-		childCtx := workflow.WithChildOptions(outliving, workflow.ChildWorkflowOptions{
-			WorkflowID:        api.BackupID(c.system.Name, string(one.component.Kind), one.component.Name, workflow.Now(ctx)),
-			ParentClosePolicy: enums.PARENT_CLOSE_POLICY_ABANDON,
-			StaticSummary:     "first backup of " + one.component.Name + " after its recovery",
-		})
-		input := api.BackupInput{System: c.system.Name, Component: one.component.Name, By: c.Progress.ID, From: c.in.From}
-		if err := workflow.ExecuteChildWorkflow(childCtx, api.BackupDatabase, input).GetChildWorkflowExecution().Get(ctx, nil); err != nil {
+		if err := c.startFirstBackup(ctx, one.component, "its recovery"); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// startFirstBackup begins the first base backup of a database after what gave it a new timeline.
+func (c *coordinator) startFirstBackup(ctx workflow.Context, component system.Component, after string) error {
+	outliving, _ := workflow.NewDisconnectedContext(ctx) // never cancelled: a cancelled context would recall the backup
+	childCtx := workflow.WithChildOptions(outliving, workflow.ChildWorkflowOptions{
+		WorkflowID:        api.BackupID(c.system.Name, string(component.Kind), component.Name, workflow.Now(ctx)),
+		ParentClosePolicy: enums.PARENT_CLOSE_POLICY_ABANDON,
+		StaticSummary:     "first backup of " + component.Name + " after " + after,
+	})
+	input := api.BackupInput{System: c.system.Name, Component: component.Name, By: c.Progress.ID, From: c.in.From}
+	return workflow.ExecuteChildWorkflow(childCtx, api.BackupDatabase, input).GetChildWorkflowExecution().Get(ctx, nil)
 }
