@@ -143,19 +143,32 @@ func filer(parts *assembly.Assembly, host string) func(ctx context.Context, s sy
 	}
 }
 
-// runner finds the record of a run on the ledger.
+// runner finds the record of a run on the ledger: of several runs of one ID the
+// newest that has begun to put something in place, or else the newest.
 func runner(parts *assembly.Assembly, host string) func(ctx context.Context, s system.System, id string) (report.Run, error) {
 	return func(ctx context.Context, s system.System, id string) (report.Run, error) {
 		opened, err := parts.Ledger(ctx, s, host)
 		if err != nil {
 			return report.Run{}, err
 		}
-		found, err := opened.FindRun(ctx, records.KindRun, id)
+		newest, err := opened.FindRun(ctx, records.KindRun, id)
 		if err != nil {
 			return report.Run{}, err
 		}
 		var run report.Run
-		return run, found.Decode(&run)
+		if err := newest.Decode(&run); err != nil || run.CutOver() || run.ID != id {
+			return run, err
+		}
+		var earlier report.Run
+		_, err = opened.Pick(ctx, records.KindRun, id, func(e ledger.Entry) (bool, error) {
+			earlier = report.Run{}
+			err := e.Decode(&earlier)
+			return err == nil && earlier.CutOver(), err
+		})
+		if fault.Has(err, fault.RunUnknown) {
+			return run, nil
+		}
+		return earlier, err
 	}
 }
 

@@ -100,8 +100,10 @@ func (a *Activities) FindRun(ctx context.Context, in FindRunInput) (FoundRun, er
 	if err != nil {
 		return FoundRun{}, err
 	}
+	result := FoundRun{CutOver: found.CutOver()}
 	found.Steps, found.Clocks, found.Fallbacks, found.Checks = nil, nil, nil, nil
-	return FoundRun{Run: found}, nil
+	result.Run = found
+	return result, nil
 }
 
 // Notice tells people, in the log and on the ledger.

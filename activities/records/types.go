@@ -53,7 +53,8 @@ type FindRunInput struct {
 
 // FoundRun is what the ledger says of a run, without its steps.
 type FoundRun struct {
-	Run report.Run `json:"run"`
+	Run     report.Run `json:"run"`
+	CutOver bool       `json:"cut_over"` // it has begun to put something in place
 }
 
 // ReportInput is the record of a run that ended.

@@ -1,6 +1,8 @@
 package report
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/frende/lifeboat/internal/system"
@@ -152,6 +154,11 @@ type Failure struct {
 	Kind    string `json:"kind"` // name of the fault
 	Message string `json:"message"`
 	Hint    string `json:"hint,omitempty"`
+}
+
+// CutOver says whether the run has begun to put something in place of what served people.
+func (r *Run) CutOver() bool {
+	return slices.ContainsFunc(r.Steps, func(s Step) bool { return strings.HasSuffix(s.ID, "/cut-over") })
 }
 
 // RTA is the recovery time that was achieved, as the clock of the whole has it:

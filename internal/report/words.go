@@ -58,6 +58,12 @@ func (r *Run) headline(now time.Time) string {
 		return fmt.Sprintf("%s recovered%s in %s%s", r.subject(), r.into(), rta, r.against(now))
 	case r.Outcome == Succeeded && r.kind() == kindBackup:
 		return fmt.Sprintf("%s backed up in %s%s", r.subject(), rta, r.against(now))
+	case r.Kind == kindUndo && r.Outcome == Succeeded:
+		return fmt.Sprintf("a recovery of %s undone in %s", r.subject(), rta)
+	case r.Kind == kindUndo && r.Outcome == Failed:
+		return fmt.Sprintf("a recovery of %s NOT undone: failed after %s", r.subject(), rta)
+	case r.Kind == kindUndo && r.Outcome == Aborted:
+		return fmt.Sprintf("a recovery of %s not undone: aborted after %s", r.subject(), rta)
 	case r.Outcome == Succeeded:
 		return fmt.Sprintf("%s of %s succeeded in %s%s", cmp.Or(r.Kind, "run"), r.subject(), rta, r.against(now))
 	case r.Outcome == Failed && recovery:
@@ -80,6 +86,9 @@ const (
 	kindBackup   = "backup"
 	kindRun      = "run"
 )
+
+// kindUndo is the workflow type of an undo.
+const kindUndo = "UndoRecovery"
 
 func (r *Run) kind() string {
 	for prefix, kind := range map[string]string{"Recover": kindRecovery, "Drill": kindDrill, "Backup": kindBackup} {

@@ -44,6 +44,7 @@ func (a *app) recover() *cobra.Command {
 		c.Flags().BoolVar(&f.detach, "detach", false, "print the run's ID and don't wait for its end")
 		members = append(members, a.withJSON(c))
 	}
+	members = append(members, a.undo())
 	return group("recover", "Recover a system or a part of it from its backups", members...)
 }
 

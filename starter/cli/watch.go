@@ -57,12 +57,15 @@ func ending(id, workflow string, result json.RawMessage) string {
 	var recovery api.RecoverResult
 	var drill api.DrillResult
 	var backup api.BackupResult
+	var undo api.UndoResult
 	read := func(into any) bool { return json.Unmarshal(result, into) == nil }
 	switch {
 	case workflow == api.DrillSystem && read(&drill):
 		return rehearsed(drill)
 	case strings.HasPrefix(workflow, "Recover") && read(&recovery):
 		return recovered(recovery)
+	case workflow == api.UndoRecovery && read(&undo):
+		return undone(undo)
 	case strings.HasPrefix(workflow, "Backup") && read(&backup):
 		return backedUp(backup)
 	default:

@@ -166,9 +166,9 @@ func (u *undo) find(ctx workflow.Context) error {
 		return fault.Newf(fault.InputInvalid, op, u.id, "it is a run of %s, and no recovery", u.of.Kind).WithHint("see the recoveries with: lifeboat report")
 	case u.of.Target != "" && u.of.Target != u.target.Name:
 		return fault.Newf(fault.InputInvalid, op, u.id, "it went to target %s, and replaced nothing of production", u.of.Target).WithHint("nothing is left to undo")
-	case u.of.Outcome == report.Aborted:
-		return fault.Newf(fault.TargetRefused, op, u.id, "it was aborted before its cut-over, and replaced nothing").
-			WithHint("for an earlier run of this ID, name ID@RUN as it is listed by: lifeboat report")
+	case !found.CutOver:
+		return fault.Newf(fault.TargetRefused, op, u.id, "it %s before its cut-over, and replaced nothing", u.of.Outcome).
+			WithHint("nothing is left to undo; see the recoveries with: lifeboat report")
 	}
 	for _, point := range u.of.Points {
 		if plan.IsDump(point.Backup) {
