@@ -400,3 +400,42 @@ func TestAVerificationSeesADamagedStagingDirectory(t *testing.T) {
 	_, err = h.verify(found)
 	require.ErrorIs(t, err, fault.VerificationFailed.Err())
 }
+
+func (h *house) undo(of, runID string) (files.UndoCutOverResult, error) {
+	h.t.Helper()
+	return run(h, func(a *files.Activities) func(context.Context, files.UndoCutOverInput) (files.UndoCutOverResult, error) {
+		return a.UndoCutOver
+	}, files.UndoCutOverInput{Set: h.set, Of: of, RunID: runID})
+}
+
+func TestWhatARecoveryReplacedComesBackWithWhatTheSetLeavesOut(t *testing.T) {
+	h := newHouse(t)
+	h.set.Exclude = []string{"*.txt"}
+	made := h.backUp("backup/1", at)
+	h.write("later.jpg", "later.txt")
+	found, err := h.preflight(made.Key)
+	require.NoError(t, err)
+	_, err = h.restore(found)
+	require.NoError(t, err)
+	swapped, err := h.cutOver(found)
+	require.NoError(t, err)
+	h.write("since.jpg", "since.txt")
+
+	_, err = h.undo("recover/other", "undo/1")
+	require.True(t, fault.Has(err, fault.TargetRefused), "%v", err)
+	require.Contains(t, contents(t, h.set.Root), "since.jpg")
+
+	undone, err := h.undo(found.Place.Run, "undo/1")
+	require.NoError(t, err)
+	require.EqualValues(t, 1, undone.Carried)
+	require.NoDirExists(t, swapped.Old)
+	now := contents(t, h.set.Root)
+	require.Contains(t, now, "later.jpg", "as it was before the recovery")
+	require.NotContains(t, now, "since.jpg")
+	require.Contains(t, now, "since.txt", "no backup has it, so it is not lost")
+	require.Contains(t, contents(t, undone.Kept), "since.jpg", "and neither is what was written since")
+	again, err := h.undo(found.Place.Run, "undo/1")
+	require.NoError(t, err)
+	require.Equal(t, undone.Kept, again.Kept)
+	require.Len(t, beside(t, h.set.Root), 3, "%v", beside(t, h.set.Root))
+}

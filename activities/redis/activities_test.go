@@ -374,3 +374,40 @@ func TestAServerStartedByHandKeepsTheCutOverFromHappening(t *testing.T) {
 	require.DirExists(t, found.Place.Staging)
 	require.EqualValues(t, 10, h.client().DBSize(t.Context()).Val())
 }
+
+func (h *house) undo(of, runID string) (redis.UndoCutOverResult, error) {
+	h.t.Helper()
+	return run(h, func(a *redis.Activities) func(context.Context, redis.UndoCutOverInput) (redis.UndoCutOverResult, error) {
+		return a.UndoCutOver
+	}, redis.UndoCutOverInput{System: h.system, Cache: h.cache, Of: of, RunID: runID})
+}
+
+func TestWhatARecoveryReplacedIsServedAgain(t *testing.T) {
+	h := newHouse(t, true)
+	h.fill(500)
+	_, err := h.backUp("backup/1")
+	require.NoError(t, err)
+	require.NoError(t, h.client().Set(t.Context(), "after", "the backup", 0).Err())
+	before := h.digest()
+	found := h.prepared()
+	swapped, err := h.cutOver(found)
+	require.NoError(t, err)
+	require.NotEqual(t, before, h.digest())
+
+	_, err = h.undo("recover/other", "undo/1")
+	require.True(t, fault.Has(err, fault.TargetRefused), "%v", err)
+	require.EqualValues(t, 500, h.client().DBSize(t.Context()).Val(), "the recovered server goes on")
+
+	undone, err := h.undo(found.Place.Run, "undo/1")
+	require.NoError(t, err)
+	require.EqualValues(t, 501, undone.Keys)
+	require.DirExists(t, undone.Kept)
+	require.NoDirExists(t, swapped.Old)
+	require.Equal(t, before, h.digest())
+	require.NoError(t, h.client().Set(t.Context(), "since", "the undo", 0).Err())
+	again, err := h.undo(found.Place.Run, "undo/1")
+	require.NoError(t, err, "an undo that has happened is a success")
+	require.Equal(t, undone.Kept, again.Kept)
+	require.NoError(t, h.client().Get(t.Context(), "since").Err(), "and does not stop the server again")
+	require.NoFileExists(t, h.redis.Dir+".lifeboat-lock")
+}

@@ -221,8 +221,7 @@ type UndoCutOverInput struct {
 
 // UndoCutOverResult says what is served, and where what had been recovered is kept.
 type UndoCutOverResult struct {
-	Live    string `json:"live"`
-	Kept    string `json:"kept"`
-	Keys    int64  `json:"keys"`
-	Expired int64  `json:"expired"`
+	Live string `json:"live"`
+	Kept string `json:"kept"`
+	Keys int64  `json:"keys"`
 }

@@ -49,6 +49,6 @@ func (a *Activities) undoCutOver(ctx context.Context, in UndoCutOverInput) (Undo
 		return result, err
 	}
 	loaded, err := a.loaded(ctx, in.Cache)
-	result.Keys, result.Expired = loaded.Keys, loaded.Expired
+	result.Keys = loaded.Now // what it took from its append-only file it does not count
 	return result, err
 }
