@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -30,7 +31,9 @@ const (
 )
 
 // scratchRoot is the directory of this run.
-func (j *job) scratchRoot() string { return target.Scratch(j.production().DataDir, j.ref.RunID) }
+func (j *job) scratchRoot() string {
+	return target.Scratch(cmp.Or(j.ref.Dir, j.production().DataDir), j.ref.RunID)
+}
 
 // scratchPlace is Place for a recovery that only looks.
 func (j *job) scratchPlace(place Place, facts Facts) Place {

@@ -27,6 +27,9 @@ type Ref struct {
 
 	// Scratch: what is restored is only looked at, in a directory of its own, and thrown away.
 	Scratch bool `json:"scratch,omitempty"`
+
+	// Dir is where a scratch recovery is put in the end, as a copy; it works beside it. Empty: it is thrown away.
+	Dir string `json:"dir,omitempty"`
 }
 
 // Goal is where a recovery to a point stops.

@@ -1,0 +1,73 @@
+package target
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/frende/lifeboat/internal/fault"
+)
+
+// Vacant refuses a directory that a copy can't be put at: one that is no absolute
+// path, is named as what runs leave beside a directory, holds anything, is a link,
+// or has no directory above it; and one that lies in or over one of the others, by
+// its name or by where links lead. It touches nothing, and fails with InputInvalid
+// or TargetRefused.
+func Vacant(dir string, others ...string) error {
+	const op = "copy to"
+	if !filepath.IsAbs(dir) || filepath.Clean(dir) != dir || dir == "/" {
+		return fault.Newf(fault.InputInvalid, op, dir, "it is not the absolute path of a directory below the root")
+	}
+	refuse := func(format string, args ...any) *fault.Error {
+		return fault.Newf(fault.TargetRefused, op, dir, format, args...)
+	}
+	if strings.Contains(filepath.Base(dir), ".lifeboat-") {
+		return refuse("it is named as what a run leaves beside a directory").WithHint("choose another name")
+	}
+	above, err := os.Stat(filepath.Dir(dir))
+	if err != nil || !above.IsDir() {
+		return refuse("%s is no directory on the worker's host", filepath.Dir(dir)).WithHint("make it, or choose another place")
+	}
+	if err := directory(dir); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(dir)
+	if err == nil && len(entries) > 0 {
+		return refuse("it is not empty").WithHint("nothing is written over: name a directory that is empty or missing")
+	}
+	if err != nil && !os.IsNotExist(err) {
+		return failed("look at", dir, err)
+	}
+	for _, other := range others {
+		for _, mine := range []string{dir, led(dir)} {
+			for _, theirs := range []string{filepath.Clean(other), led(other)} {
+				if within(mine, theirs) || within(theirs, mine) {
+					return refuse("it lies in or over %s, which is production's", other).WithHint("choose a place of its own")
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// led is where a path leads, as far as it exists.
+func led(path string) string {
+	path = filepath.Clean(path)
+	resolved, err := filepath.EvalSymlinks(path)
+	if err == nil {
+		return resolved
+	}
+	if parent := filepath.Dir(path); parent != path {
+		return filepath.Join(led(parent), filepath.Base(path))
+	}
+	return path
+}
+
+// PutDirectory renames a finished directory to its name, durably. An empty
+// directory is all that it replaces.
+func PutDirectory(from, to string) error {
+	if err := os.Remove(to); err != nil && !os.IsNotExist(err) {
+		return fault.New(fault.TargetRefused, "put in place", to, err).WithHint("something was put there meanwhile: move it away, and go on")
+	}
+	return PutInPlace(from, to)
+}
