@@ -50,6 +50,7 @@ func Register(registry Registry) {
 		{api.ApplyRetention, watch.ApplyRetention},
 		{api.VerifyBackup, verify.Backup},
 		{api.ExtractDatabase, extract.Database},
+		{api.CopyDatabase, extract.Copy},
 	} {
 		registry.RegisterWorkflowWithOptions(w.definition, workflow.RegisterOptions{Name: w.name})
 	}

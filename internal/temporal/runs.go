@@ -69,7 +69,7 @@ func RunEnded(ctx context.Context, c client.Client, name string) (ended bool, wh
 func readers() []string {
 	return []string{
 		api.RecoverSystem, api.RecoverDatabase, api.RecoverCache, api.RecoverFiles, api.RecoverConfiguration,
-		api.RestoreDatabase, api.RestoreCache, api.RestoreFiles, api.DrillSystem, api.VerifyBackup, api.ExtractDatabase,
+		api.RestoreDatabase, api.RestoreCache, api.RestoreFiles, api.DrillSystem, api.VerifyBackup, api.ExtractDatabase, api.CopyDatabase,
 	}
 }
 
@@ -95,7 +95,7 @@ func Reading(ctx context.Context, c client.Client, of string) (run string, err e
 // recoveryNamed finds the recovery whose run ID ends so; "" when there is none.
 // Whether it runs is not taken from the list, which lags behind what it lists.
 func recoveryNamed(ctx context.Context, c client.Client, end string) (id string, err error) {
-	kinds := []string{api.RecoverSystem, api.RecoverDatabase, api.RecoverCache, api.RecoverFiles, api.RecoverConfiguration, api.UndoRecovery, api.VerifyBackup, api.ExtractDatabase}
+	kinds := []string{api.RecoverSystem, api.RecoverDatabase, api.RecoverCache, api.RecoverFiles, api.RecoverConfiguration, api.UndoRecovery, api.VerifyBackup, api.ExtractDatabase, api.CopyDatabase}
 	request := &workflowservice.ListWorkflowExecutionsRequest{Query: "WorkflowType IN ('" + strings.Join(kinds, "','") + "')", PageSize: 500}
 	for {
 		page, err := c.ListWorkflow(ctx, request)

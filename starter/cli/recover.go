@@ -19,6 +19,7 @@ type recoverFlags struct {
 	to                     []string
 	target, destroy, since string
 	dryRun, detach         bool
+	toDir                  string // databases
 }
 
 func (a *app) recover() *cobra.Command {
@@ -34,7 +35,18 @@ func (a *app) recover() *cobra.Command {
 			Example: "  lifeboat recover " + s.word + " --dry-run --to 2024-01-15T09:42:00Z\n" +
 				"  lifeboat recover " + s.word + " --since 2024-01-15T02:10:00Z --yes-destroy frende",
 			Args: args,
-			RunE: a.run(func(ctx context.Context, args []string) error { return a.makeRecovery(ctx, s, args, f) }),
+			RunE: a.run(func(ctx context.Context, args []string) error {
+				if f.toDir != "" {
+					return a.makeCopy(ctx, args, f)
+				}
+				return a.makeRecovery(ctx, s, args, f)
+			}),
+		}
+		if s.kind == system.KindDatabase {
+			c.Long += "\nWith --to-dir nothing of production is touched: the database is restored to a directory of the worker's\n" +
+				"host that is missing or empty, replayed, shut down and made durable, for you to start with pg_ctl."
+			c.Example += "\n  lifeboat recover database frende --to 2024-01-15T09:42:00Z --to-dir /var/tmp/frende"
+			c.Flags().StringVar(&f.toDir, "to-dir", "", "`DIR` on the worker's host to restore to, instead of production")
 		}
 		c.Flags().StringArrayVar(&f.to, "to", nil, "`POINT`: latest (default), RFC 3339 time, lsn:X/Y, name:NAME, backup:KEY")
 		c.Flags().StringVar(&f.target, "target", "", "`NAME` of a target (default: production)")

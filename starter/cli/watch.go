@@ -58,12 +58,15 @@ func ending(id, workflow string, result json.RawMessage) string {
 	var drill api.DrillResult
 	var backup api.BackupResult
 	var undo api.UndoResult
+	var copied api.CopyResult
 	read := func(into any) bool { return json.Unmarshal(result, into) == nil }
 	switch {
 	case workflow == api.DrillSystem && read(&drill):
 		return rehearsed(drill)
 	case strings.HasPrefix(workflow, "Recover") && read(&recovery):
 		return recovered(recovery)
+	case workflow == api.CopyDatabase && read(&copied):
+		return restoredTo(copied)
 	case workflow == api.UndoRecovery && read(&undo):
 		return undone(undo)
 	case strings.HasPrefix(workflow, "Backup") && read(&backup):

@@ -156,6 +156,17 @@ type ExtractInput struct {
 	From      string   `json:"from,omitempty"` // name of the one store that is read
 }
 
+// CopyInput says which database is restored, as it was when, to which directory on
+// the worker's host. Zero values mean: the only database, as the newest archived WAL has it.
+type CopyInput struct {
+	System    string `json:"system,omitempty"`
+	Component string `json:"component,omitempty"` // name of the database
+	To        string `json:"to,omitempty"`        // as for a recovery; "backup:KEY" is the backup's end
+	Dir       string `json:"dir"`                 // absolute; missing or empty, apart from production
+	By        string `json:"by,omitempty"`
+	From      string `json:"from,omitempty"` // name of the one store that is read
+}
+
 // CleanUpInput says whether a clean-up only lists what it would remove.
 type CleanUpInput struct {
 	System string `json:"system,omitempty"`

@@ -38,6 +38,7 @@ const (
 	VerifyBackup   = "VerifyBackup"
 
 	ExtractDatabase = "ExtractDatabase"
+	CopyDatabase    = "CopyDatabase"
 )
 
 // Types of the children that a recovery starts, one per component. Their IDs
@@ -148,6 +149,11 @@ func VerifyID(system, what string) string { return joined("verify", system, what
 // ExtractID is the workflow ID of an extraction that lifeboat starts at a moment.
 func ExtractID(system, name string, at time.Time) string {
 	return joined("extract", system, "database", name, at.UTC().Format("20060102T150405Z"))
+}
+
+// CopyID is the workflow ID of a copy that lifeboat restores to a directory at a moment.
+func CopyID(system, name string, at time.Time) string {
+	return joined("copy", system, "database", name, at.UTC().Format("20060102T150405Z"))
 }
 
 // CleanUpID is the workflow ID of a clean-up that lifeboat starts: one at a time.

@@ -371,3 +371,19 @@ type UndoneComponent struct {
 	Timeline  uint32   `json:"timeline,omitempty"` // databases: that the server now writes
 	LSN       string   `json:"lsn,omitempty"`
 }
+
+// CopyResult says what was restored to a directory, and how it is started.
+type CopyResult struct {
+	System      string        `json:"system"`
+	Component   string        `json:"component"` // "database/frende"
+	Backup      string        `json:"backup"`    // key of the one that was restored
+	Asked       string        `json:"asked"`     // the point
+	Point       RecoveryPoint `json:"point"`     // that was reached
+	Dir         string        `json:"dir"`       // on the worker's host: a data directory that was shut down
+	Tablespaces []string      `json:"tablespaces,omitempty"`
+	Timeline    uint32        `json:"timeline"` // of its own: no archive knows it
+	Start       string        `json:"start"`    // the command that starts it, as the server's account
+	Bytes       int64         `json:"bytes"`
+	Started     time.Time     `json:"started"`
+	Finished    time.Time     `json:"finished"`
+}

@@ -66,6 +66,15 @@ func (e *extraction) pin(ctx workflow.Context, in api.Input[api.ExtractInput]) (
 	if e.in.File == "" {
 		return fault.Newf(fault.InputInvalid, "read input of", api.ExtractDatabase, "it names no file").WithHint("name one on the worker's host: --out /var/tmp/users.dump")
 	}
+	if err := e.choose(ctx); err != nil {
+		return err
+	}
+	var activities *postgres.Activities
+	return e.Do(ctx, e.step("file", "see that "+e.in.File+" can be written", run.Quick), activities.CheckFile, postgres.CheckFileInput{File: e.in.File}, nil, nil)
+}
+
+// choose loads the configuration, and finds the database and the point that are asked for.
+func (e *extraction) choose(ctx workflow.Context) (err error) {
 	if e.to, err = plan.ParsePoint(e.in.To); err != nil {
 		return err
 	}
@@ -94,42 +103,16 @@ func (e *extraction) pin(ctx workflow.Context, in api.Input[api.ExtractInput]) (
 			return fault.Newf(fault.InputInvalid, "read recovery point", e.to.Backup, "it is no backup of %s", e.id).WithHint("list them with: lifeboat backups list --of %s", e.id)
 		}
 	}
-	var activities *postgres.Activities
-	return e.Do(ctx, e.step("file", "see that "+e.in.File+" can be written", run.Quick), activities.CheckFile, postgres.CheckFileInput{File: e.in.File}, nil, nil)
+	return nil
 }
 
 func (e *extraction) lookInto(ctx workflow.Context) error {
-	var activities *postgres.Activities
-	// Step 1. Which backup leads to the point, and what that needs.
-	ask := postgres.ScratchPreflightInput{Ref: e.ref, To: e.to}
-	if e.to.Backup != "" {
-		ask.Key, ask.To, ask.Proof = e.to.Backup, plan.Point{}, "L2" // as it was when the backup ended
-	}
-	var ready postgres.ScratchPreflightResult
-	if err := e.Do(ctx, e.step("preflight", "find the backup that leads to "+e.result.Asked+", check WAL, room and programs", run.Quick), activities.ScratchPreflight,
-		ask, &ready, func() string {
-			return fmt.Sprintf("%s, %s of %s free", ready.Key, system.Bytes(ready.Need).Human(), system.Bytes(ready.Free).Human())
-		}); err != nil {
+	ready, err := e.replayed(ctx)
+	if err != nil {
 		return err
-	}
-	e.result.Backup = ready.Key
-	e.ref.Until, e.ref.Goal = ready.Until, ready.Goal
-	// Step 2. The cluster, beside the living one, in a server of its own, at the point.
-	var restored postgres.RestoreResult
-	if err := e.Do(ctx, e.step("restore", fmt.Sprintf("restore %s to look at it (%s)", ready.Key, system.Bytes(ready.Bytes).Human()), run.Long), activities.Restore,
-		postgres.RestoreInput{Ref: e.ref, Key: ready.Key, Place: ready.Place, Facts: ready.Facts}, &restored, func() string { return system.Bytes(restored.Bytes).Human() }); err != nil {
-		return err
-	}
-	var replayed postgres.ReplayResult
-	if err := e.Do(ctx, e.step("replay", "start a hidden server and replay to "+e.result.Asked, run.Long), activities.Replay,
-		postgres.ReplayInput{Ref: e.ref, Place: ready.Place, Facts: ready.Facts}, &replayed, func() string { return "it stands at " + replayed.LSN.String() }); err != nil {
-		return err
-	}
-	e.result.Point = api.RecoveryPoint{From: ready.Facts.Started, To: ready.Facts.Finished, LSN: replayed.LSN.String(), Timeline: replayed.Timeline}
-	if replayed.Committed != nil {
-		e.result.Point.From, e.result.Point.To = *replayed.Committed, *replayed.Committed
 	}
 	// Step 3. What is asked for, into the file.
+	var activities *postgres.Activities
 	what := "the database"
 	if len(e.in.Tables) > 0 {
 		what = strings.Join(e.in.Tables, ", ")
@@ -144,6 +127,40 @@ func (e *extraction) lookInto(ctx workflow.Context) error {
 	}
 	e.result.Database, e.result.Tables, e.result.Bytes, e.result.Plain = extracted.Database, extracted.Tables, extracted.Bytes, extracted.Plain
 	return nil
+}
+
+// replayed restores the cluster beside the living one, and leaves it in a hidden server at the point.
+func (e *extraction) replayed(ctx workflow.Context) (ready postgres.ScratchPreflightResult, err error) {
+	var activities *postgres.Activities
+	// Step 1. Which backup leads to the point, and what that needs.
+	ask := postgres.ScratchPreflightInput{Ref: e.ref, To: e.to}
+	if e.to.Backup != "" {
+		ask.Key, ask.To, ask.Proof = e.to.Backup, plan.Point{}, "L2" // as it was when the backup ended
+	}
+	if err := e.Do(ctx, e.step("preflight", "find the backup that leads to "+e.result.Asked+", check WAL, room and programs", run.Quick), activities.ScratchPreflight,
+		ask, &ready, func() string {
+			return fmt.Sprintf("%s, %s of %s free", ready.Key, system.Bytes(ready.Need).Human(), system.Bytes(ready.Free).Human())
+		}); err != nil {
+		return ready, err
+	}
+	e.result.Backup = ready.Key
+	e.ref.Until, e.ref.Goal = ready.Until, ready.Goal
+	// Step 2. The cluster, beside the living one, in a server of its own, at the point.
+	var restored postgres.RestoreResult
+	if err := e.Do(ctx, e.step("restore", fmt.Sprintf("restore %s to look at it (%s)", ready.Key, system.Bytes(ready.Bytes).Human()), run.Long), activities.Restore,
+		postgres.RestoreInput{Ref: e.ref, Key: ready.Key, Place: ready.Place, Facts: ready.Facts}, &restored, func() string { return system.Bytes(restored.Bytes).Human() }); err != nil {
+		return ready, err
+	}
+	var replayed postgres.ReplayResult
+	if err := e.Do(ctx, e.step("replay", "start a hidden server and replay to "+e.result.Asked, run.Long), activities.Replay,
+		postgres.ReplayInput{Ref: e.ref, Place: ready.Place, Facts: ready.Facts}, &replayed, func() string { return "it stands at " + replayed.LSN.String() }); err != nil {
+		return ready, err
+	}
+	e.result.Point = api.RecoveryPoint{From: ready.Facts.Started, To: ready.Facts.Finished, LSN: replayed.LSN.String(), Timeline: replayed.Timeline}
+	if replayed.Committed != nil {
+		e.result.Point.From, e.result.Point.To = *replayed.Committed, *replayed.Committed
+	}
+	return ready, nil
 }
 
 func (e *extraction) step(name, title string, class run.Class) run.Step {

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"encoding/json"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/lab"
+	"github.com/frende/lifeboat/workflows/api"
+)
+
+// TestADatabaseIsRestoredToADirectory restores a copy of a living database, with
+// the worker killed in the middle of it, and starts it beside production.
+func TestADatabaseIsRestoredToADirectory(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.lifeboat(t, "backup", "system").done(t)
+	folder, err := h.lab.Folder("elsewhere")
+	require.NoError(t, err)
+	dir := filepath.Join(folder, "copy")
+	rows := h.rows(t)
+	at := h.text(t, `SELECT to_char(clock_timestamp() AT TIME ZONE 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`)
+	h.sql(t, "delete from users where id > 10")
+	h.sql(t, "select pg_switch_wal()")
+	before := h.look(t)
+
+	copyTo := func(args ...string) outcome {
+		return h.lifeboat(t, append([]string{"recover", "database", "frende"}, args...)...)
+	}
+	copyTo("--to-dir", "copy").ended(t, fault.InputInvalid, "copy")
+	copyTo("--to-dir", dir, "--yes-destroy", "frende").ended(t, fault.InputInvalid, "--yes-destroy")
+	copyTo("--to-dir", dir, "--to", "yesterday").ended(t, fault.InputInvalid, "yesterday")
+	for _, wrong := range []string{h.postgres.DataDir, filepath.Join(h.uploads, "copy"), filepath.Dir(h.redis.Dir), filepath.Dir(folder), filepath.Join(folder, "none", "copy")} {
+		copyTo("--to-dir", wrong).ended(t, fault.TargetRefused, wrong)
+	}
+	_, err = h.kindOf(t, h.start(t, "copy/by-hand", api.CopyDatabase, api.Queue, map[string]string{}))
+	require.True(t, fault.Has(err, fault.InputInvalid), "%v", err)
+	require.Equal(t, before, h.look(t))
+
+	run := h.start(t, "copy/killed", api.CopyDatabase, api.Queue, map[string]string{"dir": dir, "to": at})
+	s := &scene{production: before}
+	h.killAt(t, h.worker, point{name: "in the restore of a copy", reached: func(*house, *scene) bool {
+		return matches(filepath.Join(folder, "copy.lifeboat-look-*", "data", "base", "*", "*"))
+	}}, s, rand.New(rand.NewPCG(3, 4)), false)
+	require.NoError(t, h.worker.Start(t.Context()))
+	var made api.CopyResult
+	h.ends(t, run, &made)
+	require.Equal(t, dir, made.Dir)
+	require.Contains(t, made.Start, "pg_ctl -D '"+dir+"'")
+	entries, err := os.ReadDir(folder)
+	require.NoError(t, err)
+	require.Len(t, entries, 1, "nothing but the copy is there: %v", entries)
+	require.Equal(t, before, h.look(t))
+	require.Empty(t, h.strays(t))
+	copyTo("--to-dir", dir).ended(t, fault.TargetRefused, "it is not empty")
+	require.Equal(t, rows, h.rowsOfCopy(t, dir))
+
+	var again api.CopyResult
+	require.NoError(t, json.Unmarshal([]byte(copyTo("--to-dir", dir+"-2", "--json").done(t).stdout), &again))
+	require.Equal(t, before.Rows, h.rowsOfCopy(t, again.Dir), "as it is now")
+	h.keepsSecrets(t)
+}
+
+// rowsOfCopy starts a copy as its owner does, and asks it what production is asked by rows.
+func (h *house) rowsOfCopy(t *testing.T, dir string) (answer string) {
+	t.Helper()
+	port, err := lab.FreePort()
+	require.NoError(t, err)
+	account, err := lab.Ordinary()
+	require.NoError(t, err)
+	ctl := func(args ...string) {
+		line := append([]string{filepath.Join(h.plan.BinDir, "pg_ctl"), "-w", "-s", "-D", dir}, args...)
+		if os.Geteuid() == 0 {
+			line = append([]string{"setpriv", "--reuid=" + strconv.Itoa(int(account.UID)), "--regid=" + strconv.Itoa(int(account.GID)), "--clear-groups"}, line...)
+		}
+		output, err := exec.CommandContext(t.Context(), line[0], line[1:]...).CombinedOutput()
+		require.NoError(t, err, "%s", output)
+	}
+	ctl("-l", filepath.Join(dir, "log"), "-o", "-p "+strconv.Itoa(port)+" -c archive_mode=off", "start")
+	defer ctl("stop")
+	conn, err := pgx.Connect(t.Context(), databaseURL(port, h.secrets["database password"]))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, conn.Close(t.Context())) }()
+	require.NoError(t, conn.QueryRow(t.Context(), "select count(*) || ' rows ' || md5(string_agg(id || name, ',' order by id)) from users").Scan(&answer))
+	return answer
+}

@@ -1,0 +1,81 @@
+package extract
+
+import (
+	"errors"
+	"fmt"
+
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/frende/lifeboat/activities/postgres"
+	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/workflows/api"
+	"github.com/frende/lifeboat/workflows/run"
+)
+
+// copying is an extraction of a whole cluster, as a data directory.
+type copying struct {
+	*extraction
+	dir  string
+	made api.CopyResult
+}
+
+// Copy restores a database, as it was at a point, to a directory apart from
+// production, as a data directory that a person starts (workflow type CopyDatabase).
+func Copy(ctx workflow.Context, in api.Input[api.CopyInput]) (api.CopyResult, error) {
+	r, err := run.Begin(ctx, api.PhaseExtracting)
+	if err != nil {
+		return api.CopyResult{}, err
+	}
+	c := &copying{extraction: &extraction{Run: r}}
+	err = c.copy(ctx, in)
+	disconnected, cancel := workflow.NewDisconnectedContext(ctx)
+	defer cancel()
+	c.End(disconnected, err)
+	c.file(disconnected, err)
+	c.made.System, c.made.Component, c.made.Backup, c.made.Asked, c.made.Point = c.result.System, c.result.Component, c.result.Backup, c.result.Asked, c.result.Point
+	c.made.Started, c.made.Finished = r.Progress.Started, *r.Progress.Finished
+	return c.made, run.Failure(err)
+}
+
+func (c *copying) copy(ctx workflow.Context, in api.Input[api.CopyInput]) error {
+	asked, err := in.Checked(api.CopyDatabase)
+	if err != nil {
+		return err
+	}
+	if asked.Dir == "" {
+		return fault.Newf(fault.InputInvalid, "read input of", api.CopyDatabase, "it names no directory").WithHint("name one on the worker's host: --to-dir /var/tmp/frende")
+	}
+	c.dir = asked.Dir
+	c.in = api.ExtractInput{System: asked.System, Component: asked.Component, To: asked.To, By: asked.By, From: asked.From}
+	if err := c.choose(ctx); err != nil {
+		return err
+	}
+	c.ref.Dir = c.dir
+	var activities *postgres.Activities
+	if err := c.Do(ctx, c.step("directory", "see that a copy can be put at "+c.dir, run.Quick), activities.CheckCopy, postgres.CheckCopyInput{Ref: c.ref}, nil, nil); err != nil {
+		return err
+	}
+	err = c.put(ctx)
+	// Whatever happened, and whoever cancelled: nothing but the copy stays.
+	outlasting, cancel := workflow.NewDisconnectedContext(ctx)
+	defer cancel()
+	return errors.Join(err, c.Do(outlasting, c.step("discard", "end the server and remove what is left beside the copy", run.Long), activities.DiscardScratch,
+		postgres.DiscardScratchInput{Ref: c.ref}, nil, nil))
+}
+
+func (c *copying) put(ctx workflow.Context) error {
+	ready, err := c.replayed(ctx)
+	if err != nil {
+		return err
+	}
+	var activities *postgres.Activities
+	var put postgres.PutCopyResult
+	if err := c.Do(ctx, c.step("put", "promote the copy, shut it down and put it at "+c.dir, run.Long), activities.PutCopy,
+		postgres.PutCopyInput{Ref: c.ref, Place: ready.Place, Facts: ready.Facts}, &put, func() string {
+			return fmt.Sprintf("shut down on timeline %d, which no archive knows; start it with: %s", put.Timeline, put.Start)
+		}); err != nil {
+		return err
+	}
+	c.made.Dir, c.made.Tablespaces, c.made.Timeline, c.made.Start, c.made.Bytes = put.Dir, put.Tablespaces, put.Timeline, put.Start, ready.Bytes
+	return nil
+}
