@@ -70,9 +70,9 @@ func TestARecoveryIsUndone(t *testing.T) {
 	})
 
 	h.change(t, "lost")
-	old, now := h.recovered(t, "first")
+	old, _ := h.recovered(t, "first")
 	h.change(t, "since")
-	now = h.look(t)
+	now := h.look(t)
 	t.Run("one that is called off leaves the recovered system", func(t *testing.T) {
 		undo(t, "first", "--detach").done(t)
 		require.Contains(t, h.waits(t, "undo/frende").Waiting, "lifeboat approve undo/frende --yes-destroy frende")

@@ -78,7 +78,7 @@ func (h *house) startedCopy(t *testing.T, dir string) (names []string) {
 	ctl := func(args ...string) {
 		line := append([]string{filepath.Join(bin, "pg_ctl"), "-w", "-s", "-D", dir}, args...)
 		if os.Geteuid() == 0 {
-			line = append([]string{"setpriv", "--reuid=" + strconv.Itoa(int(account.UID)), "--regid=" + strconv.Itoa(int(account.GID)), "--clear-groups"}, line...)
+			line = append([]string{"setpriv", "--reuid=" + strconv.Itoa(account.UID), "--regid=" + strconv.Itoa(account.GID), "--clear-groups"}, line...)
 		}
 		output, err := exec.CommandContext(t.Context(), line[0], line[1:]...).CombinedOutput()
 		require.NoError(t, err, "%s", output)
