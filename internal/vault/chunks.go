@@ -19,6 +19,13 @@ type Chunk struct {
 // chunk that skip (nil: none) wants left out is not read. The first error ends
 // it all, once the calls of write that are running have returned.
 func (b *Backup) ReadChunks(ctx context.Context, stream string, skip func(index int) bool, write func(context.Context, Chunk) error) error {
+	return b.readChunks(ctx, stream, skip, func(ctx context.Context, e Extent, _ int64, data []byte) error { return b.readExtent(ctx, e, data) }, write)
+}
+
+// extentReader fills data with an extent's plaintext, which begins at an offset of its stream.
+type extentReader func(ctx context.Context, e Extent, offset int64, data []byte) error
+
+func (b *Backup) readChunks(ctx context.Context, stream string, skip func(index int) bool, read extentReader, write func(context.Context, Chunk) error) error {
 	s, err := b.manifest.Stream(stream)
 	if err != nil {
 		return err
@@ -52,7 +59,7 @@ func (b *Backup) ReadChunks(ctx context.Context, stream string, skip func(index 
 			buffer := b.v.cfg.Budget.buffer(int(size))
 			defer b.v.cfg.Budget.recycle(buffer)
 			data := (*buffer)[:e.Bytes]
-			if err := b.readExtent(groupCtx, e, data); err != nil {
+			if err := read(groupCtx, e, at, data); err != nil {
 				return err
 			}
 			return write(groupCtx, Chunk{Index: i, Offset: at, Data: data})
