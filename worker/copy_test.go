@@ -63,6 +63,19 @@ func TestADatabaseIsRestoredToADirectory(t *testing.T) {
 	copyTo("--to-dir", dir).ended(t, fault.TargetRefused, "it is not empty")
 	require.Equal(t, rows, h.rowsOfCopy(t, dir))
 
+	var over api.CopyResult
+	copyTo("--delta").ended(t, fault.InputInvalid, "--to-dir")
+	copyTo("--to-dir", folder, "--delta").ended(t, fault.TargetRefused, "no data directory")
+	require.NoError(t, h.lab.Write(filepath.Join(dir, "foreign"), []byte("mine"), 0o600))
+	require.NoError(t, json.Unmarshal([]byte(copyTo("--to-dir", dir, "--delta", "--json").done(t).stdout), &over))
+	require.Positive(t, over.Kept)
+	require.Less(t, over.Kept, over.Bytes)
+	require.NoFileExists(t, filepath.Join(dir, "foreign"))
+	require.Equal(t, before.Rows, h.rowsOfCopy(t, dir), "the older copy is as production is now")
+	entries, err = os.ReadDir(folder)
+	require.NoError(t, err)
+	require.Len(t, entries, 1, "nothing but the copy is there: %v", entries)
+
 	var again api.CopyResult
 	require.NoError(t, json.Unmarshal([]byte(copyTo("--to-dir", dir+"-2", "--json").done(t).stdout), &again))
 	require.Equal(t, before.Rows, h.rowsOfCopy(t, again.Dir), "as it is now")

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -27,6 +28,12 @@ type CheckCopyInput struct{ Ref }
 // restored for it: see target.Vacant. Nothing of production may lie in or over it.
 func (a *Activities) CheckCopy(_ context.Context, in CheckCopyInput) error {
 	production := productionPaths(in.System)
+	if in.Delta {
+		if err := errors.Join(target.Apart(in.Dir, production...), target.Apart(in.Dir+tablespacesSuffix, production...)); err != nil {
+			return err
+		}
+		return checkOlder(in.Dir)
+	}
 	if err := target.Vacant(in.Dir, production...); err != nil {
 		return err
 	}
@@ -120,7 +127,7 @@ func (j *job) putCopy(ctx context.Context, in PutCopyInput) (PutCopyResult, erro
 		if err := unix.Lstat(in.Dir, &stat); err != nil || stat.Dev != before.Dev || stat.Ino != before.Ino {
 			return PutCopyResult{}, fault.Newf(fault.TargetRefused, "put copy at", in.Dir, "it was put there, and somebody has moved it").WithHint("look for the directory; nothing is left to do")
 		}
-		return before.Result, nil
+		return before.Result, discardOlder(in)
 	}
 	control, err := j.finished(ctx, in)
 	if err != nil {
@@ -133,7 +140,7 @@ func (j *job) putCopy(ctx context.Context, in PutCopyInput) (PutCopyResult, erro
 	result := PutCopyResult{Dir: in.Dir, Timeline: control.Timeline, Start: j.startCommand(place, in.Dir)}
 	var links []postgres.Link
 	for _, space := range place.Tablespaces {
-		location := filepath.Join(in.Dir+tablespacesSuffix, strconv.FormatUint(uint64(space.OID), 10))
+		location := copiedTablespace(in.Dir, space.OID)
 		links = append(links, postgres.Link{OID: space.OID, Location: location})
 		result.Tablespaces = append(result.Tablespaces, location)
 	}
@@ -150,10 +157,51 @@ func (j *job) putCopy(ctx context.Context, in PutCopyInput) (PutCopyResult, erro
 	if err := writeRun(place, place.copied(), copied{Dev: stat.Dev, Ino: stat.Ino, Result: result}); err != nil {
 		return PutCopyResult{}, err
 	}
+	if in.Delta {
+		if err := j.moveOlder(ctx, in); err != nil {
+			return PutCopyResult{}, err
+		}
+	}
 	if err := putTablespaces(place, in.Dir, links, owner); err != nil {
 		return PutCopyResult{}, err
 	}
-	return result, target.PutDirectory(place.Staging, in.Dir)
+	if err := target.PutDirectory(place.Staging, in.Dir); err != nil {
+		return PutCopyResult{}, err
+	}
+	return result, discardOlder(in)
+}
+
+// moveOlder moves the older copy aside, its tablespaces first. It stays there until
+// the new one is in place.
+func (j *job) moveOlder(ctx context.Context, in PutCopyInput) error {
+	if _, err := os.Lstat(in.Dir); err == nil {
+		if err := j.mayRestoreOver(ctx, in.Place, in.Facts); err != nil {
+			return err
+		}
+	}
+	return errors.Join(target.MoveAside(in.Dir+tablespacesSuffix, in.RunID), target.MoveAside(in.Dir, in.RunID))
+}
+
+// discardOlder removes the older copy, which was moved aside.
+func discardOlder(in PutCopyInput) error {
+	if !in.Delta {
+		return nil
+	}
+	return errors.Join(target.DiscardAside(in.Dir, in.RunID), target.DiscardAside(in.Dir+tablespacesSuffix, in.RunID))
+}
+
+// mayRestoreOver fails when the directory of the copy holds another cluster, or a server runs there.
+func (j *job) mayRestoreOver(ctx context.Context, place Place, facts Facts) error {
+	if err := checkOlder(j.ref.Dir); err != nil {
+		return err
+	}
+	_, err := postgres.CheckDirectory(ctx, place.BinDir, j.ref.Dir, facts.SystemID)
+	return err
+}
+
+// copiedTablespace is where a tablespace of a copy lies.
+func copiedTablespace(dir string, oid uint32) string {
+	return filepath.Join(dir+tablespacesSuffix, strconv.FormatUint(uint64(oid), 10))
 }
 
 // finished promotes the replayed server and shuts it down.

@@ -25,7 +25,8 @@ func TestACopyIsRestoredToADirectoryThatAPersonStarts(t *testing.T) {
 	require.NoError(t, err)
 	elsewhere, err := h.lab.Folder("elsewhere")
 	require.NoError(t, err)
-	h.exec(t, "CREATE TABLESPACE big LOCATION '"+space+"'", "CREATE TABLE users (name text) TABLESPACE big", "INSERT INTO users VALUES ('a')")
+	h.exec(t, "CREATE TABLESPACE big LOCATION '"+space+"'", "CREATE TABLE users (name text) TABLESPACE big", "INSERT INTO users VALUES ('a')",
+		"CREATE TABLE large AS SELECT md5(g::text) FROM generate_series(1, 60000) g")
 	h.backup(t, "backup/1", time.Now())
 	h.exec(t, "INSERT INTO users VALUES ('b')")
 	at := h.one(t, `SELECT to_char(clock_timestamp() AT TIME ZONE 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`)
@@ -64,6 +65,7 @@ func TestACopyIsRestoredToADirectoryThatAPersonStarts(t *testing.T) {
 	require.Equal(t, []string{"a", "b"}, h.startedCopy(t, put.Dir))
 	require.Equal(t, "a b c", h.users(t), "production goes on")
 	h.switched(t)
+	h.restoredOver(t, ref, elsewhere)
 }
 
 // startedCopy starts a copy as its owner does, beside production, and gives its users.
@@ -98,4 +100,47 @@ func (h *house) startedCopy(t *testing.T, dir string) (names []string) {
 	_, err = conn.Exec(t.Context(), "INSERT INTO users VALUES ('z')")
 	require.NoError(t, err, "it is a primary")
 	return names
+}
+
+// restoredOver restores the newest state over a copy that was written to, and in
+// which somebody has planted what leads outside.
+func (h *house) restoredOver(t *testing.T, older activities.Ref, elsewhere string) {
+	t.Helper()
+	victim := filepath.Join(elsewhere, "victim")
+	require.NoError(t, os.WriteFile(victim, []byte("kept"), 0o644))
+	large := filepath.Join(older.Dir, h.one(t, "SELECT pg_relation_filepath('large')"))
+	require.NoError(t, os.Rename(large, large+"-real"))
+	require.NoError(t, os.Symlink(victim, large))
+	require.NoError(t, os.Link(victim, filepath.Join(older.Dir, "foreign")))
+
+	ref := h.scratch("copy/2")
+	ref.Dir, ref.Delta = older.Dir, false
+	require.True(t, fault.Has(h.activities.CheckCopy(t.Context(), activities.CheckCopyInput{Ref: ref}), fault.TargetRefused), "without --delta nothing is written over")
+	ref.Delta = true
+	require.NoError(t, h.activities.CheckCopy(t.Context(), activities.CheckCopyInput{Ref: ref}))
+	for _, wrong := range []string{elsewhere, h.DataDir, filepath.Join(elsewhere, "missing")} {
+		other := ref
+		other.Dir = wrong
+		err := h.activities.CheckCopy(t.Context(), activities.CheckCopyInput{Ref: other})
+		require.True(t, fault.Has(err, fault.TargetRefused), "%s: %v", wrong, err)
+	}
+	found := must(t, h.activities.ScratchPreflight, activities.ScratchPreflightInput{Ref: ref})
+	restored := must(t, h.activities.Restore, activities.RestoreInput{Ref: ref, Key: found.Key, Place: found.Place, Facts: found.Facts})
+	require.Greater(t, restored.Kept, int64(4<<20), "what lies in large files and has not changed; the tar headers of small ones are no file's")
+	require.Less(t, restored.Kept, restored.Bytes)
+	must(t, h.activities.VerifyFiles, activities.VerifyFilesInput{Ref: ref, Place: found.Place})
+	require.FileExists(t, filepath.Join(older.Dir, "foreign"), "the older copy is there until the new one is whole")
+	must(t, h.activities.Replay, activities.ReplayInput{Ref: ref, Place: found.Place, Facts: found.Facts})
+	in := activities.PutCopyInput{Ref: ref, Place: found.Place, Facts: found.Facts}
+	put := must(t, h.activities.PutCopy, in)
+	require.Equal(t, put, must(t, h.activities.PutCopy, in))
+	must(t, h.activities.DiscardScratch, activities.DiscardScratchInput{Ref: ref})
+	entries, err := os.ReadDir(elsewhere)
+	require.NoError(t, err)
+	require.Len(t, entries, 3, "the copy, its tablespaces, the victim: %v", entries)
+	require.NoFileExists(t, filepath.Join(ref.Dir, "foreign"))
+	body, err := os.ReadFile(victim)
+	require.NoError(t, err)
+	require.Equal(t, "kept", string(body))
+	require.Equal(t, []string{"a", "b", "c"}, h.startedCopy(t, put.Dir))
 }

@@ -49,6 +49,12 @@ func (a *Activities) Restore(ctx context.Context, in RestoreInput) (result Resto
 	}
 	err = j.locked(ctx, in.Place, func() error {
 		r := &restoring{backup: backup, key: in.Key, place: in.Place, owner: owner, started: time.Now()}
+		if in.Delta {
+			if err := j.mayRestoreOver(ctx, in.Place, in.Facts); err != nil {
+				return err
+			}
+			r.older = in.Dir
+		}
 		result, err = r.run(ctx)
 		return err
 	})
@@ -64,6 +70,8 @@ type restoring struct {
 	owner   postgres.Account
 	started time.Time
 
+	older   string       // directory of an older copy; "": there is none
+	kept    atomic.Int64 // bytes that it had
 	done    atomic.Int64 // bytes in place, those of earlier attempts too
 	resumed int64
 }
@@ -114,7 +122,7 @@ func (r *restoring) run(ctx context.Context) (RestoreResult, error) {
 	}
 	elapsed := time.Since(r.started)
 	return RestoreResult{
-		Bytes: total, Resumed: r.resumed, Elapsed: system.Duration(elapsed),
+		Bytes: total, Resumed: r.resumed, Kept: r.kept.Load(), Elapsed: system.Duration(elapsed),
 		Rate: float64(r.done.Load()-r.resumed) / max(elapsed.Seconds(), 1e-3),
 	}, nil
 }
@@ -143,7 +151,7 @@ func (r *restoring) extract(ctx context.Context, stream, root, last string) (err
 	defer func() { err = errors.Join(err, extraction.Close()) }()
 	r.resumed += extraction.Resumed()
 	r.done.Add(extraction.Resumed())
-	err = r.backup.ReadChunks(ctx, stream, extraction.Done, func(_ context.Context, chunk vault.Chunk) error {
+	err = r.read(ctx, stream, entries, extraction.Done, func(_ context.Context, chunk vault.Chunk) error {
 		if err := extraction.Write(chunk.Index, chunk.Offset, chunk.Data); err != nil {
 			return err
 		}

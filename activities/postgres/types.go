@@ -30,6 +30,9 @@ type Ref struct {
 
 	// Dir is where a scratch recovery is put in the end, as a copy; it works beside it. Empty: it is thrown away.
 	Dir string `json:"dir,omitempty"`
+
+	// Delta: Dir holds an older copy, which is replaced; what of it is the backup's is not read from the store.
+	Delta bool `json:"delta,omitempty"`
 }
 
 // Goal is where a recovery to a point stops.
@@ -179,7 +182,8 @@ type RestoreInput struct {
 // RestoreResult says what a restore wrote.
 type RestoreResult struct {
 	Bytes     int64           `json:"bytes"`
-	Resumed   int64           `json:"resumed"` // bytes that an earlier attempt had written
+	Resumed   int64           `json:"resumed"`        // bytes that an earlier attempt had written
+	Kept      int64           `json:"kept,omitempty"` // bytes that an older copy had
 	Elapsed   system.Duration `json:"elapsed"`
 	Rate      float64         `json:"rate"` // bytes per second of this attempt
 	Fallbacks []Fallback      `json:"fallbacks,omitempty"`

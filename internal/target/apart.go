@@ -8,13 +8,29 @@ import (
 	"github.com/frende/lifeboat/internal/fault"
 )
 
-// Vacant refuses a directory that a copy can't be put at: one that is no absolute
-// path, is named as what runs leave beside a directory, holds anything, is a link,
-// or has no directory above it; and one that lies in or over one of the others, by
-// its name or by where links lead. It touches nothing, and fails with InputInvalid
-// or TargetRefused.
+// Vacant is Apart for a directory that holds nothing.
 func Vacant(dir string, others ...string) error {
-	const op = "copy to"
+	if err := Apart(dir, others...); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(dir)
+	if err == nil && len(entries) > 0 {
+		return fault.Newf(fault.TargetRefused, opCopy, dir, "it is not empty").WithHint("nothing is written over: name a directory that is empty or missing")
+	}
+	if err != nil && !os.IsNotExist(err) {
+		return failed("look at", dir, err)
+	}
+	return nil
+}
+
+const opCopy = "copy to"
+
+// Apart refuses a directory that a copy can't be put at: one that is no absolute
+// path, is named as what runs leave beside a directory, is a link, or has no
+// directory above it; and one that lies in or over one of the others, by its name or
+// by where links lead. It touches nothing, and fails with InputInvalid or TargetRefused.
+func Apart(dir string, others ...string) error {
+	const op = opCopy
 	if !filepath.IsAbs(dir) || filepath.Clean(dir) != dir || dir == "/" {
 		return fault.Newf(fault.InputInvalid, op, dir, "it is not the absolute path of a directory below the root")
 	}
@@ -30,13 +46,6 @@ func Vacant(dir string, others ...string) error {
 	}
 	if err := directory(dir); err != nil {
 		return err
-	}
-	entries, err := os.ReadDir(dir)
-	if err == nil && len(entries) > 0 {
-		return refuse("it is not empty").WithHint("nothing is written over: name a directory that is empty or missing")
-	}
-	if err != nil && !os.IsNotExist(err) {
-		return failed("look at", dir, err)
 	}
 	for _, other := range others {
 		for _, mine := range []string{dir, led(dir)} {
@@ -62,6 +71,22 @@ func led(path string) string {
 	}
 	return path
 }
+
+// MoveAside renames a directory to its Aside for the run, durably. One that is
+// missing, or that an earlier attempt has moved, is left as it is.
+func MoveAside(dir, run string) error {
+	there, err := inodeOf(dir)
+	if err != nil || there == (inode{}) {
+		return err
+	}
+	if moved, err := inodeOf(Aside(dir, run)); err != nil || moved != (inode{}) {
+		return err
+	}
+	return PutInPlace(dir, Aside(dir, run))
+}
+
+// DiscardAside removes what MoveAside moved for the run. None is no error.
+func DiscardAside(dir, run string) error { return removeTree(Aside(dir, run)) }
 
 // PutDirectory renames a finished directory to its name, durably. An empty
 // directory is all that it replaces.

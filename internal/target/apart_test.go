@@ -58,3 +58,24 @@ func TestPutDirectoryReplacesAnEmptyDirectoryOnly(t *testing.T) {
 	require.NoError(t, PutDirectory(from, to))
 	holds(t, to, "new")
 }
+
+func TestMoveAsideIsFinishedByTheNextAttempt(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "copy")
+	require.NoError(t, MoveAside(dir, run), "there is nothing to move")
+	fill(t, dir, "older")
+	for range 2 {
+		require.NoError(t, MoveAside(dir, run))
+		require.NoDirExists(t, dir)
+		holds(t, Aside(dir, run), "older")
+	}
+	fill(t, dir, "somebody's")
+	require.NoError(t, MoveAside(dir, run), "what is aside is never replaced")
+	holds(t, dir, "somebody's")
+	fill(t, dir+"-new", "new")
+	err := PutDirectory(dir+"-new", dir)
+	require.True(t, fault.Has(err, fault.TargetRefused), "%v", err)
+	require.NoError(t, DiscardAside(dir, run))
+	require.NoError(t, DiscardAside(dir, run))
+	require.NoDirExists(t, Aside(dir, run))
+	holds(t, dir, "somebody's")
+}

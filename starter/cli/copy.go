@@ -51,7 +51,7 @@ func (a *app) makeCopy(ctx context.Context, args []string, f recoverFlags) error
 	}
 	defer c.Close()
 	id := api.CopyID(configured.Name, database.Name, a.Now())
-	input := api.CopyInput{System: configured.Name, Component: database.Name, To: to, Dir: filepath.Clean(f.toDir), By: a.who(), From: from}
+	input := api.CopyInput{System: configured.Name, Component: database.Name, To: to, Dir: filepath.Clean(f.toDir), Delta: f.delta, By: a.who(), From: from}
 	if _, err := a.start(ctx, c, id, api.CopyDatabase, "restore "+database.Name+" of "+configured.Name+" to "+input.Dir, input); err != nil {
 		return err
 	}

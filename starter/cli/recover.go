@@ -20,6 +20,7 @@ type recoverFlags struct {
 	target, destroy, since string
 	dryRun, detach         bool
 	toDir                  string // databases
+	delta                  bool
 }
 
 func (a *app) recover() *cobra.Command {
@@ -36,6 +37,9 @@ func (a *app) recover() *cobra.Command {
 				"  lifeboat recover " + s.word + " --since 2024-01-15T02:10:00Z --yes-destroy frende",
 			Args: args,
 			RunE: a.run(func(ctx context.Context, args []string) error {
+				if f.delta && f.toDir == "" {
+					return misread("--delta needs --to-dir").WithHint("name the directory of the older copy: --to-dir /var/tmp/frende --delta")
+				}
 				if f.toDir != "" {
 					return a.makeCopy(ctx, args, f)
 				}
@@ -44,8 +48,11 @@ func (a *app) recover() *cobra.Command {
 		}
 		if s.kind == system.KindDatabase {
 			c.Long += "\nWith --to-dir nothing of production is touched: the database is restored to a directory of the worker's\n" +
-				"host that is missing or empty, replayed, shut down and made durable, for you to start with pg_ctl."
+				"host that is missing or empty, replayed, shut down and made durable, for you to start with pg_ctl. With\n" +
+				"--delta it may hold an older copy, shut down: what is equal there by content is not read from the\n" +
+				"store, and the older copy is replaced, with all that was added to it, when the new one is whole."
 			c.Example += "\n  lifeboat recover database frende --to 2024-01-15T09:42:00Z --to-dir /var/tmp/frende"
+			c.Flags().BoolVar(&f.delta, "delta", false, "with --to-dir: DIR holds an older copy; read only what differs, and replace it")
 			c.Flags().StringVar(&f.toDir, "to-dir", "", "`DIR` on the worker's host to restore to, instead of production")
 		}
 		c.Flags().StringArrayVar(&f.to, "to", nil, "`POINT`: latest (default), RFC 3339 time, lsn:X/Y, name:NAME, backup:KEY")

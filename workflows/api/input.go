@@ -163,6 +163,7 @@ type CopyInput struct {
 	Component string `json:"component,omitempty"` // name of the database
 	To        string `json:"to,omitempty"`        // as for a recovery; "backup:KEY" is the backup's end
 	Dir       string `json:"dir"`                 // absolute; missing or empty, apart from production
+	Delta     bool   `json:"delta,omitempty"`     // Dir holds an older copy, shut down, which is replaced; only what differs is read from the store
 	By        string `json:"by,omitempty"`
 	From      string `json:"from,omitempty"` // name of the one store that is read
 }

@@ -384,6 +384,7 @@ type CopyResult struct {
 	Timeline    uint32        `json:"timeline"` // of its own: no archive knows it
 	Start       string        `json:"start"`    // the command that starts it, as the server's account
 	Bytes       int64         `json:"bytes"`
+	Kept        int64         `json:"kept,omitempty"` // of Bytes: that an older copy had
 	Started     time.Time     `json:"started"`
 	Finished    time.Time     `json:"finished"`
 }

@@ -50,7 +50,7 @@ func (c *copying) copy(ctx workflow.Context, in api.Input[api.CopyInput]) error 
 	if err := c.choose(ctx); err != nil {
 		return err
 	}
-	c.ref.Dir = c.dir
+	c.ref.Dir, c.ref.Delta = c.dir, asked.Delta
 	var activities *postgres.Activities
 	if err := c.Do(ctx, c.step("directory", "see that a copy can be put at "+c.dir, run.Quick), activities.CheckCopy, postgres.CheckCopyInput{Ref: c.ref}, nil, nil); err != nil {
 		return err
@@ -77,5 +77,6 @@ func (c *copying) put(ctx workflow.Context) error {
 		return err
 	}
 	c.made.Dir, c.made.Tablespaces, c.made.Timeline, c.made.Start, c.made.Bytes = put.Dir, put.Tablespaces, put.Timeline, put.Start, ready.Bytes
+	c.made.Kept = c.kept
 	return nil
 }

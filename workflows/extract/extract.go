@@ -27,6 +27,7 @@ type extraction struct {
 	id     string // "database/frende"
 	ref    postgres.Ref
 	result api.ExtractResult
+	kept   int64 // bytes of the restore that an older copy had
 }
 
 // Database takes tables or a database out of a backup (workflow type ExtractDatabase).
@@ -148,9 +149,10 @@ func (e *extraction) replayed(ctx workflow.Context) (ready postgres.ScratchPrefl
 	// Step 2. The cluster, beside the living one, in a server of its own, at the point.
 	var restored postgres.RestoreResult
 	if err := e.Do(ctx, e.step("restore", fmt.Sprintf("restore %s to look at it (%s)", ready.Key, system.Bytes(ready.Bytes).Human()), run.Long), activities.Restore,
-		postgres.RestoreInput{Ref: e.ref, Key: ready.Key, Place: ready.Place, Facts: ready.Facts}, &restored, func() string { return system.Bytes(restored.Bytes).Human() }); err != nil {
+		postgres.RestoreInput{Ref: e.ref, Key: ready.Key, Place: ready.Place, Facts: ready.Facts}, &restored, func() string { return fetched(restored) }); err != nil {
 		return ready, err
 	}
+	e.kept = restored.Kept
 	var replayed postgres.ReplayResult
 	if err := e.Do(ctx, e.step("replay", "start a hidden server and replay to "+e.result.Asked, run.Long), activities.Replay,
 		postgres.ReplayInput{Ref: e.ref, Place: ready.Place, Facts: ready.Facts}, &replayed, func() string { return "it stands at " + replayed.LSN.String() }); err != nil {
@@ -161,6 +163,14 @@ func (e *extraction) replayed(ctx workflow.Context) (ready postgres.ScratchPrefl
 		e.result.Point.From, e.result.Point.To = *replayed.Committed, *replayed.Committed
 	}
 	return ready, nil
+}
+
+func fetched(restored postgres.RestoreResult) string {
+	told := system.Bytes(restored.Bytes).Human()
+	if restored.Kept > 0 {
+		told += ", of which the older copy had " + system.Bytes(restored.Kept).Human()
+	}
+	return told
 }
 
 func (e *extraction) step(name, title string, class run.Class) run.Step {
