@@ -51,6 +51,7 @@ func TestARecoveryIsUndone(t *testing.T) {
 		undo(t, "recover/nothing", "--yes-destroy", "frende").ended(t, fault.RunUnknown, "recover/nothing")
 		undo(t, "recover/nothing", "--yes-destroy", "friende").ended(t, fault.InputInvalid, "friende")
 		undo(t).ended(t, fault.InputInvalid, "ID")
+		undo(t, "first", "--from", "primary").ended(t, fault.InputInvalid, "--from")
 		var listed []struct{ ID, Kind string }
 		require.NoError(t, json.Unmarshal([]byte(h.lifeboat(t, "report", "--json").done(t).stdout), &listed))
 		for _, one := range listed {

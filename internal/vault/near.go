@@ -56,7 +56,7 @@ func (b *Backup) readMissing(ctx context.Context, e Extent, data []byte, there [
 	if there == nil {
 		return b.readExtent(ctx, e, data)
 	}
-	size := int(b.object(e).FrameSize)
+	size := b.object(e).FrameSize
 	for i := 0; i < e.Frames; {
 		n := i
 		for n < e.Frames && there[n] == there[i] {
@@ -76,6 +76,6 @@ func (b *Backup) readMissing(ctx context.Context, e Extent, data []byte, there [
 
 // frameOf is the i-th frame of an extent's plaintext.
 func frameOf(o *Object, data []byte, i int) []byte {
-	size := int(o.FrameSize)
+	size := o.FrameSize
 	return data[i*size : min((i+1)*size, len(data))]
 }

@@ -37,6 +37,9 @@ func (a *app) undo() *cobra.Command {
 }
 
 func (a *app) makeUndo(ctx context.Context, of string, f undoFlags) error {
+	if a.from != "" {
+		return misread("--from does not go with an undo, which reads no backup").WithHint("leave it out: what comes back archives to the configured store")
+	}
 	configured, err := a.system()
 	if err != nil {
 		return err
