@@ -32,6 +32,10 @@
 //     does the same: the committed backup, the restored and fsynced directory.
 //     What Lifeboat does besides (the proof L1, the check of the restored files,
 //     the replay) is in the # lines.
+//   - delta_restore: a restore over a directory that holds what was backed up already,
+//     over pgBackRest's --delta; medians of runs that take turns. Lifeboat's is the
+//     step that restores beside that directory what differs from it by content, and
+//     copies the rest from there, fsynced.
 //   - wal_push_p50: what archive_command takes for one WAL segment when no other
 //     waits: the median of calls of lifeboat wal-push, which asks the worker.
 //   - wal_push_sustained: how fast PostgreSQL gets rid of many segments that wait,

@@ -30,6 +30,7 @@ func (b *bench) peers(ctx context.Context) (err error) {
 	}{
 		{[]string{"backup_pgbackrest", "stored_pgbackrest"}, b.fullBackups},
 		{[]string{"restore_pgbackrest"}, b.restores},
+		{[]string{"delta_restore"}, b.deltaRestores},
 		{[]string{"repeat_unchanged"}, b.repeatUnchanged},
 		{[]string{"repeat_uniform_pgbackrest", "repeat_clustered_pgbackrest"}, b.repeatChanged},
 	} {

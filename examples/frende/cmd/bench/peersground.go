@@ -325,16 +325,21 @@ func (p *peers) pgbackrestBlocks(ctx context.Context, kind string) (time.Duratio
 // restoreTheirs restores pgBackRest's newest backup into an empty directory,
 // which it syncs, too.
 func (p *peers) restoreTheirs(ctx context.Context) (time.Duration, error) {
-	dir, err := p.lab.Folder("postgres", "theirs")
-	if err != nil {
-		return 0, err
-	}
-	if err := os.Chmod(dir, 0o700); err != nil {
-		return 0, err
-	}
-	took, err := p.pgbackrest(ctx, "--pg1-path="+dir, "restore")
+	dir, took, err := p.theirsIn(ctx, "theirs")
 	if err != nil {
 		return 0, err
 	}
 	return took, os.RemoveAll(dir)
+}
+
+// theirsIn restores pgBackRest's newest backup into a directory of this name.
+func (p *peers) theirsIn(ctx context.Context, name string, flags ...string) (dir string, took time.Duration, err error) {
+	if dir, err = p.lab.Folder("postgres", name); err != nil {
+		return dir, 0, err
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		return dir, 0, err
+	}
+	took, err = p.pgbackrest(ctx, append(append([]string{"--pg1-path=" + dir}, flags...), "restore")...)
+	return dir, took, err
 }
