@@ -13,6 +13,7 @@ import (
 
 // How often Await looks, and how many segments it reads at once.
 const (
+	awaitFirst = 20 * time.Millisecond // then twice as long each time, up to
 	awaitPause = 250 * time.Millisecond
 	awaitReads = 2
 )
@@ -41,9 +42,7 @@ func (a *Archive) Await(ctx context.Context, from Point, stop postgres.LSN) erro
 }
 
 func (a *Archive) awaitOne(ctx context.Context, key string) error {
-	tick := time.NewTicker(awaitPause)
-	defer tick.Stop()
-	for {
+	for pause := awaitFirst; ; pause = min(2*pause, awaitPause) {
 		_, err := a.cfg.Vault.Store().Head(ctx, key)
 		if err == nil {
 			return nil
@@ -52,7 +51,7 @@ func (a *Archive) awaitOne(ctx context.Context, key string) error {
 			return err
 		}
 		select {
-		case <-tick.C:
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return fault.New(fault.WALShort, "await WAL", key, errors.Join(context.Cause(ctx), err)).
 				WithHint("archive_command does not keep up or fails: look at pg_stat_archiver and at the server's log")

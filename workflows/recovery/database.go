@@ -268,7 +268,7 @@ func counts(verified postgres.VerifyResult) string {
 		told = append(told, fmt.Sprintf("%d tables and sequences equal production's", verified.Compared))
 	}
 	if len(verified.Checks) > 0 {
-		told = append(told, fmt.Sprintf("%d checks passed", len(verified.Checks)))
+		told = append(told, passed(len(verified.Checks)))
 	}
 	if len(verified.Collations) > 0 {
 		told = append(told, "collation versions differ in "+strings.Join(verified.Collations, ", ")+": REINDEX what sorts text")

@@ -87,7 +87,7 @@ func (c *coordinator) reopen(ctx workflow.Context) error {
 	var health checks.HealthResult
 	err := c.Do(ctx, run.Step{ID: "health-checks", Title: "run health checks", Class: run.Long}, checkActivities.Health,
 		checks.HealthInput{Checks: c.at.Checks, Databases: c.at.Databases, Caches: c.at.Caches}, &health,
-		func() string { return fmt.Sprintf("%d checks passed", len(health.Results)) })
+		func() string { return passed(len(health.Results)) })
 	for _, result := range health.Results {
 		c.checks = append(c.checks, report.Check{Name: result.Name, OK: result.OK, Latency: result.Latency, Message: result.Message})
 	}
@@ -130,4 +130,12 @@ func states(result services.Result) string {
 		told = append(told, outcome.Name+" "+outcome.State)
 	}
 	return strings.Join(told, ", ")
+}
+
+// passed tells how many checks did.
+func passed(checks int) string {
+	if checks == 1 {
+		return "1 check passed"
+	}
+	return fmt.Sprintf("%d checks passed", checks)
 }
