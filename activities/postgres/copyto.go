@@ -174,12 +174,28 @@ func (j *job) putCopy(ctx context.Context, in PutCopyInput) (PutCopyResult, erro
 // moveOlder moves the older copy aside, its tablespaces first. It stays there until
 // the new one is in place.
 func (j *job) moveOlder(ctx context.Context, in PutCopyInput) error {
-	if _, err := os.Lstat(in.Dir); err == nil {
-		if err := j.mayRestoreOver(ctx, in.Place, in.Facts); err != nil {
-			return err
-		}
+	if _, err := os.Lstat(in.Dir); os.IsNotExist(err) {
+		return nil // an earlier attempt has moved it, and its tablespaces before it: what lies there now is new
+	}
+	if err := j.mayRestoreOver(ctx, in.Place, in.Facts); err != nil {
+		return err
 	}
 	return errors.Join(target.MoveAside(in.Dir+tablespacesSuffix, in.RunID), target.MoveAside(in.Dir, in.RunID))
+}
+
+// takeBackOlder puts the older copy back, which was moved aside for one that never
+// came: its tablespaces first, so that it is complete where it is found.
+func takeBackOlder(ref Ref) error {
+	if !ref.Delta || ref.Dir == "" {
+		return nil
+	}
+	if _, err := os.Lstat(ref.Dir); !os.IsNotExist(err) { // the older one was not moved, or the new one has come
+		return nil
+	}
+	if err := target.MoveBack(ref.Dir+tablespacesSuffix, ref.RunID); err != nil {
+		return err
+	}
+	return target.MoveBack(ref.Dir, ref.RunID)
 }
 
 // discardOlder removes the older copy, which was moved aside.

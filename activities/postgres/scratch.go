@@ -144,6 +144,9 @@ func (a *Activities) DiscardScratch(ctx context.Context, in DiscardScratchInput)
 	if err != nil {
 		return DiscardResult{}, err
 	}
+	if err := takeBackOlder(in.Ref); err != nil {
+		return DiscardResult{}, err
+	}
 	root := j.scratchRoot()
 	if _, err := os.Lstat(root); errors.Is(err, fs.ErrNotExist) {
 		return DiscardResult{}, nil

@@ -197,14 +197,12 @@ func (j *job) undoCutOver(ctx context.Context, archive *wal.Archive, in UndoCutO
 		return UndoCutOverResult{}, err
 	}
 	result := UndoCutOverResult{Live: in.Place.Live}
-	if !swapped(in.Place) {
-		if _, err := j.stop(ctx, in.Place); err != nil {
-			return result, err
-		}
-		if result.Note, err = j.farewell(ctx, archive, in); err != nil {
-			return result, err
-		}
-		if err := j.revive(ctx, archive, in); err != nil {
+	begun, err := target.UndoBegun(in.Place.Live, j.ref.RunID)
+	if err != nil {
+		return result, err
+	}
+	if !begun && !swapped(in.Place) { // once it has begun, all of this was done, and the directory may be at neither place
+		if result.Note, err = j.prepareUndo(ctx, archive, in); err != nil {
 			return result, err
 		}
 	}
@@ -233,6 +231,34 @@ func (j *job) undoCutOver(ctx context.Context, archive *wal.Archive, in UndoCutO
 	return result, j.open(ctx, service, CutOverInput{
 		Ref: in.Ref, Place: in.Place, Facts: Facts{SystemID: in.SystemID, SegmentSize: in.SegmentSize}, LSN: in.LSN, Timeline: in.Timeline,
 	})
+}
+
+// prepareUndo is all that comes before the first rename of the data directory.
+func (j *job) prepareUndo(ctx context.Context, archive *wal.Archive, in UndoCutOverInput) (note string, err error) {
+	if _, err := j.stop(ctx, in.Place); err != nil {
+		return "", err
+	}
+	if note, err = j.farewell(ctx, archive, in); err != nil {
+		return note, err
+	}
+	if err := j.revive(ctx, archive, in); err != nil {
+		return note, err
+	}
+	// A clean-up may have come since the preflight: a tablespace that is gone stops it here.
+	for _, space := range in.Place.Tablespaces {
+		begun, err := target.UndoBegun(space.Live, j.ref.RunID)
+		if err != nil {
+			return note, err
+		}
+		if begun {
+			continue
+		}
+		if _, err := target.Undoable(space.Live, in.Of); err != nil {
+			return note, err
+		}
+	}
+	_, err = target.Undoable(in.Place.Live, in.Of)
+	return note, err
 }
 
 // farewell archives what the recovered server has completed and not archived: its

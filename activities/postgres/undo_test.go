@@ -142,6 +142,30 @@ func TestAnOldServerThatWasKilledComesBack(t *testing.T) {
 	h.switched(t)
 }
 
+// The worker was killed between the two renames: the data directory is at neither place.
+func TestAnUndoThatWasCutOffBetweenItsRenamesGoesOn(t *testing.T) {
+	t.Parallel()
+	h := build(t)
+	h.exec(t, "CREATE TABLE users (name text)", "INSERT INTO users VALUES ('a')")
+	h.backup(t, "backup/1", time.Now())
+	h.exec(t, "INSERT INTO users VALUES ('b')")
+	p := h.prepare(t, "recover/1")
+	h.fence(t, &p)
+	h.cutOver(t, &p)
+	h.exec(t, "INSERT INTO users VALUES ('c')")
+
+	u := h.undo(t, "recover/1", "undo/1")
+	h.endRecovered(t, u)
+	cut := must(t, h.activities.UndoCutOver, u.cutOver())
+	_, err := h.Kill(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, os.Rename(u.found.Place.Live, u.found.Place.Staging))
+	require.Equal(t, cut.Kept, must(t, h.activities.UndoCutOver, u.cutOver()).Kept)
+	promoted := must(t, h.activities.Promote, activities.PromoteInput{Ref: u.ref, Place: u.found.Place, Timeline: u.found.Timeline})
+	require.Equal(t, uint32(3), promoted.Timeline)
+	require.Equal(t, "a b", h.users(t))
+}
+
 func TestAnUndoThatIsCalledOffLeavesTheRecoveredServer(t *testing.T) {
 	t.Parallel()
 	h := build(t)

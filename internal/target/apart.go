@@ -1,9 +1,12 @@
 package target
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/frende/lifeboat/internal/fault"
 )
@@ -85,13 +88,26 @@ func MoveAside(dir, run string) error {
 	return PutInPlace(dir, Aside(dir, run))
 }
 
+// MoveBack takes MoveAside back, and removes what has come in the directory's place
+// since. Where nothing was moved, nothing is done.
+func MoveBack(dir, run string) error {
+	aside := Aside(dir, run)
+	if moved, err := inodeOf(aside); err != nil || moved == (inode{}) {
+		return err
+	}
+	if err := removeTree(dir); err != nil {
+		return err
+	}
+	return PutInPlace(aside, dir)
+}
+
 // DiscardAside removes what MoveAside moved for the run. None is no error.
 func DiscardAside(dir, run string) error { return removeTree(Aside(dir, run)) }
 
 // PutDirectory renames a finished directory to its name, durably. An empty
 // directory is all that it replaces.
 func PutDirectory(from, to string) error {
-	if err := os.Remove(to); err != nil && !os.IsNotExist(err) {
+	if err := unix.Rmdir(to); err != nil && !errors.Is(err, unix.ENOENT) {
 		return fault.New(fault.TargetRefused, "put in place", to, err).WithHint("something was put there meanwhile: move it away, and go on")
 	}
 	return PutInPlace(from, to)

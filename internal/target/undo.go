@@ -44,6 +44,13 @@ func (m mover) undo(ctx context.Context, request UndoRequest) (Swapped, error) {
 	return j.swapped(resumed), m.after("undone journal removed")
 }
 
+// UndoBegun says whether an undo by this run has begun to move a directory: from
+// then on the directory may be missing, and calling Undo again goes on.
+func UndoBegun(dir, run string) (bool, error) {
+	j, found, err := readJournal(filepath.Clean(dir), run)
+	return found && j.Undoes != "", err
+}
+
 // beginUndo checks, and writes the journal.
 func (m mover) beginUndo(current string, request UndoRequest) (journal, error) {
 	if request.Run == "" || request.Run == request.Of {

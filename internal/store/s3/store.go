@@ -94,7 +94,7 @@ func New(ctx context.Context, c Config) (*Store, error) {
 		Region:                     c.Region,
 		Credentials:                provider,
 		UsePathStyle:               c.PathStyle,
-		HTTPClient:                 &http.Client{Transport: transport},
+		HTTPClient:                 &http.Client{Transport: transport, CheckRedirect: noRedirect},
 		Retryer:                    retry,
 		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenRequired,
 		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenRequired,
@@ -111,6 +111,10 @@ func New(ctx context.Context, c Config) (*Store, error) {
 	}
 	return &Store{name: c.String(), prefix: prefix, secure: !strings.HasPrefix(strings.ToLower(c.Endpoint), "http:"), bucket: c.Bucket, tries: retry.MaxAttempts(), retry: retry, client: awss3.New(options), http: transport}, nil
 }
+
+// noRedirect leaves a redirect to the SDK, as an error: a body would follow it to
+// wherever it leads, without TLS perhaps.
+func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // Name identifies the store: "primary (s3://frende-db-backups in us-east-1)".
 func (s *Store) Name() string { return s.name }
