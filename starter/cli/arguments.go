@@ -53,6 +53,8 @@ func example(c *cobra.Command) string {
 func group(use, short string, members ...*cobra.Command) *cobra.Command {
 	g := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs, Example: "  lifeboat " + use + " " + members[0].Use, RunE: needsCommand}
 	g.AddCommand(members...)
+	g.InitDefaultHelpFlag()
+	g.Flags().Lookup("help").Hidden = true // its members are what one looks for, and they have to fit a screen
 	return g
 }
 

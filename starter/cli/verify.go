@@ -28,8 +28,7 @@ func (a *app) verify() *cobra.Command {
 			"  1  every byte is read and authenticated\n" +
 			"  2  databases: restored beside; files and every page checked; a hidden server replays the WAL\n" +
 			"  3  databases: every table equals what the source held; pg_amcheck and configured SQL pass\n" +
-			"Caches, files and configuration have level 1. What recovers all of it is a drill.\n" +
-			"A backup that is damaged is marked: recoveries pass it over, and the status says so.",
+			"Caches, files and configuration have 0, 1 and drills. A damaged backup is marked and passed over.",
 		Example: "  lifeboat verify latest --of database/frende --level 3",
 		Args:    atMost("KEY"),
 		RunE: a.run(func(ctx context.Context, args []string) error {
