@@ -58,7 +58,7 @@ func TestABackupIsProvenByRestoringItAndOneThatIsDamagedIsPassedOver(t *testing.
 	require.Contains(t, all, "PROVEN L1")
 	listed := h.lifeboat(t, "verify", "--level", "0").done(t).stdout
 	require.Regexp(t, `LISTED L0\s+database/frende\s+in primary\s+2 backups, \d+ objects`, listed)
-	h.lifeboat(t, "verify", "--level", "0", "--random").ended(t, "", "level 0 looks at every backup")
+	h.lifeboat(t, "verify", "--level", "0", "--random").ended(t, fault.InputInvalid, "level 0 looks at every backup")
 	h.lifeboat(t, "verify", "--of", "cache/sessions", "--level", "2").ended(t, fault.Unsupported, "cache/sessions", "L1 only")
 	h.lifeboat(t, "verify", "--of", "database/frand").ended(t, fault.NameUnknown, "frand", "configured are: frende")
 
