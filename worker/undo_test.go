@@ -13,6 +13,7 @@ import (
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/report"
 	"github.com/frende/lifeboat/internal/target"
+	"github.com/frende/lifeboat/internal/torture"
 	"github.com/frende/lifeboat/workflows/api"
 )
 
@@ -149,20 +150,21 @@ func (h *house) keepsOne(t *testing.T) {
 }
 
 // TestAKilledWorkersUndoIsFinishedByTheNext kills the worker with SIGKILL at the
-// named points of an undo.
+// named points of an undo; at the first two, or with make torture at all of them.
 func TestAKilledWorkersUndoIsFinishedByTheNext(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	h.lifeboat(t, "backup", "system").done(t)
 	random := rand.New(rand.NewPCG(1, 2))
-	for n, p := range []point{
-		{"after the fence", api.UndoRecovery, false, func(h *house, s *scene) bool { return !h.swapped(s) && h.fenced(s) }},
+	points := []point{
 		{"at the renames", api.UndoRecovery, false, func(h *house, s *scene) bool { return !exists(h.postgres.DataDir) || h.swapped(s) }},
-		{"after the swap, before the start", api.UndoRecovery, false, (*house).swapped},
 		{"after the promotion", api.UndoRecovery, false, func(h *house, s *scene) bool {
 			return h.swapped(s) && !exists(filepath.Join(h.postgres.DataDir, "standby.signal"))
 		}},
-	} {
+		{"after the fence", api.UndoRecovery, false, func(h *house, s *scene) bool { return !h.swapped(s) && h.fenced(s) }},
+		{"after the swap, before the start", api.UndoRecovery, false, (*house).swapped},
+	}
+	for n, p := range points[:torture.Trials(t, 2, len(points))] {
 		t.Run(p.name, func(t *testing.T) {
 			h.change(t, fmt.Sprint("lost-", n))
 			id := fmt.Sprintf("recovered/%d", n)
