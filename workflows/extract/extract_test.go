@@ -2,6 +2,7 @@ package extract_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -24,6 +25,7 @@ const key = "database-backups/2024/01/15/frende_db_backup_20240115_020000.base"
 // stage is a test environment whose activities all succeed at once, but for those in fails.
 type stage struct {
 	*testsuite.TestWorkflowEnvironment
+	mu sync.Mutex // activities may run at once
 	fails map[string]error // by activity
 	done  []string         // activities, in their order
 	asked postgres.ScratchPreflightInput
@@ -63,6 +65,8 @@ func newStage(t *testing.T) *stage {
 // step registers an activity.
 func step[I any](s *stage, name string, do func(I) any) {
 	s.RegisterActivityWithOptions(func(_ context.Context, in I) (any, error) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		s.done = append(s.done, name)
 		answer := do(in)
 		if err := s.fails[name]; err != nil {

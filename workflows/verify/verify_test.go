@@ -2,6 +2,7 @@ package verify_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,6 +26,7 @@ const baseKey = "database-backups/2024/01/15/frende_db_backup_20240115_020000.ba
 // stage is a test environment whose activities all succeed at once, but for those in fails.
 type stage struct {
 	*testsuite.TestWorkflowEnvironment
+	mu sync.Mutex // activities may run at once
 	t         *testing.T
 	fails     map[string]error // by activity
 	fallbacks []postgres.Fallback
@@ -104,6 +106,8 @@ func (s *stage) or(what string, answer any) any {
 // step registers an activity.
 func step[I any](s *stage, name string, do func(I) any) {
 	s.RegisterActivityWithOptions(func(_ context.Context, in I) (any, error) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		s.done = append(s.done, name)
 		answer := s.or(name, do(in))
 		if err, failed := answer.(error); failed {

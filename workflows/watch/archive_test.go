@@ -2,6 +2,7 @@ package watch_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -24,8 +25,11 @@ func archives(t *testing.T, found map[string]api.ArchiveChecked) (env *testsuite
 	var suite testsuite.WorkflowTestSuite
 	env = suite.NewTestWorkflowEnvironment()
 	filed, begun = &[]records.Record{}, &[]api.BackupInput{}
+	var mu sync.Mutex // two databases are checked at once
 	env.RegisterWorkflowWithOptions(watch.CheckArchive, workflow.RegisterOptions{Name: api.CheckArchive})
 	env.RegisterWorkflowWithOptions(func(_ workflow.Context, in api.BackupInput) error {
+		mu.Lock()
+		defer mu.Unlock()
 		*begun = append(*begun, in)
 		return nil
 	}, workflow.RegisterOptions{Name: api.BackupDatabase})
@@ -36,6 +40,8 @@ func archives(t *testing.T, found map[string]api.ArchiveChecked) (env *testsuite
 	env.RegisterActivityWithOptions(records.New(records.Deps{
 		Load: func() (system.System, error) { return s, nil },
 		File: func(_ context.Context, _ system.System, r records.Record) error {
+			mu.Lock()
+			defer mu.Unlock()
 			*filed = append(*filed, r)
 			return nil
 		},

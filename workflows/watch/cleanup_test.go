@@ -2,6 +2,7 @@ package watch_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,9 +26,17 @@ import (
 // stage has something to clean up of every kind, and notes what removes it.
 type stage struct {
 	*testsuite.TestWorkflowEnvironment
+	mu      sync.Mutex // activities run at once
 	removed []string
 	filed   []api.CleanUpResult
 	expire  error
+}
+
+// remove notes what was removed.
+func (s *stage) remove(what string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.removed = append(s.removed, what)
 }
 
 func newStage(_ *testing.T) *stage {
@@ -51,18 +60,18 @@ func newStage(_ *testing.T) *stage {
 	register(s, "hosts.Leftovers", func(context.Context, hosts.LeftoversInput) (hosts.LeftoversResult, error) { return left, nil })
 	register(s, "vault.Sweep", func(_ context.Context, in vault.SweepInput) (vault.SweepResult, error) {
 		if !in.DryRun {
-			s.removed = append(s.removed, "chunks")
+			s.remove("chunks")
 		}
 		return vault.SweepResult{
 			Removed: []api.Cleaned{{What: api.UnfinishedBackup, Subject: "file-backups/dead"}}, Kept: []api.Cleaned{{What: api.UnfinishedBackup, Subject: "file-backups/live"}},
 		}, nil
 	})
 	register(s, "hosts.Expire", func(_ context.Context, in hosts.ExpireInput) error {
-		s.removed = append(s.removed, in.Dir+" "+in.Run)
+		s.remove(in.Dir+" "+in.Run)
 		return s.expire
 	})
 	register(s, "postgres.DiscardRun", func(_ context.Context, in postgres.DiscardRunInput) (postgres.DiscardResult, error) {
-		s.removed = append(s.removed, "database/"+in.Component+" "+in.RunID)
+		s.remove("database/"+in.Component+" "+in.RunID)
 		return postgres.DiscardResult{}, temporalfault.ToTemporal(fault.Newf(fault.TargetRefused, "discard", "/srv/pg", "it is fenced"))
 	})
 	register(s, "postgres.ReplacedDatabases", func(_ context.Context, in postgres.ReplacedInput) (postgres.ReplacedResult, error) {
@@ -72,15 +81,15 @@ func newStage(_ *testing.T) *stage {
 		}, nil
 	})
 	register(s, "postgres.DropReplaced", func(_ context.Context, in postgres.DropReplacedInput) error {
-		s.removed = append(s.removed, in.Name+" "+in.Ref.RunID)
+		s.remove(in.Name+" "+in.Ref.RunID)
 		return nil
 	})
 	register(s, "redis.DiscardRun", func(_ context.Context, in redis.DiscardRunInput) (redis.DiscardResult, error) {
-		s.removed = append(s.removed, "cache/"+in.Cache.Name+" "+in.RunID)
+		s.remove("cache/"+in.Cache.Name+" "+in.RunID)
 		return redis.DiscardResult{}, nil
 	})
 	register(s, "files.DiscardRun", func(_ context.Context, in files.DiscardRunInput) (files.DiscardResult, error) {
-		s.removed = append(s.removed, "set "+in.Set.Name+" "+in.RunID)
+		s.remove("set "+in.Set.Name+" "+in.RunID)
 		return files.DiscardResult{}, nil
 	})
 	register(s, "records.RecordCleanUp", func(_ context.Context, in records.CleanUpInput) error {
