@@ -25,7 +25,7 @@ const key = "database-backups/2024/01/15/frende_db_backup_20240115_020000.base"
 // stage is a test environment whose activities all succeed at once, but for those in fails.
 type stage struct {
 	*testsuite.TestWorkflowEnvironment
-	mu sync.Mutex // activities may run at once
+	mu    sync.Mutex       // activities may run at once
 	fails map[string]error // by activity
 	done  []string         // activities, in their order
 	asked postgres.ScratchPreflightInput

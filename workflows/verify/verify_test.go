@@ -26,7 +26,7 @@ const baseKey = "database-backups/2024/01/15/frende_db_backup_20240115_020000.ba
 // stage is a test environment whose activities all succeed at once, but for those in fails.
 type stage struct {
 	*testsuite.TestWorkflowEnvironment
-	mu sync.Mutex // activities may run at once
+	mu        sync.Mutex // activities may run at once
 	t         *testing.T
 	fails     map[string]error // by activity
 	fallbacks []postgres.Fallback

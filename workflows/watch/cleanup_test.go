@@ -67,11 +67,11 @@ func newStage(_ *testing.T) *stage {
 		}, nil
 	})
 	register(s, "hosts.Expire", func(_ context.Context, in hosts.ExpireInput) error {
-		s.remove(in.Dir+" "+in.Run)
+		s.remove(in.Dir + " " + in.Run)
 		return s.expire
 	})
 	register(s, "postgres.DiscardRun", func(_ context.Context, in postgres.DiscardRunInput) (postgres.DiscardResult, error) {
-		s.remove("database/"+in.Component+" "+in.RunID)
+		s.remove("database/" + in.Component + " " + in.RunID)
 		return postgres.DiscardResult{}, temporalfault.ToTemporal(fault.Newf(fault.TargetRefused, "discard", "/srv/pg", "it is fenced"))
 	})
 	register(s, "postgres.ReplacedDatabases", func(_ context.Context, in postgres.ReplacedInput) (postgres.ReplacedResult, error) {
@@ -81,15 +81,15 @@ func newStage(_ *testing.T) *stage {
 		}, nil
 	})
 	register(s, "postgres.DropReplaced", func(_ context.Context, in postgres.DropReplacedInput) error {
-		s.remove(in.Name+" "+in.Ref.RunID)
+		s.remove(in.Name + " " + in.Ref.RunID)
 		return nil
 	})
 	register(s, "redis.DiscardRun", func(_ context.Context, in redis.DiscardRunInput) (redis.DiscardResult, error) {
-		s.remove("cache/"+in.Cache.Name+" "+in.RunID)
+		s.remove("cache/" + in.Cache.Name + " " + in.RunID)
 		return redis.DiscardResult{}, nil
 	})
 	register(s, "files.DiscardRun", func(_ context.Context, in files.DiscardRunInput) (files.DiscardResult, error) {
-		s.remove("set "+in.Set.Name+" "+in.RunID)
+		s.remove("set " + in.Set.Name + " " + in.RunID)
 		return files.DiscardResult{}, nil
 	})
 	register(s, "records.RecordCleanUp", func(_ context.Context, in records.CleanUpInput) error {
