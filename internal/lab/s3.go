@@ -69,7 +69,8 @@ func (l *Lab) S3(ctx context.Context, o S3Options) (*S3, error) {
 		return nil, err
 	}
 	s := &S3{Endpoint: "http://" + loopback(port), Region: o.Region, AccessKey: "lab" + rand.Text()[:13], SecretKey: rand.Text(), Dir: data}
-	args := []string{program, "--port", loopback(port), "--region", o.Region, "--quiet", "--health", "/healthz"}
+	// Connections are kept, as those of S3 are; this server closes each after one answer unless it is told.
+	args := []string{program, "--port", loopback(port), "--region", o.Region, "--quiet", "--keep-alive", "--health", "/healthz"}
 	if o.Users {
 		accounts, err := l.Folder(o.Name, "accounts")
 		if err != nil {
