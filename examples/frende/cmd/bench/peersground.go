@@ -190,6 +190,15 @@ func (p *peers) database() string {
 	return at.String()
 }
 
+// local is database through the server's socket: a worker on the database's own host
+// connects like this, as pgBackRest does.
+func (p *peers) local() string {
+	return (&url.URL{
+		Scheme: "postgres", User: url.UserPassword("postgres", p.postgres.Password), Path: "/frende",
+		RawQuery: url.Values{"host": {p.lab.Path("sockets")}, "port": {strconv.Itoa(p.postgres.Port)}}.Encode(),
+	}).String()
+}
+
 // archiveBy hands the archive from one to the other and waits until the server does so.
 func (p *peers) archiveBy(ctx context.Context, command string) error {
 	quoted := "'" + strings.ReplaceAll(command, "'", "''") + "'"
@@ -235,7 +244,7 @@ func (p *peers) configureOurs(path string) error {
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // never fails
 	for name, text := range map[string]string{
-		"encryption": hex.EncodeToString(key), "database": p.database(), "access": p.s3.AccessKey, "secret": p.s3.SecretKey,
+		"encryption": hex.EncodeToString(key), "database": p.local(), "access": p.s3.AccessKey, "secret": p.s3.SecretKey,
 	} {
 		if err := p.lab.Write(p.lab.Path("secrets", name), []byte(text), 0o600); err != nil {
 			return err
