@@ -9,6 +9,9 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
+	"sync"
+
+	"github.com/zeebo/blake3"
 
 	"github.com/frende/lifeboat/internal/fault"
 )
@@ -26,6 +29,8 @@ type DataKey struct {
 	mac     [keySize]byte
 	signer  ed25519.PublicKey
 	trusted bool // the slot it came from vouches for the signer
+
+	hashers sync.Map // *sync.Pool of *blake3.Hasher, by domain
 }
 
 func newDataKey(id string, signer ed25519.PublicKey) (*DataKey, error) {
@@ -82,6 +87,36 @@ func (k *DataKey) MAC(domain string, parts ...[]byte) [32]byte {
 		mac.Write(part)
 	}
 	return [32]byte(mac.Sum(nil))
+}
+
+// ContentMAC authenticates long content under the key, for one domain: BLAKE3's keyed hash,
+// under a key of the domain's own. It is some times as fast as MAC where BLAKE3 has
+// vector instructions.
+func (k *DataKey) ContentMAC(domain string, content []byte) [32]byte {
+	pool := k.hashersFor(domain)
+	hasher := pool.Get().(*blake3.Hasher)
+	defer pool.Put(hasher)
+	hasher.Reset()
+	_, _ = hasher.Write(content) // a hash's Write never fails
+	var sum [32]byte
+	hasher.Sum(sum[:0])
+	return sum
+}
+
+// hashersFor gives the hashers of a domain. Each is some kilobytes, and a frame is soon hashed.
+func (k *DataKey) hashersFor(domain string) *sync.Pool {
+	if known, ok := k.hashers.Load(domain); ok {
+		return known.(*sync.Pool)
+	}
+	key := k.MAC(domain)
+	pool, _ := k.hashers.LoadOrStore(domain, &sync.Pool{New: func() any {
+		hasher, err := blake3.NewKeyed(key[:])
+		if err != nil {
+			panic(err) // a key of 32 bytes is one
+		}
+		return hasher
+	}})
+	return pool.(*sync.Pool)
 }
 
 // gcm is AES-256-GCM with standard nonces; keyID is for the error alone.

@@ -395,4 +395,11 @@ func TestObjectKeysAndMACsAreOneForEachUse(t *testing.T) {
 	require.Equal(t, key.MAC("a", []byte("bc")), key.MAC("a", []byte("bc")))
 	require.NotEqual(t, key.MAC("a", []byte("bc")), key.MAC("a", []byte("b"), []byte("c")))
 	require.NotEqual(t, key.MAC("a", []byte("bc")), key.MAC("b", []byte("bc")))
+	require.Equal(t, key.ContentMAC("a", []byte("bc")), key.ContentMAC("a", []byte("bc")))
+	require.NotEqual(t, key.ContentMAC("a", []byte("bc")), key.ContentMAC("b", []byte("bc")))
+	require.NotEqual(t, key.ContentMAC("a", []byte("bc")), key.ContentMAC("a", []byte("bd")))
+	require.NotEqual(t, key.ContentMAC("a", []byte("bc")), key.MAC("a", []byte("bc")))
+	other, err := rawRing(t, 2).Create(t.Context(), newSlots(), "k")
+	require.NoError(t, err)
+	require.NotEqual(t, key.ContentMAC("a", []byte("bc")), other.ContentMAC("a", []byte("bc")))
 }

@@ -297,7 +297,7 @@ func TestATombstoneMakesABackupIncomplete(t *testing.T) {
 func TestAFutureVersionIsToldFromDamage(t *testing.T) {
 	d := newDamage(t, "zstd")
 	body := bytes.Clone(raw(t, d.v.Store(), single))
-	body[4] = 2
+	body[4] = byte(newest) + 1
 	end := int(binary.BigEndian.Uint16(body[8:])) - tagSize - crcSize
 	binary.BigEndian.PutUint32(body[end:], castagnoli(body[:end]))
 	d.store.key, d.store.body = single, body

@@ -11,9 +11,6 @@ import (
 	"github.com/frende/lifeboat/internal/store"
 )
 
-// frameMACDomain is what the MACs of an index are for.
-const frameMACDomain = "lifeboat frame 1"
-
 // Donor is an earlier backup that a new one may share frames with: what has not
 // changed since is named, and not stored again. It is read from the primary store
 // alone, as the new backup must be whole there. It is safe for concurrent use.
@@ -98,8 +95,9 @@ func (d *Donor) holds(ctx context.Context, frame Extent, content []byte) bool {
 	if err != nil {
 		return false
 	}
-	key, err := d.b.v.readKey(ctx, d.b.object(frame).KeyID)
-	return err == nil && macs[frame.First] == frameMAC(key, content)
+	o := d.b.object(frame)
+	key, err := d.b.v.readKey(ctx, o.KeyID)
+	return err == nil && macs[frame.First] == version(o.Version).frameMAC(key, content)
 }
 
 // macs reads the index of an object, once.

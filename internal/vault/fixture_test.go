@@ -3,6 +3,7 @@ package vault
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -16,11 +17,17 @@ import (
 
 const fixtureIdentity = "a8abababababababababababababababababababababababababababababab6b"
 
-// TestTheReleasedFormatOpensForEver reads a store that was written by the first
-// release. Its files never change: a newer format gets a folder of its own.
-func TestTheReleasedFormatOpensForEver(t *testing.T) {
+// TestReleasedFormatsOpenForEver reads stores that releases have written, one of each
+// format. Their files never change: a newer format gets a folder of its own.
+func TestReleasedFormatsOpenForEver(t *testing.T) {
+	for of := hmacSHA256; of <= newest; of++ {
+		t.Run(fmt.Sprint("v", of), func(t *testing.T) { opensFixture(t, of) })
+	}
+}
+
+func opensFixture(t *testing.T, of version) {
 	s := mem.New("fixture")
-	root := filepath.Join("testdata", "v1")
+	root := filepath.Join("testdata", fmt.Sprint("v", of))
 	require.NoError(t, filepath.WalkDir(root, func(path string, entry os.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
@@ -50,6 +57,7 @@ func TestTheReleasedFormatOpensForEver(t *testing.T) {
 			for i, codec := range []string{"zstd", "gzip", "none"} {
 				b := open(t, v, fixtureIntent(i, codec).Key())
 				require.NoError(t, b.Verify(t.Context(), nil))
+				require.EqualValues(t, of, b.Manifest().Version)
 				for stream, want := range fixtureStreams(i) {
 					got, err := readStream(t.Context(), b, stream)
 					require.NoError(t, err)
@@ -76,8 +84,8 @@ func fixtureStreams(i int) map[string][]byte {
 	return map[string][]byte{"base.tar": content(uint64(i), 9_000), "noise": noise(uint64(i), 3_000), "empty": {}}
 }
 
-// writeFixture makes the store that the test above reads; it ran once, for the
-// first release, as: go test ./internal/vault -run TestWriteTheFixture -fixture DIR
+// writeFixture makes a store that the test above reads; it ran once for each
+// format, when that was the newest, as: go test ./internal/vault -run TestWriteTheFixture -fixture DIR
 func writeFixture(t *testing.T, into string) {
 	identity, err := keys.NewRing(keys.Config{Identities: []keys.Secret{keys.NewSecret([]byte(fixtureIdentity))}})
 	require.NoError(t, err)

@@ -65,7 +65,7 @@ func FuzzManifest(f *testing.F) {
 	const key = "database-backups/2024/01/15/frende_db_backup_20240115_020000.base"
 	f.Add([]byte(`{"version":1,"key":"` + key + `","key_id":"k","codec":"zstd","bytes":10,"objects":[{"key":"a","length":100,"tag":"00","stream":"s","chunk":0,"frame":4,"bytes":10}],
 		"streams":[{"name":"s","bytes":10,"extents":[[0,0,3,10]]}]}`))
-	f.Add([]byte(`{"version":2}`))
+	f.Add([]byte(`{"version":3}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		m, err := parseManifest(key, "k", body)
 		if err != nil {

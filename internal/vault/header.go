@@ -18,7 +18,7 @@ const (
 )
 
 const (
-	formatVersion = 1
+	formatVersion = 1 // of all but sealed objects and manifests
 	magic         = "LFBT"
 	trailerMagic  = "TBFL"
 
@@ -61,6 +61,7 @@ var (
 
 // header is the clear head of every sealed object.
 type header struct {
+	Version   version
 	Kind      kind
 	Codec     codec
 	MACs      bool // the index has frame MACs
@@ -121,7 +122,7 @@ func (h *header) append(out []byte) []byte {
 		flags |= flagFrameMACs
 	}
 	out = append(out, magic...)
-	out = append(out, formatVersion, byte(h.Kind), byte(h.Codec), flags)
+	out = append(out, byte(h.Version), byte(h.Kind), byte(h.Codec), flags)
 	out = binary.BigEndian.AppendUint16(out, uint16(h.size()))
 	out = binary.BigEndian.AppendUint16(out, uint16(len(h.KeyID)))
 	out = binary.BigEndian.AppendUint16(out, uint16(len(h.Key)))
@@ -161,11 +162,11 @@ func parseHeader(b []byte) (*header, error) {
 	if binary.BigEndian.Uint32(b[end:]) != castagnoli(b[:end]) {
 		return nil, errHeader
 	}
-	if b[4] != formatVersion {
+	if !version(b[4]).known() {
 		return nil, errVersion
 	}
 	h := &header{
-		Kind: kind(b[5]), Codec: codec(b[6]), MACs: b[7]&flagFrameMACs != 0,
+		Version: version(b[4]), Kind: kind(b[5]), Codec: codec(b[6]), MACs: b[7]&flagFrameMACs != 0,
 		Chunk: binary.BigEndian.Uint32(b[16:]), FrameSize: binary.BigEndian.Uint32(b[20:]), Plain: binary.BigEndian.Uint32(b[24:]),
 	}
 	copy(h.Salt[:], b[32:])

@@ -97,6 +97,7 @@ type Object struct {
 	FrameSize int    `json:"frame"`
 	Bytes     int64  `json:"bytes"`
 	MACs      bool   `json:"macs,omitempty"`
+	Version   int    `json:"version,omitempty"` // of the object; absent in JSON: the manifest's
 
 	kind kind
 }
@@ -105,10 +106,10 @@ type Object struct {
 func (o *Object) head() (h header, ok bool) {
 	with, known := parseCodec(o.Codec)
 	h = header{
-		Kind: o.kind, Codec: with, MACs: o.MACs, KeyID: o.KeyID, Key: o.Key, Stream: o.Stream,
+		Version: version(o.Version), Kind: o.kind, Codec: with, MACs: o.MACs, KeyID: o.KeyID, Key: o.Key, Stream: o.Stream,
 		Chunk: uint32(o.Chunk), FrameSize: uint32(o.FrameSize), Plain: uint32(o.Bytes),
 	}
-	ok = known && o.Key != "" && o.Chunk >= 0 && o.Chunk <= 1<<31-1 && o.FrameSize >= 1 && o.FrameSize <= MaxFrameSize &&
+	ok = known && h.Version.known() && int(h.Version) == o.Version && o.Key != "" && o.Chunk >= 0 && o.Chunk <= 1<<31-1 && o.FrameSize >= 1 && o.FrameSize <= MaxFrameSize &&
 		o.Bytes >= 0 && o.Bytes <= MaxChunkSize && h.size() <= headerMax && o.Length > 0 && o.Length <= 4*MaxChunkSize
 	return h, ok
 }

@@ -58,6 +58,9 @@ func shorten(m *Manifest, objects []Object) []Object {
 		if o.Codec == m.Codec {
 			o.Codec = ""
 		}
+		if o.Version == m.Version {
+			o.Version = 0
+		}
 		short[i] = o
 	}
 	return short
@@ -72,6 +75,9 @@ func (m *Manifest) lengthen(objects []Object, k kind) {
 		}
 		if o.Codec == "" {
 			o.Codec = m.Codec
+		}
+		if o.Version == 0 {
+			o.Version = m.Version
 		}
 	}
 }
@@ -91,14 +97,14 @@ func decodeManifest(backup string, h *header, plain []byte, ring *keys.Ring, key
 
 func parseManifest(backup, keyID string, body []byte) (*Manifest, error) {
 	object := manifestKey(backup)
-	var version struct {
+	var said struct {
 		Version int `json:"version"`
 	}
-	if err := json.Unmarshal(body, &version); err != nil {
+	if err := json.Unmarshal(body, &said); err != nil {
 		return nil, fault.New(fault.IntegrityError, "read manifest", object, err)
 	}
-	if version.Version != formatVersion {
-		return nil, fault.Newf(fault.FormatUnsupported, "read manifest", object, "manifest version %d", version.Version)
+	if said.Version < 1 || said.Version > int(newest) {
+		return nil, fault.Newf(fault.FormatUnsupported, "read manifest", object, "manifest version %d", said.Version)
 	}
 	m := new(Manifest)
 	if err := json.Unmarshal(body, m); err != nil {

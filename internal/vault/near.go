@@ -46,7 +46,7 @@ func (b *Backup) nearFrames(ctx context.Context, index *Donor, e Extent, offset 
 		return nil, err
 	}
 	for i := range there {
-		there[i] = there[i] && frameMAC(key, frameOf(o, data, i)) == macs[e.First+i]
+		there[i] = there[i] && version(o.Version).frameMAC(key, frameOf(o, data, i)) == macs[e.First+i]
 	}
 	return there, nil
 }

@@ -370,7 +370,7 @@ func (r *objectReader) readFrame(dst []byte) (int, error) {
 		r.lens[i] = uint32(sealed)
 	}
 	if r.prove && r.h.MACs {
-		r.proved = append(r.proved[:i], frameMAC(r.dataKey, dst))
+		r.proved = append(r.proved[:i], r.h.Version.frameMAC(r.dataKey, dst))
 	}
 	return plain, nil
 }

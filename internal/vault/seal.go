@@ -83,7 +83,7 @@ func (s *sealing) sealWide(buffer, scratch, plain []byte) (object []byte, tag st
 	var next atomic.Int64
 	var work errgroup.Group
 	work.Go(func() error {
-		mac := s.key.MAC(plainMACDomain, plain)
+		mac := s.header.Version.mac(s.key, plainMACDomain, plain)
 		s.header.PlainMAC = &mac
 		return nil
 	})
@@ -176,7 +176,7 @@ func (o *growingObject) add(content, packed []byte, ok bool) {
 	o.index = binary.BigEndian.AppendUint32(o.index, uint32(len(content)))
 	o.index = binary.BigEndian.AppendUint32(o.index, uint32(sealed))
 	if o.header.MACs { // before the frame is written, perhaps where the content lies
-		mac := frameMAC(o.key, content)
+		mac := o.header.Version.frameMAC(o.key, content)
 		o.index = append(o.index, mac[:]...)
 	}
 	putFrameHeader(o.head(), frameData, flags, o.added, len(content), sealed)
@@ -195,12 +195,6 @@ func (o *growingObject) end() (object []byte, tag string) {
 	o.out = o.aead.Seal(o.out, at[:], o.index, o.ad)
 	o.out = appendTrailer(o.out, len(o.out)-footer, o.added)
 	return o.out, objectTag(o.out[footer:])
-}
-
-// frameMAC is what an index says of a frame's content.
-func frameMAC(key *keys.DataKey, content []byte) [frameMACSize]byte {
-	full := key.MAC(frameMACDomain, content)
-	return [frameMACSize]byte(full[:frameMACSize])
 }
 
 func appendTrailer(out []byte, indexFrame, frames int) []byte {

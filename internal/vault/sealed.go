@@ -10,8 +10,6 @@ import (
 	"github.com/frende/lifeboat/internal/store"
 )
 
-const plainMACDomain = "lifeboat plaintext 1"
-
 // SealedOptions say how a single object is put.
 type SealedOptions struct {
 	IfNoneMatch bool   // fail with ObjectExists when the key is taken
@@ -92,7 +90,7 @@ func (v *Vault) Seal(ctx context.Context, key, keyID string, plain []byte, o Sea
 		giveBack(whole)
 	}
 	s := sealing{codecs: v.codecs, key: dataKey, header: header{
-		Kind: kindSingle, Codec: with, KeyID: keyID, Key: key,
+		Version: v.writes, Kind: kindSingle, Codec: with, KeyID: keyID, Key: key,
 		FrameSize: uint32(v.cfg.FrameSize),
 	}}
 	body, _, err := s.sealWide((*buffer)[:room], (*buffer)[room:], plain)
@@ -121,38 +119,34 @@ func checkPlainMAC(key *keys.DataKey, h *header, plain []byte) error {
 	if h.PlainMAC == nil {
 		return fault.New(fault.IntegrityError, "read", h.Key, errHeader)
 	}
-	if mac := key.MAC(plainMACDomain, plain); !hmac.Equal(mac[:], h.PlainMAC[:]) {
+	if mac := h.Version.mac(key, plainMACDomain, plain); !hmac.Equal(mac[:], h.PlainMAC[:]) {
 		return fault.New(fault.IntegrityError, "read", h.Key, errPlainMAC)
 	}
 	return nil
 }
 
-// SealedMAC reads of a single object only its header, which is authenticated:
-// the id of its data key and the keyed MAC of its plaintext.
-func (v *Vault) SealedMAC(ctx context.Context, key string) (keyID string, mac [32]byte, err error) {
+// sealedHead reads of a single object only its header, which is authenticated.
+func (v *Vault) sealedHead(ctx context.Context, key string) (*header, error) {
 	r := v.openSingle(ctx, key, kindSingle)
 	defer r.close()
 	h, err := r.head()
-	if err != nil {
-		return "", mac, err
+	if err == nil && h.PlainMAC == nil {
+		return nil, fault.New(fault.IntegrityError, "read", key, errHeader)
 	}
-	if h.PlainMAC == nil {
-		return "", mac, fault.New(fault.IntegrityError, "read", key, errHeader)
-	}
-	return h.KeyID, *h.PlainMAC, nil
+	return h, err
 }
 
 // SealedEqual says whether the single object under key holds just plain. It
 // compares keyed MACs and reads only the header.
 func (v *Vault) SealedEqual(ctx context.Context, key string, plain []byte) (bool, error) {
-	keyID, stored, err := v.SealedMAC(ctx, key)
+	stored, err := v.sealedHead(ctx, key)
 	if err != nil {
 		return false, err
 	}
-	dataKey, err := v.readKey(ctx, keyID)
+	dataKey, err := v.readKey(ctx, stored.KeyID)
 	if err != nil {
 		return false, err
 	}
-	mine := dataKey.MAC(plainMACDomain, plain)
-	return hmac.Equal(mine[:], stored[:]), nil
+	mine := stored.Version.mac(dataKey, plainMACDomain, plain)
+	return hmac.Equal(mine[:], stored.PlainMAC[:]), nil
 }

@@ -3,6 +3,7 @@ package vault
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -29,9 +30,10 @@ func TestSingleObjectsAreComparedByTheirKeyedMAC(t *testing.T) {
 			requireFault(t, err, fault.ObjectExists, key)
 		}
 	}
-	keyID, _, err := v.SealedMAC(t.Context(), single+"zstda")
+	head, err := v.sealedHead(t.Context(), single+"zstda")
 	require.NoError(t, err)
-	require.Equal(t, "wal-main-20240115", keyID)
+	require.Equal(t, "wal-main-20240115", head.KeyID)
+	require.Equal(t, newest, head.Version)
 	_, err = v.SealedEqual(t.Context(), "wal/none", nil)
 	requireFault(t, err, fault.ObjectMissing, "wal/none")
 	err = v.PutSealed(t.Context(), single, "k", make([]byte, MaxChunkSize+1), SealedOptions{})
@@ -41,11 +43,18 @@ func TestSingleObjectsAreComparedByTheirKeyedMAC(t *testing.T) {
 
 // TestFrameMACsInAnIndexAreRead holds readers to what later writers may leave for incrementals.
 func TestFrameMACsInAnIndexAreRead(t *testing.T) {
+	for of := hmacSHA256; of <= newest; of++ {
+		t.Run(fmt.Sprint("version ", of), func(t *testing.T) { readsFrameMACs(t, of) })
+	}
+}
+
+func readsFrameMACs(t *testing.T, of version) {
 	v := small(t, nil)
+	v.writes = of
 	w, err := v.Begin(t.Context(), testIntent("none"))
 	require.NoError(t, err)
 	plain := content(1, 2500)
-	h := header{Kind: kindChunk, Codec: codecNone, MACs: true, KeyID: w.intent.KeyID, Key: w.Key() + "/chunk/x/000000", Stream: "s", FrameSize: 1024, Plain: 2500}
+	h := header{Version: of, Kind: kindChunk, Codec: codecNone, MACs: true, KeyID: w.intent.KeyID, Key: w.Key() + "/chunk/x/000000", Stream: "s", FrameSize: 1024, Plain: 2500}
 	aead, err := w.dataKey.AEAD(h.Salt[:])
 	require.NoError(t, err)
 	out := h.append(nil)
@@ -66,6 +75,9 @@ func TestFrameMACsInAnIndexAreRead(t *testing.T) {
 		index = binary.BigEndian.AppendUint32(index, uint32(len(slice)))
 		index = binary.BigEndian.AppendUint32(index, uint32(len(slice)+tagSize))
 		mac := w.dataKey.MAC("lifeboat frame 1", slice)
+		if of == blake3 {
+			mac = w.dataKey.ContentMAC("lifeboat frame 1", slice)
+		}
 		index = append(index, mac[:frameMACSize]...)
 	}
 	footer := len(out)
@@ -90,4 +102,5 @@ func TestFrameMACsInAnIndexAreRead(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, plain[2000:2000+n], part[:n])
 	require.NoError(t, r.Close())
+	require.NoError(t, v.prove(t.Context(), &o, make([]byte, 1024)))
 }

@@ -239,7 +239,7 @@ func (s *StreamWriter) store(c *chunkBuffer, number int) (storedChunk, error) {
 	}
 	key := fmt.Sprintf("%s/chunk/%s/%06d", w.intent.Key, w.attempt, w.next.Add(1)-1)
 	seal := sealing{codecs: w.v.codecs, dense: w.dense, key: w.dataKey, header: header{
-		Kind: kindChunk, Codec: w.codec, KeyID: w.intent.KeyID,
+		Version: w.v.writes, Kind: kindChunk, Codec: w.codec, KeyID: w.intent.KeyID,
 		Key: key, Stream: s.name, Chunk: uint32(number), FrameSize: uint32(w.frame), MACs: w.macs,
 	}}
 	buffer := *c.buffer

@@ -50,6 +50,7 @@ type Fallback struct {
 type Vault struct {
 	cfg    Config
 	codecs *codecs
+	writes version // of objects and manifests; the newest but in tests
 	rate   *limiter
 	health *health
 
@@ -92,7 +93,7 @@ func New(c Config) (*Vault, error) {
 
 func fresh(c Config, codecs *codecs, rate *limiter) *Vault {
 	return &Vault{
-		cfg: c, codecs: codecs, rate: rate, health: &health{},
+		cfg: c, codecs: codecs, writes: newest, rate: rate, health: &health{},
 		keyCache: map[string]*keys.DataKey{}, formatted: map[string]bool{},
 	}
 }

@@ -269,7 +269,7 @@ func (w *Writer) manifest(facts Facts) (*Manifest, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	m := &Manifest{
-		Version: formatVersion, Key: w.intent.Key, System: w.intent.System, Component: w.intent.Component, Folder: w.intent.Folder, Kind: w.intent.Kind,
+		Version: int(w.v.writes), Key: w.intent.Key, System: w.intent.System, Component: w.intent.Component, Folder: w.intent.Folder, Kind: w.intent.Kind,
 		RunID: w.intent.RunID, Attempt: w.attempt, By: w.intent.By, KeyID: w.intent.KeyID, Codec: w.codec.String(),
 		Started: w.started, Finished: w.v.now(), Facts: facts, Streams: []Stream{},
 	}
@@ -339,7 +339,7 @@ type sealedObject struct {
 // sealSmall seals what lies outside the streams.
 func (w *Writer) sealSmall(h header, plain []byte) (sealedObject, error) {
 	frame := w.v.cfg.FrameSize
-	h.KeyID, h.FrameSize = w.intent.KeyID, uint32(frame)
+	h.Version, h.KeyID, h.FrameSize = w.v.writes, w.intent.KeyID, uint32(frame)
 	s := sealing{codecs: w.v.codecs, key: w.dataKey, header: h}
 	body, tag, err := s.seal(make([]byte, boundFor(h.Codec, frame, len(plain))), make([]byte, scratchSize(h.Codec, frame)), plain)
 	if err != nil {
@@ -352,6 +352,6 @@ func (w *Writer) sealSmall(h header, plain []byte) (sealedObject, error) {
 func objectOf(h *header, length int64, tag string) Object {
 	return Object{
 		Key: h.Key, KeyID: h.KeyID, Length: length, Tag: tag, Codec: h.Codec.String(), Stream: h.Stream, Chunk: int(h.Chunk),
-		FrameSize: int(h.FrameSize), Bytes: int64(h.Plain), MACs: h.MACs, kind: h.Kind,
+		FrameSize: int(h.FrameSize), Bytes: int64(h.Plain), MACs: h.MACs, Version: int(h.Version), kind: h.Kind,
 	}
 }
