@@ -94,16 +94,12 @@ func (a *Activities) BaseBackup(ctx context.Context, in BaseBackupInput) (_ Base
 	if err := archives(server); err != nil {
 		return BaseBackupResult{}, err
 	}
-	into := sink{writer: writer}
+	// The server's checkpoint does not wait for what an earlier backup holds, nor that for it.
+	into := sink{writer: writer, earlier: func() (*earlier, error) { return nil, nil }}
 	if !in.Full {
-		if into.earlier, err = a.earlier(ctx, j, opened, facts.SystemID); err != nil {
-			return BaseBackupResult{}, err
-		}
-	}
-	if into.earlier != nil {
-		if err := writer.Share(into.earlier.donor); err != nil {
-			return BaseBackupResult{}, err
-		}
+		found, end := a.look(ctx, j, opened, writer, facts.SystemID)
+		defer end()
+		into.earlier = found
 	}
 
 	var done, total atomic.Int64
@@ -149,18 +145,22 @@ func (a *Activities) BaseBackup(ctx context.Context, in BaseBackupInput) (_ Base
 // sink hands the server's streams to the vault.
 type sink struct {
 	writer  *vault.Writer
-	earlier *earlier // nil: nothing is shared
+	earlier func() (*earlier, error) // waits until it is known; nil: nothing is shared
 }
 
 func (s sink) Stream(ctx context.Context, name string) (io.WriteCloser, error) {
+	earlier, err := s.earlier()
+	if err != nil {
+		return nil, err
+	}
 	stream, err := s.writer.Create(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	if s.earlier == nil {
+	if earlier == nil {
 		return newSorted(stream, nil), nil
 	}
-	return newSorted(stream, s.earlier.places[name]), nil
+	return newSorted(stream, earlier.places[name]), nil
 }
 
 func writeTable(ctx context.Context, writer *vault.Writer, name string, entries []tree.Entry) error {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"strings"
+	"sync"
 
 	"go.temporal.io/sdk/activity"
 
@@ -41,6 +42,24 @@ func (a *Activities) earlier(ctx context.Context, j *job, opened *vault.Vault, s
 		return nil, nil
 	}
 	return found, nil
+}
+
+// look begins to look for the earlier backup that a new one shares frames with, and gives
+// what waits for it and, in the end, ends it. nil: the new one stores everything.
+func (a *Activities) look(ctx context.Context, j *job, opened *vault.Vault, writer *vault.Writer, systemID string) (found func() (*earlier, error), end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	found = sync.OnceValues(func() (*earlier, error) {
+		e, err := a.earlier(ctx, j, opened, systemID)
+		if err != nil || e == nil {
+			return nil, err
+		}
+		return e, writer.Share(e.donor)
+	})
+	go func() { _, _ = found() }() // who waits for it hears of it
+	return found, func() {
+		cancel()
+		_, _ = found() // it is of no more use
+	}
 }
 
 // unfit is why a backup is not shared with, in words for the log.
