@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"reflect"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -109,19 +110,20 @@ func TestSchemaRefusesEachMistakeThatItCanSee(t *testing.T) {
 // The loader and the schema are asked the same of each object in the example,
 // key by key: without it, with another beside it, and with another shape.
 func TestSchemaAndLoaderAgreeOnEachKey(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(1000)) // thousands of small documents
 	schema := compiledSchema(t)
 	example, err := os.ReadFile("../../examples/frende/lifeboat.yaml")
 	require.NoError(t, err)
 	env := environment("KEY", "k", "DSN", "d", "BACKUP_ENCRYPTION_KEY", "b", "FRENDE_DATABASE_URL", "u")
 	asked := 0
 	for _, text := range []string{string(example), good} {
-		document := tree(t, text)
+		document := tree(t, text).(map[string]any)
 		ask := func(at, what string, refusedFor ...string) {
 			t.Helper()
 			asked++
 			raw, err := yaml.Marshal(document)
 			require.NoError(t, err)
-			found, refused := findings(t, string(raw), env), schema.Validate(tree(t, string(raw)))
+			found, refused := findings(t, string(raw), env), schema.Validate(document)
 			if refused != nil {
 				require.NotEmpty(t, found, "the schema alone refuses %s %s: %v", at, what, refused)
 				return
@@ -132,7 +134,7 @@ func TestSchemaAndLoaderAgreeOnEachKey(t *testing.T) {
 				}
 			}
 		}
-		visit(document, reflect.TypeFor[system.System](), "", func(at string, object map[string]any, of reflect.Type) {
+		askAbout := func(at string, object map[string]any, of reflect.Type) {
 			object["zz"] = "x"
 			ask(at, "with another key", "unknown key")
 			delete(object, "zz")
@@ -155,9 +157,32 @@ func TestSchemaAndLoaderAgreeOnEachKey(t *testing.T) {
 					object[key] = value
 				}
 			}
-		})
+		}
+		// Nothing refers to what lies in these, so that each is asked about without the others.
+		apart := map[string]any{}
+		for _, key := range []string{"schedules", "checks", "migrations", "contacts"} {
+			if value, present := document[key]; present {
+				apart[key] = value
+				delete(document, key)
+			}
+		}
+		visit(document, reflect.TypeFor[system.System](), "", askAbout)
+		for key, value := range apart {
+			items, several := value.([]any)
+			if !several {
+				items = []any{value}
+			}
+			for _, item := range items {
+				document[key] = item
+				if several {
+					document[key] = []any{item}
+				}
+				visitKey(document, reflect.TypeFor[system.System](), key, "", askAbout)
+			}
+			delete(document, key)
+		}
 	}
-	require.Greater(t, asked, 1500)
+	require.Greater(t, asked, 4000)
 }
 
 // visit calls do for each object of the document that is a struct's.
@@ -170,11 +195,20 @@ func visit(value any, of reflect.Type, at string, do func(at string, object map[
 	case map[string]any:
 		for i := range of.NumField() {
 			key, _, _ := strings.Cut(of.Field(i).Tag.Get("yaml"), ",")
-			if below, present := value[key]; present {
-				visit(below, of.Field(i).Type, strings.TrimPrefix(at+"."+key, "."), do)
-			}
+			visitKey(value, of, key, at, do)
 		}
 		do(at, value, of)
+	}
+}
+
+// visitKey visits what an object has behind a key.
+func visitKey(object map[string]any, of reflect.Type, key, at string, do func(at string, object map[string]any, of reflect.Type)) {
+	below, present := object[key]
+	for i := range of.NumField() {
+		name, _, _ := strings.Cut(of.Field(i).Tag.Get("yaml"), ",")
+		if present && name == key {
+			visit(below, of.Field(i).Type, strings.TrimPrefix(at+"."+key, "."), do)
+		}
 	}
 }
 
