@@ -38,7 +38,7 @@ import (
 
 const (
 	queue    = "lifeboat"
-	patience = 20 * time.Second // for anything that is awaited
+	patience = time.Minute // for anything that is awaited
 	tick     = 20 * time.Millisecond
 )
 
@@ -143,7 +143,7 @@ func (h *house) furnish(ctx context.Context, dir string) (err error) {
 		h.temporal, err = h.lab.Temporal(starts, lab.TemporalOptions{})
 		return err
 	})
-	program, err := h.program()
+	program, err := h.lab.Self("archiver")
 	if err != nil {
 		return err
 	}
@@ -161,19 +161,6 @@ func (h *house) furnish(ctx context.Context, dir string) (err error) {
 		return err
 	}
 	return h.backUp(ctx)
-}
-
-// program is this test program where the servers' account can run it.
-func (h *house) program() (string, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return "", err
-	}
-	body, err := os.ReadFile(self)
-	if err != nil {
-		return "", err
-	}
-	return h.lab.Path("archiver"), h.lab.Write(h.lab.Path("archiver"), body, 0o755)
 }
 
 // buckets makes a locked bucket near, an unlocked one far, and one without versions.
@@ -215,7 +202,7 @@ func (h *house) describe() error {
 		}
 	}
 	always := func(name string, role system.ServiceRole) system.Service {
-		return system.Service{Name: name, Role: role, Kind: system.ServiceCommand, Start: []string{"true"}, Stop: []string{"true"}, Status: []string{"true"}, Timeout: system.Duration(time.Second)}
+		return system.Service{Name: name, Role: role, Kind: system.ServiceCommand, Start: []string{"true"}, Stop: []string{"true"}, Status: []string{"true"}, Timeout: system.Duration(20 * time.Second)}
 	}
 	const hour = system.Duration(time.Hour)
 	listed, equal := 0, 3

@@ -57,7 +57,7 @@ func TestAStandbyFollowsItsPrimary(t *testing.T) {
 	queryText(t, primary.DSN, "create table streamed as select 'yes' as answer; select answer from streamed")
 	require.Eventually(t, func() bool {
 		return queryText(t, standby.DSN, "select coalesce(to_regclass('streamed')::text, '')") == "streamed"
-	}, 10*time.Second, 20*time.Millisecond)
+	}, time.Minute, 20*time.Millisecond)
 }
 
 func TestPostgresAsksForThePassword(t *testing.T) {
@@ -259,7 +259,7 @@ func TestEndTakesWhatAKilledServiceLeft(t *testing.T) {
 		raw, err := os.ReadFile(left)
 		pid = strings.TrimSpace(string(raw))
 		return err == nil && pid != ""
-	}, 10*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 	_, err = service.KillAlone(t.Context())
 	require.NoError(t, err)
 	require.FileExists(t, "/proc/"+pid+"/stat", "the child outlives its parent")
@@ -267,7 +267,7 @@ func TestEndTakesWhatAKilledServiceLeft(t *testing.T) {
 	require.Eventually(t, func() bool {
 		state, err := os.ReadFile("/proc/" + pid + "/stat")
 		return err != nil || strings.Contains(string(state), ") Z ")
-	}, 10*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 }
 
 func TestServicesRunAsAnOrdinaryUser(t *testing.T) {

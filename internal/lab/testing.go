@@ -3,8 +3,11 @@ package lab
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/frende/lifeboat/internal/fault"
 )
 
 // New makes an empty lab for a test. Its servers end with the test and with
@@ -46,6 +49,29 @@ func Dir(t testing.TB) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// Self puts this test program into the lab and gives the beginning of a shell command
+// that runs it as the account, as an archive_command for one.
+func (l *Lab) Self(name string) (string, error) {
+	original, err := os.Executable()
+	if err != nil {
+		return "", fault.New(fault.PathFailed, "find", "this program", err)
+	}
+	return l.Bring(original, name)
+}
+
+// Bring is Self for another program. Under the race detector it ends at once, not a
+// second later: nothing else runs in it then.
+func (l *Lab) Bring(original, name string) (string, error) {
+	program := l.Path("programs", name)
+	info, err := os.Stat(original)
+	if err != nil || info.Mode().Perm()&0o005 != 0o005 || os.Link(original, program) != nil { // on another file system
+		if err := writeProgram(original, filepath.Dir(program), program); err != nil {
+			return "", fault.New(fault.PathFailed, "copy program", original, err)
+		}
+	}
+	return "GORACE=atexit_sleep_ms=0 " + program, nil
 }
 
 // logTails shows the end of each server's log of a failed test.
