@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -17,6 +18,44 @@ import (
 	"github.com/frende/lifeboat/internal/lab"
 	"github.com/frende/lifeboat/internal/torture"
 )
+
+// programsDir has a lab in which the programs are built once, for the demos of all tests.
+var programsDir string
+
+var programs = sync.OnceValues(func() (string, error) {
+	ctx := context.Background()
+	root, err := project(ctx)
+	if err != nil {
+		return "", err
+	}
+	l, err := lab.Create(ctx, filepath.Join(programsDir, "lab"))
+	if err != nil {
+		return "", err
+	}
+	d := &demo{lab: l, root: root}
+	return l.Path("bin"), d.build(ctx)
+})
+
+func TestMain(m *testing.M) {
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) (code int) {
+	var err error
+	if programsDir, err = os.MkdirTemp("", "demo-"); err == nil {
+		err = os.Chmod(programsDir, 0o755)
+	}
+	if err != nil {
+		panic(err)
+	}
+	defer func() {
+		if err := os.RemoveAll(programsDir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}()
+	return m.Run()
+}
 
 // screen is written to by several programs at once, as a terminal is.
 type screen struct {
@@ -82,6 +121,9 @@ func demonstrated(t *testing.T, o options, ends string, says ...string) {
 	t.Helper()
 	dir := filepath.Join(lab.Dir(t), "lab")
 	t.Cleanup(func() { require.NoError(t, lab.Remove(context.WithoutCancel(t.Context()), dir)) })
+	var err error
+	o.programs, err = programs()
+	require.NoError(t, err)
 	o.dir, o.megabytes, o.photoCount, o.keys, o.settle, o.spread = dir, 20, 100, 500, 2*time.Second, time.Second
 	o.archive = time.Minute
 	if o.disaster == disasterTable {

@@ -70,27 +70,38 @@ func (d *demo) lay(ctx context.Context) (err error) {
 	return nil
 }
 
-func (d *demo) program(name string) string { return d.lab.Path("bin", name) }
+func (d *demo) program(name string) string { return filepath.Join(d.programs, name) }
 
 func (d *demo) lifeboatYAML() string { return d.lab.Path("lifeboat.yaml") }
 
-// build makes the programs as anybody would.
-func (d *demo) build(ctx context.Context) error {
-	if _, err := d.lab.Folder("bin"); err != nil {
+// build makes the programs in the lab, unless they were made elsewhere before.
+func (d *demo) build(ctx context.Context) (err error) {
+	if d.programs != "" {
+		return nil
+	}
+	if d.programs, err = d.lab.Folder("bin"); err != nil {
 		return err
 	}
+	if err := makePrograms(ctx, d.root, d.programs); err != nil {
+		return err
+	}
+	return d.lab.Account.Own(d.programs)
+}
+
+// makePrograms builds in the project's folder, as anybody would, into the folder bin.
+func makePrograms(ctx context.Context, root, bin string) error {
 	for _, made := range [][]string{
-		{d.program("lifeboat"), "./starter"},
-		{d.program("lifeboat-worker"), "./worker"},
-		{d.lab.Path("bin") + "/", "./examples/frende/app", "./examples/frende/cmd/journey", "./examples/frende/cmd/load", "./examples/frende/cmd/oracle", "./examples/frende/cmd/service", "./examples/frende/cmd/wreck"},
+		{filepath.Join(bin, "lifeboat"), "./starter"},
+		{filepath.Join(bin, "lifeboat-worker"), "./worker"},
+		{bin + "/", "./examples/frende/app", "./examples/frende/cmd/journey", "./examples/frende/cmd/load", "./examples/frende/cmd/oracle", "./examples/frende/cmd/service", "./examples/frende/cmd/wreck"},
 	} {
 		cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-o"}, made...)...)
-		cmd.Dir = d.root
+		cmd.Dir = root
 		if output, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("go build %v: %w: %s", made[1:], err, output)
 		}
 	}
-	return d.lab.Account.Own(d.lab.Path("bin"))
+	return nil
 }
 
 // startServers starts what does not need Lifeboat.

@@ -53,6 +53,7 @@ type options struct {
 	disaster   disaster
 	keep       bool
 	clean      bool
+	programs   string // folder of the programs that are built; empty: they are built in the lab
 }
 
 func main() {
@@ -221,13 +222,20 @@ func (d *demo) end(ctx context.Context) error {
 }
 
 // install runs the project's installer, which says what it does.
-func (d *demo) install(ctx context.Context) error {
-	output, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
-	if err != nil {
-		return fmt.Errorf("find the project's folder: %w", err)
+func (d *demo) install(ctx context.Context) (err error) {
+	if d.root, err = project(ctx); err != nil {
+		return err
 	}
-	d.root = strings.TrimSpace(string(output))
 	cmd := exec.CommandContext(ctx, filepath.Join(d.root, "tools", "install"), "servers")
 	cmd.Stdout, cmd.Stderr = d.out, d.out
 	return cmd.Run()
+}
+
+// project gives the project's folder.
+func project(ctx context.Context) (string, error) {
+	output, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
+	if err != nil {
+		return "", fmt.Errorf("find the project's folder: %w", err)
+	}
+	return strings.TrimSpace(string(output)), nil
 }
