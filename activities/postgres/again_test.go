@@ -27,7 +27,7 @@ func TestRecoveryRightAfterARecoveryKeepsWhatTheFirstBroughtBack(t *testing.T) {
 			return err == nil && len(matches) > 0
 		}
 	}
-	require.Eventually(t, archived("00000001/000000010000000000000003"), 30*time.Second, 20*time.Millisecond, "a segment was filled")
+	require.Eventually(t, archived("00000001/000000010000000000000003"), time.Minute, 20*time.Millisecond, "a segment was filled")
 	lost := func() {
 		t.Helper()
 		_, err := h.Kill(t.Context())
@@ -40,7 +40,7 @@ func TestRecoveryRightAfterARecoveryKeepsWhatTheFirstBroughtBack(t *testing.T) {
 	h.cutOver(t, &first)
 
 	// Nobody writes, and nobody switches.
-	require.Eventually(t, archived("00000002/00000002????????????????"), 30*time.Second, 20*time.Millisecond)
+	require.Eventually(t, archived("00000002/00000002????????????????"), time.Minute, 20*time.Millisecond)
 	lost()
 	second := h.prepare(t, "recover/2")
 	require.Equal(t, uint32(2), second.replayed.Timeline)

@@ -101,7 +101,7 @@ func TestAServerThatHangsIsFencedForWhenItAnswersAgain(t *testing.T) {
 			_ = conn.Close(t.Context())
 		}
 		return err != nil && strings.Contains(err.Error(), "pg_hba.conf")
-	}, 10*time.Second, 20*time.Millisecond)
+	}, time.Minute, 20*time.Millisecond)
 
 	ended := must(t, h.activities.TerminateConnections, activities.TerminateConnectionsInput{Ref: p.ref, Place: p.found.Place})
 	require.Contains(t, ended.Note, "it was stopped")

@@ -53,7 +53,7 @@ func (h *house) service() system.Service {
 	}
 	cli := fmt.Sprintf("redis-cli -p %d", h.redis.Port)
 	return system.Service{
-		Name: "redis", Role: system.RoleServer, Kind: system.ServiceCommand, Timeout: system.Duration(20 * time.Second),
+		Name: "redis", Role: system.RoleServer, Kind: system.ServiceCommand, Timeout: system.Duration(time.Minute),
 		Start:  append(as, "redis-server", h.redis.Config, "--daemonize", "yes"),
 		Stop:   []string{"sh", "-c", cli + " shutdown || true"},
 		Status: []string{"sh", "-c", cli + " ping | grep -q PONG || exit 3"},

@@ -32,7 +32,7 @@ func (h *house) fresh(n int) string {
 	found := h.unchanged()
 	require.Empty(h.t, found.Why)
 	require.Equal(h.t, made.Key, found.Key)
-	require.WithinDuration(h.t, time.Now(), found.At, 10*time.Second)
+	require.WithinDuration(h.t, time.Now(), found.At, time.Minute)
 	return made.Key
 }
 
@@ -67,7 +67,7 @@ func TestOnlyAServerThatStandsWhereItsBackupLeftItIsUnchanged(t *testing.T) {
 				_ = c.Set(t.Context(), "x", 1, 0).Err() // is refused, and evicts
 				size, err := c.DBSize(t.Context()).Result()
 				return err == nil && size == 0
-			}, 20*time.Second, 20*time.Millisecond)
+			}, time.Minute, 20*time.Millisecond)
 			require.NoError(t, c.ConfigSet(t.Context(), "maxmemory", "0").Err())
 		}},
 		{"a replica's data", "the server is a replica", func(c *goredis.Client) {
@@ -97,7 +97,7 @@ func TestOnlyAServerThatStandsWhereItsBackupLeftItIsUnchanged(t *testing.T) {
 	require.Eventually(t, func() bool {
 		gone, err := h.client().Exists(t.Context(), "short").Result()
 		return err == nil && gone == 0
-	}, 10*time.Second, 20*time.Millisecond)
+	}, time.Minute, 20*time.Millisecond)
 	require.Empty(t, h.unchanged().Why)
 
 	// A restart, with the same data.

@@ -23,7 +23,7 @@ import (
 func switchable(dir, name string) system.Service {
 	sh := func(script string) []string { return []string{"/bin/sh", "-c", "cd " + dir + "; " + script} }
 	return system.Service{
-		Name: name, Kind: system.ServiceCommand, Timeout: system.Duration(5 * time.Second),
+		Name: name, Kind: system.ServiceCommand, Timeout: system.Duration(time.Minute),
 		Start:  sh("touch " + name + "; echo start " + name + " >> order"),
 		Stop:   sh("rm " + name + "; echo stop " + name + " >> order"),
 		Status: sh("test -f " + name + " || exit 3"),
@@ -109,7 +109,7 @@ func TestMigrationsSeeTheDatabaseAndTellNoSecret(t *testing.T) {
 	env := environment(t, a)
 	database := system.Database{Name: "frende", Database: "frende", Connection: "env:FRENDE_DSN"}
 	migration := system.Migration{
-		Name: "schema", Database: "frende", Dir: dir, Timeout: system.Duration(10 * time.Second),
+		Name: "schema", Database: "frende", Dir: dir, Timeout: system.Duration(time.Minute),
 		Command: []string{"/bin/sh", "-c", "env | grep ^PG | sort > seen"},
 	}
 	result, err := run[services.MigrateResult](t, env, a.Migrate, services.MigrateInput{Migration: migration, Database: database})

@@ -48,7 +48,7 @@ func TestWithEverythingBrokenAtOnceEveryAreaIsToldInTime(t *testing.T) {
 		s.Caches[0].Password, s.Caches[0].DataDir = system.SecretRef("file:"+endless(t)), "/nothing"
 		s.Files[0].Root = "/nothing/uploads"
 		s.Migrations[0].Command = []string{"/nothing/migrate"}
-		s.Services[0].Status, s.Services[0].Timeout = []string{"sleep", "30"}, system.Duration(time.Minute)
+		s.Services[0].Status, s.Services[0].Timeout = []string{"sleep", "300"}, system.Duration(5*time.Minute)
 		s.Checks = append(s.Checks, system.Check{Name: "page", Kind: system.CheckHTTP, URL: "http://" + hung})
 		s.Contacts = system.Contacts{}
 	})
@@ -56,13 +56,13 @@ func TestWithEverythingBrokenAtOnceEveryAreaIsToldInTime(t *testing.T) {
 	c.Temporal = func(ctx context.Context) (client.Client, error) {
 		return client.DialContext(ctx, client.Options{HostPort: hung})
 	}
-	c.Limit, c.Whole = 300*time.Millisecond, 4*time.Second
+	c.Limit, c.Whole = 300*time.Millisecond, 30*time.Second
 
 	x := doctor.New(c)
 	defer x.Close()
 	began := time.Now()
 	found := examined{x.Run(t.Context())}
-	require.Less(t, time.Since(began), c.Whole+time.Second, "it ends in its time, whatever hangs")
+	require.Less(t, time.Since(began), 2*c.Whole, "it ends in its time, whatever hangs")
 	require.False(t, found.Healthy())
 
 	wrong := map[doctor.Area]bool{}
@@ -95,7 +95,7 @@ func TestTheTimeOfAllChecksIsBoundedToo(t *testing.T) {
 	defer x.Close()
 	began := time.Now()
 	found := examined{x.Run(t.Context(), doctor.Redis)}
-	require.Less(t, time.Since(began), 5*time.Second)
+	require.Less(t, time.Since(began), c.Limit/2)
 	require.Contains(t, found.found(t, "redis/sessions/reachable").What, "not examined")
 	require.False(t, found.Healthy(), "what was not examined is not called well")
 }

@@ -250,7 +250,7 @@ func TestAWorkerThatDiedIsFoundByWhatWaitsForIt(t *testing.T) {
 		defer x.Close()
 		found = examined{x.Run(t.Context(), doctor.Temporal)}
 		return slices.Contains(found.ids(doctor.Problem), "temporal/somebody-served-this/workflow worker")
-	}, 20*time.Second, 500*time.Millisecond)
+	}, time.Minute, 500*time.Millisecond)
 	found.is(t, "temporal/somebody-served-this/workflow worker", doctor.Problem, "1 tasks wait", "lifeboat-worker --config lifeboat.yaml")
 }
 

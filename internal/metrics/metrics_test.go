@@ -252,7 +252,7 @@ func TestATakenAddressIsToldAndTriedAgain(t *testing.T) {
 		m.Serve(ctx, taken.Addr().String())
 		close(ended)
 	}()
-	require.Eventually(t, func() bool { return logged.FilterMessage("metrics are not served").Len() > 0 }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return logged.FilterMessage("metrics are not served").Len() > 0 }, time.Minute, 10*time.Millisecond)
 	require.NoError(t, taken.Close())
 	require.Eventually(t, func() bool {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+taken.Addr().String()+"/metrics", nil)
@@ -264,7 +264,7 @@ func TestATakenAddressIsToldAndTriedAgain(t *testing.T) {
 		text, err := io.ReadAll(answer.Body)
 		require.NoError(t, errors.Join(err, answer.Body.Close()))
 		return strings.Contains(string(text), "go_goroutines")
-	}, 20*time.Second, 50*time.Millisecond)
+	}, time.Minute, 50*time.Millisecond)
 	cancel()
 	<-ended
 }

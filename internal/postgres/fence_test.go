@@ -65,7 +65,7 @@ func TestFenceKeepsOthersOutAndComesDownAgain(t *testing.T) {
 			return false
 		}
 		return conn.Close(t.Context()) == nil
-	}, 10*time.Second, 20*time.Millisecond)
+	}, time.Minute, 20*time.Millisecond)
 	lowered, err = postgres.LowerFence(t.Context(), journal)
 	require.NoError(t, err)
 	require.False(t, lowered, "there is no fence any more")
@@ -132,7 +132,7 @@ func TestAServerThatDoesNotAnswerLetsNobodyInOnceItDoes(t *testing.T) {
 			server.Close(t.Context())
 		}
 		return fault.Has(err, fault.ServerRefused)
-	}, 10*time.Second, 20*time.Millisecond)
+	}, time.Minute, 20*time.Millisecond)
 	lowered, err := postgres.LowerFence(t.Context(), silent.Journal)
 	require.NoError(t, err)
 	require.True(t, lowered)
@@ -142,7 +142,7 @@ func TestAServerThatDoesNotAnswerLetsNobodyInOnceItDoes(t *testing.T) {
 			server.Close(t.Context())
 		}
 		return err == nil
-	}, 10*time.Second, 20*time.Millisecond)
+	}, time.Minute, 20*time.Millisecond)
 }
 
 // The account of the server writes its settings. They must not choose which file

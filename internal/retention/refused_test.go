@@ -149,7 +149,7 @@ func TestWhileSomebodyReadsNothingGoes(t *testing.T) {
 		outcome, err := w.retention().CarryOut(t.Context(), p, "primary")
 		ended <- result{outcome, err}
 	}()
-	require.Eventually(t, func() bool { return len(w.primary.Left()) == 0 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(w.primary.Left()) == 0 }, time.Minute, time.Millisecond)
 	opened, err := w.vault.WithStores(w.primary, nil).OpenWhole(t.Context(), bases[0])
 	require.NoError(t, err)
 	w.reading = "drill/frende/2024-Q1"

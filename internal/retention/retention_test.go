@@ -154,7 +154,7 @@ func TestAHoldThatComesAfterThePlanIsHeeded(t *testing.T) {
 		outcome, err := w.retention().CarryOut(t.Context(), p, "primary")
 		ended <- result{outcome, err}
 	}()
-	require.Eventually(t, func() bool { return len(w.primary.Left()) == 0 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(w.primary.Left()) == 0 }, time.Minute, time.Millisecond)
 	w.append(KindHold, bases[1], HoldBody{Reason: "just now"})
 	close(hold)
 	done := <-ended

@@ -26,7 +26,7 @@ func daemon(t *testing.T) (system.Service, string) {
 		return []string{path}
 	}
 	s := system.Service{
-		Name: "backend", Kind: system.ServiceCommand, Timeout: system.Duration(10 * time.Second),
+		Name: "backend", Kind: system.ServiceCommand, Timeout: system.Duration(time.Minute),
 		Start:  write("start", "setsid sleep 300 & echo $! > pid; echo up"),
 		Stop:   write("stop", "kill $(cat pid)"),
 		Status: write("status", `test -f pid && kill -0 $(cat pid) 2>/dev/null && exit 0; exit 3`),
@@ -79,15 +79,16 @@ func TestAServiceThatDoesNotComeUpIsNamedWithItsLog(t *testing.T) {
 	dir := t.TempDir()
 	control := service.New(service.Config{LogDir: dir, Poll: 5 * time.Millisecond})
 	s := system.Service{
-		Name: "backend", Kind: system.ServiceCommand, Timeout: system.Duration(100 * time.Millisecond),
+		Name: "backend", Kind: system.ServiceCommand, Timeout: system.Duration(2 * time.Second),
 		Start: []string{"true"}, Stop: []string{"true"}, Status: []string{"/bin/sh", "-c", "exit 3"},
 	}
 	_, err := control.Start(t.Context(), s)
 	require.True(t, fault.Has(err, fault.ServiceFailed), "%v", err)
 	require.ErrorContains(t, err, "start service backend")
-	require.ErrorContains(t, err, "was not running after 100ms")
+	require.ErrorContains(t, err, "was not running after 2s")
 	require.Equal(t, "read its log: "+filepath.Join(dir, "lifeboat-service-backend.log"), fault.HintOf(err))
 
+	s.Timeout = system.Duration(time.Minute)
 	s.Start = []string{"/bin/sh", "-c", "exit 9"}
 	_, err = control.Start(t.Context(), s)
 	require.True(t, fault.Has(err, fault.ServiceFailed), "%v", err)
@@ -149,7 +150,7 @@ esac
 func TestSystemdUnitsAreStartedAfterForgettingTheirFailures(t *testing.T) {
 	program, dir := standIn(t, systemctl)
 	control := service.New(service.Config{Systemctl: program, Poll: 5 * time.Millisecond})
-	s := system.Service{Name: "frende-backend", Kind: system.ServiceSystemd, Unit: "frende-backend.service", Timeout: system.Duration(5 * time.Second)}
+	s := system.Service{Name: "frende-backend", Kind: system.ServiceSystemd, Unit: "frende-backend.service", Timeout: system.Duration(time.Minute)}
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "state"), []byte("failed"), 0o600))
 
 	changed, err := control.Stop(t.Context(), s)

@@ -50,14 +50,14 @@ func TestARecoveryHasEndedOnlyWhenTemporalKnowsIt(t *testing.T) {
 			is, why := ended(name)
 			require.False(t, is)
 			return why == says
-		}, 20*time.Second, 50*time.Millisecond)
+		}, time.Minute, 50*time.Millisecond)
 	}
 	waits("recover/frende works")
 	running, err := temporal.Running(t.Context(), c, "recover/frende@"+first.GetRunID())
 	require.NoError(t, err)
 	require.True(t, running)
 	end(first)
-	require.Eventually(t, func() bool { is, _ := ended(name); return is }, 20*time.Second, 50*time.Millisecond)
+	require.Eventually(t, func() bool { is, _ := ended(name); return is }, time.Minute, 50*time.Millisecond)
 
 	// It ended; another run of the same ID, or the component's own child, may go on with its work.
 	second := start("recover/frende", api.RecoverSystem)
@@ -106,7 +106,7 @@ func TestWhoeverReadsBackupsIsNamed(t *testing.T) {
 				found, err := temporal.Reading(t.Context(), c, "frende")
 				require.NoError(t, err)
 				return found == want
-			}, 20*time.Second, 50*time.Millisecond)
+			}, time.Minute, 50*time.Millisecond)
 		}
 		reads(one.reads)
 		require.NoError(t, c.SignalWorkflow(t.Context(), one.id, "", "end", nil))

@@ -232,7 +232,7 @@ func TestWhatIsNoLongerConfiguredIsDeletedAndNothingElse(t *testing.T) {
 		}
 		return found
 	}
-	require.Eventually(t, func() bool { return len(listed()) == 3 }, 20*time.Second, 50*time.Millisecond, "Temporal's list lags behind")
+	require.Eventually(t, func() bool { return len(listed()) == 3 }, time.Minute, 50*time.Millisecond, "Temporal's list lags behind")
 	require.Equal(t, map[string]bool{"files": true, "cache": false, "drill": false}, listed())
 	changes, err := temporal.Apply(t.Context(), c, fewer, true)
 	require.NoError(t, err)
@@ -383,7 +383,7 @@ func TestTriggerAndBackfillStartRunsAndTheirOutcomeIsTold(t *testing.T) {
 		require.Eventually(t, func() bool {
 			one = schedule(t, c, s, name)
 			return one.Last != nil && one.Last.Status != temporal.RunRunning
-		}, 20*time.Second, 50*time.Millisecond)
+		}, time.Minute, 50*time.Millisecond)
 		return one
 	}
 
@@ -409,7 +409,7 @@ func TestTriggerAndBackfillStartRunsAndTheirOutcomeIsTold(t *testing.T) {
 	require.Nil(t, second.Run)
 	require.Equal(t, []string{first.Run.ID}, second.After)
 	require.NoError(t, c.SignalWorkflow(t.Context(), first.Run.ID, first.Run.RunID, "end", nil))
-	require.Eventually(t, func() bool { return schedule(t, c, s, "drill").Runs == 2 }, 20*time.Second, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return schedule(t, c, s, "drill").Runs == 2 }, time.Minute, 50*time.Millisecond)
 
 	// A backfill starts one run for each start that was due, the ends of the range included.
 	now := time.Now()
@@ -417,7 +417,7 @@ func TestTriggerAndBackfillStartRunsAndTheirOutcomeIsTold(t *testing.T) {
 	due, err := temporal.Backfill(t.Context(), c, s, "files", to.AddDate(0, 0, -2), to, now)
 	require.NoError(t, err)
 	require.Equal(t, []time.Time{to.AddDate(0, 0, -2), to.AddDate(0, 0, -1), to}, due)
-	require.Eventually(t, func() bool { return schedule(t, c, s, "files").Runs == 4 }, 20*time.Second, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return schedule(t, c, s, "files").Runs == 4 }, time.Minute, 50*time.Millisecond)
 	found, err := c.ScheduleClient().GetHandle(t.Context(), "schedule/frende/files").Describe(t.Context())
 	require.NoError(t, err)
 	var backfilled []time.Time
@@ -485,7 +485,7 @@ func TestSkippedAndMissedStartsAreCounted(t *testing.T) {
 	require.Eventually(t, func() bool {
 		drill = schedule(t, c, s, "drill")
 		return drill.Skipped >= 2
-	}, 20*time.Second, 50*time.Millisecond)
+	}, time.Minute, 50*time.Millisecond)
 	require.Len(t, drill.Running, 1)
 	require.Zero(t, drill.Missed)
 
@@ -493,7 +493,7 @@ func TestSkippedAndMissedStartsAreCounted(t *testing.T) {
 	_, err = server.Kill(t.Context())
 	require.NoError(t, err)
 	down := time.Now()
-	require.Eventually(t, func() bool { return time.Since(down) > 13*time.Second }, 20*time.Second, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return time.Since(down) > 13*time.Second }, time.Minute, 50*time.Millisecond)
 	require.NoError(t, server.Start(t.Context()))
 	require.Eventually(t, func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)

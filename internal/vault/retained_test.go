@@ -204,7 +204,7 @@ func TestABackupThatIsMadeWhileOthersGoKeepsWhatItShares(t *testing.T) {
 		_, err := s.retention(t).CarryOut(t.Context(), p, "primary")
 		ended <- err
 	}()
-	require.Eventually(t, func() bool { return len(s.primary.Left()) == 0 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(s.primary.Left()) == 0 }, time.Minute, time.Millisecond)
 	w, err := s.vault.Begin(t.Context(), vault.Intent{Folder: "file-backups", Kind: "tree", System: "frende", Component: "uploads", RunID: "backup/now", Attempt: 1, At: s.now})
 	require.NoError(t, err)
 	stream, err := w.Create(t.Context(), "content")

@@ -159,7 +159,7 @@ func TestAManifestThatComesBetweenTheLookAndTheTombstoneIsKept(t *testing.T) {
 	swept := make(chan []Swept)
 	sweeper := later(v)
 	go func() { swept <- sweep(t, sweeper, SweepOptions{}) }()
-	require.Eventually(t, func() bool { return len(s.Left()) == 0 }, 10*time.Second, time.Millisecond, "the sweep has decided")
+	require.Eventually(t, func() bool { return len(s.Left()) == 0 }, time.Minute, time.Millisecond, "the sweep has decided")
 	_, err := w.Commit(t.Context(), nil)
 	require.NoError(t, err)
 	close(hold)

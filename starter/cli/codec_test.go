@@ -92,7 +92,7 @@ func TestACodecEndpointServesUntilItIsInterrupted(t *testing.T) {
 		code, stderr := codecRun(ctx, t, "temporal: {payload_key: env:PAYLOAD}\n", out, "codec", "serve", "--listen", address, "--token", "env:TOKEN")
 		ended <- end{code, stderr}
 	}()
-	require.Eventually(t, func() bool { return strings.Contains(out.String(), "codec endpoint: http://"+address) }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(out.String(), "codec endpoint: http://"+address) }, time.Minute, 10*time.Millisecond)
 	remote := converter.NewRemotePayloadCodec(converter.RemotePayloadCodecOptions{Endpoint: "http://" + address, ModifyRequest: func(r *http.Request) error {
 		r.Header.Set("Authorization", "Bearer t0ken-of-the-codec")
 		return nil

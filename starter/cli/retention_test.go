@@ -58,7 +58,7 @@ func TestARetentionTellsWhatGoesAndWhyTheRestIsKept(t *testing.T) {
 	require.Eventually(t, func() bool {
 		found, err := c.DescribeWorkflowExecution(t.Context(), api.RetentionID("frende"), "")
 		return err == nil && found.GetWorkflowExecutionInfo().GetCloseTime() == nil
-	}, 20*time.Second, 50*time.Millisecond)
+	}, time.Minute, 50*time.Millisecond)
 	_, stderr = said(t, fault.ExitRefused, "retention", "run")
 	require.Contains(t, stderr, "apply retention of frende: target is locked by another run: retention/frende runs\nHINT: see it with: lifeboat watch retention/frende\n")
 	require.NoError(t, c.SignalWorkflow(t.Context(), api.RetentionID("frende"), "", "end", nil))

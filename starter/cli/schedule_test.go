@@ -135,7 +135,7 @@ func TestACleanUpTellsWhatItRemoved(t *testing.T) {
 	require.Eventually(t, func() bool {
 		found, err := c.DescribeWorkflowExecution(t.Context(), api.CleanUpID("frende"), "")
 		return err == nil && found.GetWorkflowExecutionInfo().GetCloseTime() == nil
-	}, 20*time.Second, 50*time.Millisecond)
+	}, time.Minute, 50*time.Millisecond)
 	_, stderr := said(t, fault.ExitRefused, "cleanup")
 	require.Contains(t, stderr, "clean up frende: target is locked by another run: clean-up/frende runs\nHINT: see it with: lifeboat watch clean-up/frende\n")
 	require.NoError(t, c.SignalWorkflow(t.Context(), api.CleanUpID("frende"), "", "end", nil))

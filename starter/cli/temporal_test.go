@@ -115,7 +115,7 @@ func (o *outcome) wait(t *testing.T) *outcome {
 	t.Helper()
 	select {
 	case <-o.done:
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatalf("the command does not end; stdout %q, stderr %q", o.stdout, o.stderr)
 	}
 	return o
@@ -137,14 +137,14 @@ func TestOperatorsOfARecovery(t *testing.T) {
 
 	// Nobody works yet: the command says so and waits.
 	first := command(t, "recover", "system")
-	require.Eventually(t, func() bool { return strings.Contains(first.stderr.String(), "no worker listens") }, 20*time.Second, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(first.stderr.String(), "no worker listens") }, time.Minute, 50*time.Millisecond)
 
 	w := worker.New(c, api.Queue, worker.Options{DisableRegistrationAliasing: true})
 	w.RegisterWorkflowWithOptions(recovery, workflow.RegisterOptions{Name: api.RecoverSystem})
 	w.RegisterWorkflowWithOptions(uploads, workflow.RegisterOptions{Name: api.BackupFiles})
 	require.NoError(t, w.Start())
 	t.Cleanup(w.Stop)
-	require.Eventually(t, func() bool { return strings.Contains(first.stdout.String(), "approve it") }, 20*time.Second, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(first.stdout.String(), "approve it") }, time.Minute, 50*time.Millisecond)
 
 	// A second recovery while one runs is refused by name.
 	second := command(t, "recover", "system").wait(t)
@@ -171,7 +171,7 @@ func TestOperatorsOfARecovery(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(started.stdout.String()), &id))
 	require.Equal(t, "recover/frende", id.ID)
 	watching := command(t, "watch", id.ID)
-	require.Eventually(t, func() bool { return strings.Contains(watching.stdout.String(), "waiting for approval") }, 20*time.Second, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(watching.stdout.String(), "waiting for approval") }, time.Minute, 50*time.Millisecond)
 	aborted := command(t, "abort", id.ID, "--reason", "drill over").wait(t)
 	require.Equal(t, "aborted: drill over\n", aborted.stdout.String())
 	watching.wait(t)

@@ -45,6 +45,7 @@ type stage struct {
 func newStage(t *testing.T) *stage {
 	var suite testsuite.WorkflowTestSuite
 	s := &stage{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment(), t: t}
+	s.SetTestTimeout(time.Minute)
 	s.SetStartTime(noon)
 	workflows.Register(s)
 	answer(s, "records.LoadSystem", records.LoadInput{}, records.Loaded{System: system.System{

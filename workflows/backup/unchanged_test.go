@@ -28,6 +28,7 @@ const newest = "redis-backups/2024/01/15/sessions_redis_backup_20240115_093000.r
 func oneCache(t *testing.T, unchanged redis.UnchangedResult, proof string) *testsuite.TestWorkflowEnvironment {
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestWorkflowEnvironment()
+	env.SetTestTimeout(time.Minute)
 	workflows.Register(env)
 	registerOne(env, "records.LoadSystem", func(context.Context, records.LoadInput) (records.Loaded, error) {
 		return records.Loaded{System: system.System{

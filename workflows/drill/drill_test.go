@@ -66,6 +66,7 @@ const backup = "database-backups/2024/01/15/frende_db_backup_20240115_020000.bas
 func newStage(t *testing.T, configured system.System) *stage {
 	var suite testsuite.WorkflowTestSuite
 	s := &stage{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment(), t: t}
+	s.SetTestTimeout(time.Minute)
 	workflows.Register(s)
 	answer(s, "records.LoadSystem", records.LoadInput{}, records.Loaded{System: configured})
 	s.RegisterActivityWithOptions(func(_ context.Context, in records.DrillInput) error {

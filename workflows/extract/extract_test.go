@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/activity"
@@ -36,6 +37,7 @@ type stage struct {
 func newStage(t *testing.T) *stage {
 	var suite testsuite.WorkflowTestSuite
 	s := &stage{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment(), fails: map[string]error{}}
+	s.SetTestTimeout(time.Minute)
 	workflows.Register(s)
 	step(s, "records.LoadSystem", func(records.LoadInput) any {
 		return records.Loaded{System: system.System{Name: "frende", Backup: system.Backup{Compression: "zstd"}, Databases: []system.Database{{Name: "frende"}}}}

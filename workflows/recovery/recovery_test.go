@@ -71,6 +71,7 @@ var (
 func newStage(t *testing.T) *stage {
 	var suite testsuite.WorkflowTestSuite
 	s := &stage{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment(), t: t}
+	s.SetTestTimeout(time.Minute)
 	s.SetStartTime(disaster.Add(time.Minute))
 	workflows.Register(s)
 	production := system.Target{Name: "production", Kind: system.TargetProduction}

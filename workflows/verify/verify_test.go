@@ -44,6 +44,7 @@ func at(level int) *int { return &level }
 func newStage(t *testing.T) *stage {
 	var suite testsuite.WorkflowTestSuite
 	s := &stage{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment(), t: t, fails: map[string]error{}, chosen: baseKey}
+	s.SetTestTimeout(time.Minute)
 	s.SetStartTime(time.Date(2024, 1, 16, 3, 0, 0, 0, time.UTC))
 	workflows.Register(s)
 	s.RegisterActivityWithOptions(records.New(records.Deps{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/activity"
@@ -24,6 +25,7 @@ func archives(t *testing.T, found map[string]api.ArchiveChecked) (env *testsuite
 	t.Helper()
 	var suite testsuite.WorkflowTestSuite
 	env = suite.NewTestWorkflowEnvironment()
+	env.SetTestTimeout(time.Minute)
 	filed, begun = &[]records.Record{}, &[]api.BackupInput{}
 	var mu sync.Mutex // two databases are checked at once
 	env.RegisterWorkflowWithOptions(watch.CheckArchive, workflow.RegisterOptions{Name: api.CheckArchive})

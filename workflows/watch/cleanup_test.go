@@ -42,6 +42,7 @@ func (s *stage) remove(what string) {
 func newStage(_ *testing.T) *stage {
 	var suite testsuite.WorkflowTestSuite
 	s := &stage{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment()}
+	s.SetTestTimeout(time.Minute)
 	workflows.Register(s)
 	of := system.System{
 		Name: "frende", Backup: system.Backup{Compression: "zstd"}, Databases: []system.Database{{Name: "frende"}}, Caches: []system.Cache{{Name: "sessions"}},

@@ -3,6 +3,7 @@ package watch_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/activity"
@@ -20,6 +21,7 @@ import (
 func TestReportStatusFilesWhatItFound(t *testing.T) {
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestWorkflowEnvironment()
+	env.SetTestTimeout(time.Minute)
 	workflows.Register(env)
 	var filed []records.Record
 	env.RegisterActivityWithOptions(records.New(records.Deps{
@@ -47,6 +49,7 @@ func TestReportStatusFilesWhatItFound(t *testing.T) {
 func TestReportStatusRefusesATypo(t *testing.T) {
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestWorkflowEnvironment()
+	env.SetTestTimeout(time.Minute)
 	workflows.Register(env)
 	env.ExecuteWorkflow(api.ReportStatus, map[string]string{"systm": "frende"})
 	err := temporalfault.FromTemporal(env.GetWorkflowError())

@@ -35,6 +35,7 @@ func newRetained(t *testing.T) *retained {
 	t.Helper()
 	var suite testsuite.WorkflowTestSuite
 	r := &retained{stage: &stage{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment()}, fails: map[string]error{}}
+	r.SetTestTimeout(time.Minute)
 	workflows.Register(r)
 	r.plan = vault.PlanRetentionResult{
 		Since: time.Date(2024, 1, 8, 0, 0, 0, 0, time.UTC),

@@ -159,7 +159,11 @@ func TestObjectReplacedWhileItIsReadIsNotSpliced(t *testing.T) {
 }
 
 func TestEndedContextEndsARead(t *testing.T) {
-	p, s, beside := behindProxy(t)
+	server := serve(t)
+	p := newProxy(t, server.Endpoint)
+	c := configured(server, p.URL)
+	c.Stall = time.Minute
+	s, beside := open(t, c), open(t, configured(server, server.Endpoint))
 	_, err := beside.Put(t.Context(), "ended", content(1<<20, 8), store.PutOptions{})
 	require.NoError(t, err)
 	p.strike(http.MethodGet, silence(1000))
@@ -172,6 +176,6 @@ func TestEndedContextEndsARead(t *testing.T) {
 	started := time.Now()
 	_, err = io.ReadAll(body)
 	require.ErrorIs(t, err, context.Canceled)
-	require.Less(t, time.Since(started), time.Second)
+	require.Less(t, time.Since(started), c.Stall/2)
 	require.NoError(t, body.Close())
 }

@@ -57,12 +57,12 @@ func TestTheClockIsToldByEveryAnswerAndByNoSilence(t *testing.T) {
 	c := configured(server, server.Endpoint)
 	off, err := open(t, c).Clock(t.Context())
 	require.NoError(t, err)
-	require.Less(t, off.Abs(), 3*time.Second, "both are this host's")
+	require.Less(t, off.Abs(), time.Minute, "both are this host's")
 
 	c.SecretKey = "not the secret"
 	off, err = open(t, c).Clock(t.Context())
 	require.NoError(t, err, "a refusal tells the time, too")
-	require.Less(t, off.Abs(), 3*time.Second)
+	require.Less(t, off.Abs(), time.Minute)
 
 	require.NoError(t, server.Stop(t.Context()))
 	_, err = open(t, c).Clock(t.Context())
