@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
 
 	"github.com/frende/lifeboat/activities/files"
 	"github.com/frende/lifeboat/activities/postgres"
@@ -46,6 +47,7 @@ func newStage(t *testing.T) *stage {
 	var suite testsuite.WorkflowTestSuite
 	s := &stage{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment(), t: t}
 	s.SetTestTimeout(time.Minute)
+	s.SetWorkerOptions(worker.Options{DeadlockDetectionTimeout: time.Minute}) // a busy machine is no deadlock
 	s.SetStartTime(noon)
 	workflows.Register(s)
 	answer(s, "records.LoadSystem", records.LoadInput{}, records.Loaded{System: system.System{

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
 
 	"github.com/frende/lifeboat/activities/records"
 	"github.com/frende/lifeboat/activities/redis"
@@ -29,6 +30,7 @@ func oneCache(t *testing.T, unchanged redis.UnchangedResult, proof string) *test
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestWorkflowEnvironment()
 	env.SetTestTimeout(time.Minute)
+	env.SetWorkerOptions(worker.Options{DeadlockDetectionTimeout: time.Minute}) // a busy machine is no deadlock
 	workflows.Register(env)
 	registerOne(env, "records.LoadSystem", func(context.Context, records.LoadInput) (records.Loaded, error) {
 		return records.Loaded{System: system.System{

@@ -14,6 +14,7 @@ import (
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/frende/lifeboat/activities/postgres"
@@ -67,6 +68,7 @@ func newStage(t *testing.T, configured system.System) *stage {
 	var suite testsuite.WorkflowTestSuite
 	s := &stage{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment(), t: t}
 	s.SetTestTimeout(time.Minute)
+	s.SetWorkerOptions(worker.Options{DeadlockDetectionTimeout: time.Minute}) // a busy machine is no deadlock
 	workflows.Register(s)
 	answer(s, "records.LoadSystem", records.LoadInput{}, records.Loaded{System: configured})
 	s.RegisterActivityWithOptions(func(_ context.Context, in records.DrillInput) error {

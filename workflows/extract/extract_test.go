@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
 
 	"github.com/frende/lifeboat/activities/postgres"
 	"github.com/frende/lifeboat/activities/records"
@@ -38,6 +39,7 @@ func newStage(t *testing.T) *stage {
 	var suite testsuite.WorkflowTestSuite
 	s := &stage{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment(), fails: map[string]error{}}
 	s.SetTestTimeout(time.Minute)
+	s.SetWorkerOptions(worker.Options{DeadlockDetectionTimeout: time.Minute}) // a busy machine is no deadlock
 	workflows.Register(s)
 	step(s, "records.LoadSystem", func(records.LoadInput) any {
 		return records.Loaded{System: system.System{Name: "frende", Backup: system.Backup{Compression: "zstd"}, Databases: []system.Database{{Name: "frende"}}}}

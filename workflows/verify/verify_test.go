@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
 
 	"github.com/frende/lifeboat/activities/postgres"
 	"github.com/frende/lifeboat/activities/records"
@@ -45,6 +46,7 @@ func newStage(t *testing.T) *stage {
 	var suite testsuite.WorkflowTestSuite
 	s := &stage{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment(), t: t, fails: map[string]error{}, chosen: baseKey}
 	s.SetTestTimeout(time.Minute)
+	s.SetWorkerOptions(worker.Options{DeadlockDetectionTimeout: time.Minute}) // a busy machine is no deadlock
 	s.SetStartTime(time.Date(2024, 1, 16, 3, 0, 0, 0, time.UTC))
 	workflows.Register(s)
 	s.RegisterActivityWithOptions(records.New(records.Deps{

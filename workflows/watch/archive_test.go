@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/frende/lifeboat/activities/postgres"
@@ -26,6 +27,7 @@ func archives(t *testing.T, found map[string]api.ArchiveChecked) (env *testsuite
 	var suite testsuite.WorkflowTestSuite
 	env = suite.NewTestWorkflowEnvironment()
 	env.SetTestTimeout(time.Minute)
+	env.SetWorkerOptions(worker.Options{DeadlockDetectionTimeout: time.Minute}) // a busy machine is no deadlock
 	filed, begun = &[]records.Record{}, &[]api.BackupInput{}
 	var mu sync.Mutex // two databases are checked at once
 	env.RegisterWorkflowWithOptions(watch.CheckArchive, workflow.RegisterOptions{Name: api.CheckArchive})

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
 
 	"github.com/frende/lifeboat/activities/files"
 	"github.com/frende/lifeboat/activities/hosts"
@@ -43,6 +44,7 @@ func newStage(_ *testing.T) *stage {
 	var suite testsuite.WorkflowTestSuite
 	s := &stage{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment()}
 	s.SetTestTimeout(time.Minute)
+	s.SetWorkerOptions(worker.Options{DeadlockDetectionTimeout: time.Minute}) // a busy machine is no deadlock
 	workflows.Register(s)
 	of := system.System{
 		Name: "frende", Backup: system.Backup{Compression: "zstd"}, Databases: []system.Database{{Name: "frende"}}, Caches: []system.Cache{{Name: "sessions"}},

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
 
 	"github.com/frende/lifeboat/activities/records"
 	"github.com/frende/lifeboat/internal/fault"
@@ -22,6 +23,7 @@ func TestReportStatusFilesWhatItFound(t *testing.T) {
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestWorkflowEnvironment()
 	env.SetTestTimeout(time.Minute)
+	env.SetWorkerOptions(worker.Options{DeadlockDetectionTimeout: time.Minute}) // a busy machine is no deadlock
 	workflows.Register(env)
 	var filed []records.Record
 	env.RegisterActivityWithOptions(records.New(records.Deps{
@@ -50,6 +52,7 @@ func TestReportStatusRefusesATypo(t *testing.T) {
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestWorkflowEnvironment()
 	env.SetTestTimeout(time.Minute)
+	env.SetWorkerOptions(worker.Options{DeadlockDetectionTimeout: time.Minute}) // a busy machine is no deadlock
 	workflows.Register(env)
 	env.ExecuteWorkflow(api.ReportStatus, map[string]string{"systm": "frende"})
 	err := temporalfault.FromTemporal(env.GetWorkflowError())

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
 
 	"github.com/frende/lifeboat/activities/records"
 	"github.com/frende/lifeboat/activities/vault"
@@ -36,6 +37,7 @@ func newRetained(t *testing.T) *retained {
 	var suite testsuite.WorkflowTestSuite
 	r := &retained{stage: &stage{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment()}, fails: map[string]error{}}
 	r.SetTestTimeout(time.Minute)
+	r.SetWorkerOptions(worker.Options{DeadlockDetectionTimeout: time.Minute}) // a busy machine is no deadlock
 	workflows.Register(r)
 	r.plan = vault.PlanRetentionResult{
 		Since: time.Date(2024, 1, 8, 0, 0, 0, 0, time.UTC),
