@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/postgres/walfile"
 )
 
 // fence is the journal of a raised fence.
@@ -346,5 +347,5 @@ func (s *Server) AwaitArchived(ctx context.Context, segment Segment, within time
 // archivedUpTo compares what was archived last, maybe a backup label, with a
 // segment of the same timeline.
 func archivedUpTo(newest, name string) bool {
-	return len(newest) >= segmentNameLength && newest[:8] == name[:8] && newest[:segmentNameLength] >= name
+	return len(newest) >= walfile.NameLength && newest[:8] == name[:8] && newest[:walfile.NameLength] >= name
 }

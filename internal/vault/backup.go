@@ -94,7 +94,7 @@ func (v *Vault) readManifest(ctx context.Context, key string) (*Manifest, error)
 func (v *Vault) readRoot(ctx context.Context, key string, whole bool) (*Manifest, error) {
 	object := manifestKey(key)
 	r := v.openSingle(ctx, object, kindManifest)
-	plain, err := v.readWhole(ctx, r)
+	plain, err := v.readWhole(ctx, r, nil)
 	if fault.Has(err, fault.IntegrityError) && v.isTombstone(ctx, object) {
 		return nil, fault.Newf(fault.BackupIncomplete, "open backup", key, "it was given up")
 	}
@@ -123,9 +123,9 @@ func (v *Vault) isTombstone(ctx context.Context, object string) bool {
 	return json.Unmarshal(raw, &found) == nil && found.Tombstone
 }
 
-// readWhole reads a whole object into memory of its own. The budget is held
+// readWhole reads a whole object, into room when that is large enough. The budget is held
 // while it is read, and no longer: what is returned is the caller's.
-func (v *Vault) readWhole(ctx context.Context, r *objectReader) ([]byte, error) {
+func (v *Vault) readWhole(ctx context.Context, r *objectReader, room []byte) ([]byte, error) {
 	defer r.close()
 	if err := r.persist(r.open); err != nil {
 		return nil, err
@@ -135,7 +135,11 @@ func (v *Vault) readWhole(ctx context.Context, r *objectReader) ([]byte, error) 
 		return nil, err
 	}
 	defer v.cfg.Budget.Release(need)
-	plain := make([]byte, r.h.Plain)
+	plain := room
+	if cap(plain) < int(r.h.Plain) {
+		plain = make([]byte, r.h.Plain)
+	}
+	plain = plain[:r.h.Plain]
 	return plain, r.fill(plain)
 }
 

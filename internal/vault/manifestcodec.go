@@ -197,7 +197,7 @@ func (v *Vault) moveIn(ctx context.Context, m *Manifest) error {
 	}
 	var raw bytes.Buffer
 	for i := range m.Tables {
-		part, err := v.readWhole(ctx, v.openRun(ctx, &m.Tables[i], 0, m.Tables[i].frames()))
+		part, err := v.readWhole(ctx, v.openRun(ctx, &m.Tables[i], 0, m.Tables[i].frames()), nil)
 		if err != nil {
 			return err
 		}

@@ -103,8 +103,13 @@ func (v *Vault) Seal(ctx context.Context, key, keyID string, plain []byte, o Sea
 
 // GetSealed reads what PutSealed stored, from the replica when the primary fails.
 func (v *Vault) GetSealed(ctx context.Context, key string) ([]byte, error) {
+	return v.GetSealedInto(ctx, key, nil)
+}
+
+// GetSealedInto is GetSealed, and gives the object in room when that is large enough.
+func (v *Vault) GetSealedInto(ctx context.Context, key string, room []byte) ([]byte, error) {
 	r := v.openSingle(ctx, key, kindSingle)
-	plain, err := v.readWhole(ctx, r)
+	plain, err := v.readWhole(ctx, r, room)
 	if err != nil {
 		return nil, err
 	}

@@ -69,7 +69,7 @@ func (b *Backup) Kept(ctx context.Context, name string, into any) error {
 // one that somebody can write, it says nothing.
 func (v *Vault) kept(ctx context.Context, key, keyID string, into any) error {
 	r := v.openSingle(ctx, key, kindSingle)
-	plain, err := v.readWhole(ctx, r)
+	plain, err := v.readWhole(ctx, r, nil)
 	if err != nil {
 		return err
 	}

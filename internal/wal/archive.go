@@ -12,6 +12,7 @@ import (
 	"github.com/frende/lifeboat/internal/postgres"
 	"github.com/frende/lifeboat/internal/store"
 	"github.com/frende/lifeboat/internal/vault"
+	"github.com/frende/lifeboat/internal/wal/local"
 )
 
 // Config says which archive it is. Vault and Cluster are needed.
@@ -65,14 +66,6 @@ func (a *Archive) dayKey() string {
 	return "wal-" + a.cfg.Cluster + "-" + a.cfg.Now().UTC().Format("20060102")
 }
 
-// checkSystemID refuses what can't be a system identifier: it is part of keys.
-func checkSystemID(op, systemID string) error {
-	if id, err := strconv.ParseUint(systemID, 10, 64); err != nil || id == 0 || strconv.FormatUint(id, 10) != systemID {
-		return fault.Newf(fault.InputInvalid, op, strconv.Quote(systemID), "a system identifier is a decimal number of 64 bits")
-	}
-	return nil
-}
-
 // Point is a place in the WAL of one system.
 type Point struct {
 	SystemID    string       `json:"system_id"`
@@ -91,7 +84,7 @@ func (p Point) checked(op string) (Point, error) {
 	if !postgres.ValidSegmentSize(p.SegmentSize) || p.Timeline == 0 || p.LSN == 0 {
 		return p, fault.Newf(fault.InputInvalid, op, p.SystemID, "timeline %d, position %s, segments of %d bytes", p.Timeline, p.LSN, p.SegmentSize)
 	}
-	return p, checkSystemID(op, p.SystemID)
+	return p, local.CheckSystemID(op, p.SystemID)
 }
 
 // segment is the one that holds the point.

@@ -69,8 +69,8 @@ func (a *Archive) readBack(ctx context.Context, systemID, name string) error {
 	if err != nil {
 		return fault.New(fault.IntegrityError, "read WAL back", key, err)
 	}
-	if found.systemID != systemID {
-		return fault.Newf(fault.ForeignCluster, "read WAL back", key, "it is of system %s", found.systemID)
+	if found.SystemID != systemID {
+		return fault.Newf(fault.ForeignCluster, "read WAL back", key, "it is of system %s", found.SystemID)
 	}
 	return nil
 }

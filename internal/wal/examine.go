@@ -8,6 +8,7 @@ import (
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/postgres"
 	"github.com/frende/lifeboat/internal/store"
+	"github.com/frende/lifeboat/internal/wal/local"
 )
 
 // Believed is what a server says of its archive. It has to be asked before the
@@ -31,7 +32,7 @@ type Examined struct {
 // Examine holds the archive's primary store against what the server believes.
 func (a *Archive) Examine(ctx context.Context, b Believed, late time.Duration) (Examined, error) {
 	const op = "examine WAL archive"
-	if err := checkSystemID(op, b.SystemID); err != nil {
+	if err := local.CheckSystemID(op, b.SystemID); err != nil {
 		return Examined{}, err
 	}
 	if !postgres.ValidSegmentSize(b.SegmentSize) || b.Timeline == 0 {

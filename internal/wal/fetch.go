@@ -2,16 +2,13 @@ package wal
 
 import (
 	"context"
-	"errors"
-	"os"
 	"slices"
 	"strconv"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/postgres"
+	"github.com/frende/lifeboat/internal/wal/local"
 )
 
 // Exit codes of restore_command. PostgreSQL takes 1 to 125 for "there is no such
@@ -55,40 +52,18 @@ func (a *Archive) serves(pin Pin, name string) error {
 	if pin.Cluster != a.cfg.Cluster {
 		return fault.Newf(fault.ForeignCluster, "fetch WAL", name, "the pin is for cluster %s, the archive is that of %s", pin.Cluster, a.cfg.Cluster)
 	}
-	return checkSystemID("fetch WAL", pin.SystemID)
+	return local.CheckSystemID("fetch WAL", pin.SystemID)
 }
 
 func (a *Archive) fetchSegment(ctx context.Context, pin Pin, name, dst string) error {
-	if err := pin.admits(name); err != nil {
+	if err := pin.Admits(name); err != nil {
 		return err
 	}
 	body, err := a.segment(ctx, pin, name, a.patiently)
 	if err != nil {
 		return err
 	}
-	return place(body, dst)
-}
-
-// admits says whether a recovery under the pin may have the segment: WALEnd past
-// its end and where it goes another way, InputInvalid before that.
-func (p Pin) admits(name string) error {
-	segment, err := postgres.ParseSegment(name, p.SegmentSize)
-	if err != nil {
-		return err
-	}
-	last, err := p.Last()
-	if err != nil {
-		return err
-	}
-	switch planned := p.At(segment.Number); {
-	case segment.Number > last.Number:
-		return fault.Newf(fault.WALEnd, "fetch WAL", name, "the pin ends with %s", p.End)
-	case segment.Timeline > planned.Timeline: // the server goes on to the one that is planned
-		return fault.Newf(fault.WALEnd, "fetch WAL", name, "the pin has %s in its place", planned.Name(p.SegmentSize))
-	case segment.Timeline < planned.Timeline:
-		return fault.Newf(fault.InputInvalid, "fetch WAL", name, "the pin has %s in its place", planned.Name(p.SegmentSize))
-	}
-	return nil
+	return local.Place(body, dst)
 }
 
 // segment reads a segment that the pin admits, and holds it against its header.
@@ -105,8 +80,8 @@ func (a *Archive) segment(ctx context.Context, pin Pin, name string, read func(c
 	if err != nil {
 		return nil, fault.New(fault.IntegrityError, "fetch WAL", key, err)
 	}
-	if found.systemID != pin.SystemID {
-		return nil, fault.Newf(fault.ForeignCluster, "fetch WAL", key, "it is of system %s", found.systemID)
+	if found.SystemID != pin.SystemID {
+		return nil, fault.Newf(fault.ForeignCluster, "fetch WAL", key, "it is of system %s", found.SystemID)
 	}
 	return body, nil
 }
@@ -136,7 +111,7 @@ func (a *Archive) fetchHistory(ctx context.Context, pin Pin, name, dst string) e
 	if _, err := parseHistory(timeline, body); err != nil {
 		return fault.New(fault.IntegrityError, "fetch WAL", key, err)
 	}
-	return place(body, dst)
+	return local.Place(body, dst)
 }
 
 // patiently reads an object, again and again while the error may pass and
@@ -162,29 +137,4 @@ func (a *Archive) patiently(ctx context.Context, key string) ([]byte, error) {
 			return nil, err
 		}
 	}
-}
-
-// besideSuffix is behind the name of what is being written.
-const besideSuffix = ".lifeboat"
-
-// place writes beside and renames. PostgreSQL itself makes what it keeps of it durable.
-func place(body []byte, dst string) error {
-	beside := dst + besideSuffix // always the same: a killed attempt leaves nothing for good
-	file, err := create(beside, 0o600)
-	if err == nil {
-		_, err = file.Write(body)
-		if closing := file.Close(); err == nil {
-			err = closing
-		}
-	}
-	if err == nil {
-		err = os.Rename(beside, dst)
-	}
-	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
-		return fault.New(fault.NoSpace, "write WAL", dst, err)
-	}
-	if err != nil {
-		return fault.New(fault.PathFailed, "write WAL", dst, err)
-	}
-	return nil
 }

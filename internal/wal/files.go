@@ -9,6 +9,7 @@ import (
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/postgres"
 	"github.com/frende/lifeboat/internal/store"
+	"github.com/frende/lifeboat/internal/wal/local"
 )
 
 // File is a file of the archive that holds WAL, or tells of a backup in it.
@@ -26,7 +27,7 @@ type File struct {
 // and restore points are not among them. A name that none of these has is an
 // IntegrityError.
 func (a *Archive) Files(ctx context.Context, systemID string, segmentSize int64) ([]File, error) {
-	if err := checkSystemID("list WAL archive", systemID); err != nil {
+	if err := local.CheckSystemID("list WAL archive", systemID); err != nil {
 		return nil, err
 	}
 	timelines, err := a.timelines(ctx, a.list, systemID)

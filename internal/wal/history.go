@@ -10,12 +10,6 @@ import (
 	"github.com/frende/lifeboat/internal/postgres"
 )
 
-// Branch is a timeline on the way of a recovery, and where it begins.
-type Branch struct {
-	Timeline uint32       `json:"timeline"`
-	Begin    postgres.LSN `json:"begin"` // 0 for the first
-}
-
 // parseHistory reads the history file of a timeline (timeline.c,
 // readTimeLineHistory): per line a parent and where it was left, oldest first;
 // comments and empty lines are allowed. It gives the way to the timeline itself.

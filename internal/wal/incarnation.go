@@ -16,12 +16,8 @@ import (
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/store"
 	"github.com/frende/lifeboat/internal/vault"
+	"github.com/frende/lifeboat/internal/wal/local"
 )
-
-// MarkerName is the file in a data directory that says which incarnation of the
-// cluster it is. It is bound to the directory, not to its content: a copy has
-// the same file and another identity.
-const MarkerName = "lifeboat.incarnation"
 
 // marker is the content of the file.
 type marker struct {
@@ -41,13 +37,25 @@ type incarnation struct {
 	Host   string    `json:"host"`
 }
 
+// asked is what newestIncarnation gave.
+type asked struct {
+	incarnation
+	err error
+}
+
+// askNewest asks for the newest incarnation, beside other work.
+func (a *Archive) askNewest(ctx context.Context, systemID string) <-chan asked {
+	answer := make(chan asked, 1)
+	go func() {
+		newest, err := a.newestIncarnation(ctx, systemID)
+		answer <- asked{newest, err}
+	}()
+	return answer
+}
+
 // mayPush says whether the directory is the newest incarnation; the first
 // directory of a system that ever pushes becomes number 1.
-func (a *Archive) mayPush(ctx context.Context, systemID, dataDir string) error {
-	newest, err := a.newestIncarnation(ctx, systemID)
-	if err != nil {
-		return err
-	}
+func (a *Archive) mayPush(ctx context.Context, newest incarnation, systemID, dataDir string) error {
 	if newest.Number == 0 {
 		return a.become(ctx, systemID, dataDir, 1)
 	}
@@ -85,7 +93,7 @@ func (a *Archive) holds(newest incarnation, systemID, dataDir string) error {
 // cut-over calls it, after the old server is fenced. The claim stays with the
 // directory when it is renamed. It may be repeated.
 func (a *Archive) Claim(ctx context.Context, systemID, dataDir string) error {
-	if err := checkSystemID("claim WAL archive for", systemID); err != nil {
+	if err := local.CheckSystemID("claim WAL archive for", systemID); err != nil {
 		return err
 	}
 	newest, err := a.newestIncarnation(ctx, systemID)
@@ -177,20 +185,6 @@ func (a *Archive) incarnation(ctx context.Context, systemID string, number int) 
 	return found, nil
 }
 
-// HomeOf gives the name of the store that a data directory archives to, "" for
-// the configured primary. A directory that was recovered from a replica alone
-// goes on archiving there, whatever the configuration names first.
-func HomeOf(dataDir string) (string, error) {
-	mine, err := readMarker(dataDir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
-	if err != nil {
-		return "", fault.New(fault.PathFailed, "read", filepath.Join(dataDir, MarkerName), err)
-	}
-	return mine.Home, nil
-}
-
 func readMarker(dataDir string) (marker, error) {
 	body, err := os.ReadFile(filepath.Join(dataDir, MarkerName))
 	if err != nil {
@@ -207,7 +201,7 @@ func (a *Archive) writeMarker(dataDir string, m marker) error {
 		return fault.New(fault.InputInvalid, "write marker", dataDir, err)
 	}
 	path := filepath.Join(dataDir, MarkerName)
-	if err := writeFile("write marker", path, body, 0o600); err != nil {
+	if err := local.WriteFile("write marker", path, body, 0o600); err != nil {
 		return err
 	}
 	info, err := os.Stat(dataDir)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -14,20 +13,11 @@ import (
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/postgres"
+	"github.com/frende/lifeboat/internal/wal/local"
 )
 
-// What lies in a spool besides segments.
-const (
-	spoolLock   = "ahead.lock" // held (flock) by whoever keeps ahead
-	spoolAsked  = "asked"      // the segment that was asked for last
-	spoolFailed = ".failed"    // behind a segment's name: it did not come
-)
-
-const (
-	spoolLook     = 5 * time.Millisecond // between two looks at the spool
-	spoolPatience = 5 * time.Second      // that a segment which somebody is at gets
-	spoolAgain    = time.Second          // after which one that did not come is tried again
-)
+// spoolAgain is after what time a segment that did not come is tried again.
+const spoolAgain = time.Second
 
 // KeepAhead fills a spool until ctx ends: with the segments behind the one that the
 // recovery under the pin has asked for last, and at first with the pin's own first
@@ -43,36 +33,33 @@ func (a *Archive) KeepAhead(ctx context.Context, pin Pin, spool Spool, own func(
 	if err := a.serves(pin, pin.Start); err != nil {
 		return err
 	}
-	if err := os.Mkdir(spool.dir, 0o700); err != nil && !os.IsExist(err) {
-		return fault.New(fault.PathFailed, op, spool.dir, err)
+	if err := os.Mkdir(spool.Dir(), 0o700); err != nil && !os.IsExist(err) {
+		return fault.New(fault.PathFailed, op, spool.Dir(), err)
 	}
-	root, err := os.OpenRoot(spool.dir) // the account can change it at any time: nothing is written beside it
+	root, err := os.OpenRoot(spool.Dir()) // the account can change it at any time: nothing is written beside it
 	if err != nil {
-		return fault.New(fault.PathFailed, op, spool.dir, err)
+		return fault.New(fault.PathFailed, op, spool.Dir(), err)
 	}
 	defer func() { _ = root.Close() }() // nothing is lost with it
 	k := &keeper{archive: a, pin: pin, root: root, own: own, flying: map[string]bool{}, failed: map[string]time.Time{}}
 	lock, err := k.begin()
 	if err != nil {
-		return fault.New(fault.PathFailed, op, spool.dir, err)
+		return fault.New(fault.PathFailed, op, spool.Dir(), err)
 	}
 	if lock == nil {
 		return nil
 	}
 	defer lock.Close() // and with it the lock
 	defer k.fetching.Wait()
-	ticker := time.NewTicker(spoolLook)
-	defer ticker.Stop()
-	for {
+	watch := local.NewWatch(spool.Dir())
+	defer watch.Close()
+	for ctx.Err() == nil {
 		if err := k.look(ctx); err != nil {
-			return fault.New(fault.PathFailed, op, spool.dir, err)
+			return fault.New(fault.PathFailed, op, spool.Dir(), err)
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
+		watch.Wait(ctx)
 	}
+	return nil
 }
 
 // keeper keeps one spool.
@@ -82,6 +69,7 @@ type keeper struct {
 	root     *os.Root
 	own      func(*os.File) error
 	fetching sync.WaitGroup
+	rooms    sync.Pool // of *[]byte: memory that segments were read into
 
 	mu     sync.Mutex
 	flying map[string]bool      // segments on their way
@@ -93,7 +81,7 @@ func (k *keeper) begin() (*os.File, error) {
 	if err := k.gives("."); err != nil {
 		return nil, err
 	}
-	lock, err := k.root.OpenFile(spoolLock, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
+	lock, err := k.root.OpenFile(local.SpoolLock, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -138,12 +126,12 @@ func (k *keeper) look(ctx context.Context) error {
 	for _, entry := range entries {
 		segment, sum, _ := strings.Cut(entry.Name(), ".")
 		switch {
-		case entry.Name() == spoolLock || strings.HasPrefix(entry.Name(), spoolAsked) || k.flying[segment] || segment == asked:
+		case entry.Name() == local.SpoolLock || strings.HasPrefix(entry.Name(), local.SpoolAsked) || k.flying[segment] || segment == asked:
 		case !slices.Contains(wanted, segment):
 			if err := k.root.Remove(entry.Name()); err != nil && !errors.Is(err, os.ErrNotExist) {
 				return err
 			}
-		case len(sum) == sumDigits:
+		case len(sum) == local.SumDigits:
 			here[segment] = true
 		}
 	}
@@ -173,9 +161,9 @@ func (k *keeper) wanted() (asked string, wanted []string) {
 		return "", nil
 	}
 	from := first.Number
-	if text, err := k.root.ReadFile(spoolAsked); err == nil {
-		name, has := strings.CutSuffix(string(text), spoolHas)
-		if segment, err := postgres.ParseSegment(name, size); err == nil && k.pin.admits(name) == nil {
+	if text, err := k.root.ReadFile(local.SpoolAsked); err == nil {
+		name, has := strings.CutSuffix(string(text), local.SpoolHas)
+		if segment, err := postgres.ParseSegment(name, size); err == nil && k.pin.Admits(name) == nil {
 			if asked, from = name, segment.Number; has {
 				from++
 			}
@@ -189,9 +177,16 @@ func (k *keeper) wanted() (asked string, wanted []string) {
 
 // fetch brings one segment into the spool, or leaves word that it did not come.
 func (k *keeper) fetch(ctx context.Context, segment string) {
-	body, err := k.archive.segment(ctx, k.pin, segment, k.archive.cfg.Vault.GetSealed)
+	var room []byte
+	if old, ok := k.rooms.Get().(*[]byte); ok {
+		room = *old
+	}
+	body, err := k.archive.segment(ctx, k.pin, segment, func(ctx context.Context, key string) ([]byte, error) {
+		return k.archive.cfg.Vault.GetSealedInto(ctx, key, room)
+	})
 	if err == nil {
-		err = k.keep(spooled(segment, body), body)
+		err = k.keep(local.Spooled(segment, body), body)
+		k.rooms.Put(&body)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -199,13 +194,13 @@ func (k *keeper) fetch(ctx context.Context, segment string) {
 	delete(k.failed, segment)
 	if err != nil {
 		k.failed[segment] = time.Now()
-		_ = k.keep(segment+spoolFailed, nil) // who waits for it waits a little longer
+		_ = k.keep(segment+local.SpoolFailed, nil) // who waits for it waits a little longer
 	}
 }
 
 // keep writes beside and renames.
 func (k *keeper) keep(name string, body []byte) error {
-	beside := name + besideSuffix
+	beside := name + local.BesideSuffix
 	if err := k.root.Remove(beside); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
@@ -221,57 +216,4 @@ func (k *keeper) keep(name string, body []byte) error {
 		err = k.root.Rename(beside, name)
 	}
 	return err
-}
-
-// Await gives a segment as Take does and, while somebody keeps ahead in the spool,
-// waits for one that is on its way, until it is known that it does not come.
-// Without an error and not taken, it has to be fetched; kept says that nothing else has to be.
-func (s Spool) Await(ctx context.Context, pin Pin, name, dst string) (taken, kept bool, err error) {
-	for began := time.Now(); ; {
-		if postgres.IsSegment(name) && len(s.holds(name)) > 0 { // before it is gone, or it would be fetched anew
-			s.note(name, true)
-		}
-		if taken, err = s.Take(pin, name, dst); taken || err != nil || !postgres.IsSegment(name) {
-			return taken, false, err
-		}
-		if kept = s.held(); !kept {
-			return false, false, nil
-		}
-		s.note(name, false)
-		if _, err := os.Lstat(filepath.Join(s.dir, name+spoolFailed)); err == nil || time.Since(began) > spoolPatience {
-			return false, true, nil
-		}
-		select {
-		case <-ctx.Done():
-			return false, true, nil
-		case <-time.After(spoolLook):
-		}
-	}
-}
-
-// spoolHas stands behind the name of a segment that the recovery has got.
-const spoolHas = " taken"
-
-// note leaves word of what was asked for. Without it, what was kept for the
-// recovery stays as it is, and the next segment is fetched when it is asked for.
-func (s Spool) note(name string, taken bool) {
-	text := name
-	if taken {
-		text += spoolHas
-	}
-	path := filepath.Join(s.dir, spoolAsked)
-	if was, err := os.ReadFile(path); err == nil && string(was) == text {
-		return
-	}
-	_ = place([]byte(text), path) // see above
-}
-
-// held says whether somebody keeps ahead in the spool.
-func (s Spool) held() bool {
-	lock, err := os.OpenFile(filepath.Join(s.dir, spoolLock), os.O_RDWR|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return false
-	}
-	defer lock.Close() // and what it locked
-	return errors.Is(unix.Flock(int(lock.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
 }

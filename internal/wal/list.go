@@ -10,6 +10,7 @@ import (
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/postgres"
 	"github.com/frende/lifeboat/internal/store"
+	"github.com/frende/lifeboat/internal/wal/local"
 )
 
 // listing gives what lies under a prefix, keys without it.
@@ -61,7 +62,7 @@ type Span struct {
 // Window says what the archive holds of each timeline, oldest first. Holes
 // show as fewer Segments than there are from First to Last.
 func (a *Archive) Window(ctx context.Context, systemID string) ([]Span, error) {
-	if err := checkSystemID("list WAL archive", systemID); err != nil {
+	if err := local.CheckSystemID("list WAL archive", systemID); err != nil {
 		return nil, err
 	}
 	timelines, err := a.timelines(ctx, a.list, systemID)
@@ -109,7 +110,7 @@ func (a *Archive) Stored(ctx context.Context, pin Pin) (time.Time, error) {
 // Holds says whether the primary store has the file. It asks for its name alone
 // and reads nothing of it.
 func (a *Archive) Holds(ctx context.Context, systemID, name string) (bool, error) {
-	if err := checkSystemID("look for WAL in", systemID); err != nil {
+	if err := local.CheckSystemID("look for WAL in", systemID); err != nil {
 		return false, err
 	}
 	if !pushable(name) {

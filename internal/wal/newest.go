@@ -9,6 +9,7 @@ import (
 
 	"github.com/frende/lifeboat/internal/postgres"
 	"github.com/frende/lifeboat/internal/store"
+	"github.com/frende/lifeboat/internal/wal/local"
 )
 
 // Systems lists the identifiers of the systems that have anything in the archive.
@@ -19,7 +20,7 @@ func (a *Archive) Systems(ctx context.Context) ([]string, error) {
 	}
 	var found []string
 	for _, info := range infos {
-		if id := strings.TrimSuffix(info.Key, "/"); info.IsPrefix && checkSystemID("list", id) == nil {
+		if id := strings.TrimSuffix(info.Key, "/"); info.IsPrefix && local.CheckSystemID("list", id) == nil {
 			found = append(found, id)
 		}
 	}
@@ -30,7 +31,7 @@ func (a *Archive) Systems(ctx context.Context) ([]string, error) {
 // store's clock. known is the one that was found before, or "": an archive of
 // weeks is listed from there on. The name is "" when there is none newer.
 func (a *Archive) Newest(ctx context.Context, systemID, known string) (name string, at time.Time, err error) {
-	if err := checkSystemID("find newest WAL segment of", systemID); err != nil {
+	if err := local.CheckSystemID("find newest WAL segment of", systemID); err != nil {
 		return "", time.Time{}, err
 	}
 	timelines, err := a.timelines(ctx, a.list, systemID)

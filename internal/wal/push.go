@@ -25,16 +25,16 @@ func (a *Archive) Push(ctx context.Context, path string, o PushOptions) error {
 	if o.DataDir == "" {
 		o.DataDir = "."
 	}
-	key, body, _, err := a.admit(ctx, path, o.DataDir)
+	key, body, _, err := a.admit(ctx, path, o.DataDir, nil)
 	if err != nil {
 		return err
 	}
 	return a.put(ctx, key, body)
 }
 
-// admit reads the file, holds it against all that is to be checked before
-// anything is sent, and gives its place in the archive.
-func (a *Archive) admit(ctx context.Context, path, dataDir string) (key string, body []byte, was state, err error) {
+// admit reads the file, into room when that is large enough, holds it against all
+// that is to be checked before anything is sent, and gives its place in the archive.
+func (a *Archive) admit(ctx context.Context, path, dataDir string, room []byte) (key string, body []byte, was state, err error) {
 	name := filepath.Base(path)
 	if !pushable(name) {
 		return "", nil, was, fault.Newf(fault.InputInvalid, "push WAL", path, "its name is not that of a WAL file")
@@ -43,7 +43,10 @@ func (a *Archive) admit(ctx context.Context, path, dataDir string) (key string, 
 	if err != nil {
 		return "", nil, was, err
 	}
-	if body, was, err = readWAL(path); err != nil {
+	newest := a.askNewest(ctx, systemID) // the store answers while the file is read
+	body, was, err = readWAL(path, room)
+	archives := <-newest
+	if err != nil {
 		return "", nil, was, err
 	}
 	if postgres.IsSegment(name) || postgres.IsPartial(name) {
@@ -51,11 +54,14 @@ func (a *Archive) admit(ctx context.Context, path, dataDir string) (key string, 
 		if err != nil {
 			return "", nil, was, fault.New(fault.IntegrityError, "push WAL", path, err).WithHint("the file is not what its name says; nothing was sent")
 		}
-		if found.systemID != systemID {
-			return "", nil, was, fault.Newf(fault.ForeignCluster, "push WAL", path, "it is of system %s, the data directory of %s", found.systemID, systemID)
+		if found.SystemID != systemID {
+			return "", nil, was, fault.Newf(fault.ForeignCluster, "push WAL", path, "it is of system %s, the data directory of %s", found.SystemID, systemID)
 		}
 	}
-	if err := a.mayPush(ctx, systemID, dataDir); err != nil {
+	if archives.err != nil {
+		return "", nil, was, archives.err
+	}
+	if err := a.mayPush(ctx, archives.incarnation, systemID, dataDir); err != nil {
 		return "", nil, was, err
 	}
 	return a.key(systemID, name), body, was, nil

@@ -6,12 +6,13 @@ import (
 	"time"
 
 	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/wal/local"
 )
 
 // AwaitFile waits until the archive's first store holds a WAL file. When ctx ends
 // first, it fails with WALShort and names the file.
 func (a *Archive) AwaitFile(ctx context.Context, systemID, name string) error {
-	if err := checkSystemID("await WAL", systemID); err != nil {
+	if err := local.CheckSystemID("await WAL", systemID); err != nil {
 		return err
 	}
 	key := a.key(systemID, name)

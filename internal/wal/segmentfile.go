@@ -31,8 +31,9 @@ func stateOf(info os.FileInfo, read time.Time) state {
 	return s
 }
 
-// readWAL reads a file of pg_wal, and gives its state from before it was read.
-func readWAL(path string) (body []byte, was state, err error) {
+// readWAL reads a file of pg_wal, into room when that is large enough, and gives its
+// state from before it was read.
+func readWAL(path string, room []byte) (body []byte, was state, err error) {
 	failed := func(err error) ([]byte, state, error) {
 		return nil, state{}, fault.New(fault.PathFailed, "read WAL", path, err)
 	}
@@ -49,7 +50,10 @@ func readWAL(path string) (body []byte, was state, err error) {
 	if err := checkSize("push WAL", path, info.Size()); err != nil {
 		return nil, state{}, err
 	}
-	body = make([]byte, info.Size())
+	if body = room; int64(cap(body)) < info.Size() {
+		body = make([]byte, info.Size())
+	}
+	body = body[:info.Size()]
 	if _, err := io.ReadFull(file, body); err != nil {
 		return failed(err)
 	}

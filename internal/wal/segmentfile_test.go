@@ -13,10 +13,10 @@ func TestAFileThatWasWrittenAgainHasAnotherState(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "000000010000000000000001")
 	require.NoError(t, os.WriteFile(path, []byte("first"), 0o600))
 	require.Eventually(t, func() bool {
-		_, was, err := readWAL(path)
+		_, was, err := readWAL(path, nil)
 		return err == nil && was.settled
 	}, 10*time.Second, time.Millisecond)
-	body, was, err := readWAL(path)
+	body, was, err := readWAL(path, nil)
 	require.NoError(t, err)
 	require.Equal(t, "first", string(body))
 	info, err := os.Stat(path)
@@ -30,7 +30,7 @@ func TestAFileThatWasWrittenAgainHasAnotherState(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEqual(t, was, stateOf(now, was.read))
 
-	_, fresh, err := readWAL(path)
+	_, fresh, err := readWAL(path, nil)
 	require.NoError(t, err)
 	if time.Unix(0, fresh.changed).Add(stampStep).After(fresh.read) {
 		require.False(t, fresh.settled, "a change in the same tick of the clock could not be seen")

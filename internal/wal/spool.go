@@ -2,8 +2,6 @@ package wal
 
 import (
 	"context"
-	"fmt"
-	"hash/crc32"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/frende/lifeboat/internal/postgres"
+	"github.com/frende/lifeboat/internal/wal/local"
 )
 
 const (
@@ -21,70 +20,11 @@ const (
 	spoolGrace = 3 * time.Second // that they get after that one has come
 )
 
-// Spool keeps, beside a pin, the segments that its recovery will ask for next. A
-// file's name holds a checksum of its content: one that a crash left half written
-// is never served. The folder goes with the pin's.
-type Spool struct{ dir string }
-
-// SpoolOf is the spool of the recovery whose pin that is. It is made on first use.
-func SpoolOf(pinFile string) Spool {
-	return Spool{dir: filepath.Join(filepath.Dir(pinFile), "wal-spool")}
-}
-
-// Take gives a segment out of the spool, whole or not at all, under the rules of
-// Fetch. Without an error and not taken, it has to be fetched.
-func (s Spool) Take(pin Pin, name, dst string) (taken bool, err error) {
-	if !postgres.IsSegment(name) {
-		return false, nil
-	}
-	if err := pin.admits(name); err != nil {
-		return false, err
-	}
-	for _, path := range s.holds(name) {
-		body, err := os.ReadFile(path)
-		if err != nil || filepath.Base(path) != spooled(name, body) {
-			continue
-		}
-		if found, err := inspect(name, body); err != nil || found.systemID != pin.SystemID {
-			continue
-		}
-		if os.Rename(path, dst) == nil {
-			return true, nil
-		}
-		return true, place(body, dst) // pg_wal lies on another file system
-	}
-	return false, nil
-}
-
-// spooled is the name of a segment's file in the spool: its own, and the CRC-32C of
-// its content. What a keyed MAC has proven is held against a crash alone here; who may
-// write here may write what PostgreSQL reads, too.
-func spooled(name string, body []byte) string {
-	return fmt.Sprintf("%s.%0*x", name, sumDigits, crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)))
-}
-
-const sumDigits = 8
-
-// holds lists what is in the spool of a segment.
-func (s Spool) holds(name string) []string {
-	entries, err := os.ReadDir(s.dir)
-	if err != nil {
-		return nil
-	}
-	var paths []string
-	for _, entry := range entries {
-		if strings.HasPrefix(entry.Name(), name+".") && entry.Type().IsRegular() {
-			paths = append(paths, filepath.Join(s.dir, entry.Name()))
-		}
-	}
-	return paths
-}
-
 // FetchAhead is Fetch and, beside it, brings the segments behind the one that is
 // asked for into the spool. Only that one decides what it returns: one of the
 // others that does not come, or has no room, is fetched when it is asked for.
 func (a *Archive) FetchAhead(ctx context.Context, pin Pin, name, dst string, spool Spool) error {
-	next := spool.next(pin, name)
+	next := next(spool, pin, name)
 	if len(next) == 0 || a.serves(pin, name) != nil {
 		return a.Fetch(ctx, pin, name, dst)
 	}
@@ -112,8 +52,8 @@ func (a *Archive) FetchAhead(ctx context.Context, pin Pin, name, dst string, spo
 
 // next empties the spool of all but what the recovery asks for after the named
 // segment, and lists what is missing of that. There is none when the spool can't be made.
-func (s Spool) next(pin Pin, name string) []string {
-	if !postgres.IsSegment(name) || pin.admits(name) != nil {
+func next(s Spool, pin Pin, name string) []string {
+	if !postgres.IsSegment(name) || pin.Admits(name) != nil {
 		return nil
 	}
 	asked, err := postgres.ParseSegment(name, pin.SegmentSize)
@@ -124,13 +64,13 @@ func (s Spool) next(pin Pin, name string) []string {
 	if err != nil {
 		return nil
 	}
-	if err := os.Mkdir(s.dir, 0o700); err != nil && !os.IsExist(err) {
+	if err := os.Mkdir(s.Dir(), 0o700); err != nil && !os.IsExist(err) {
 		return nil
 	}
-	if info, err := os.Lstat(s.dir); err != nil || !info.IsDir() {
+	if info, err := os.Lstat(s.Dir()); err != nil || !info.IsDir() {
 		return nil
 	}
-	entries, err := os.ReadDir(s.dir)
+	entries, err := os.ReadDir(s.Dir())
 	if err != nil {
 		return nil
 	}
@@ -144,14 +84,14 @@ func (s Spool) next(pin Pin, name string) []string {
 	here := map[string]bool{}
 	for _, entry := range entries {
 		segment, sum, _ := strings.Cut(entry.Name(), ".")
-		if entry.Name() == spoolLock {
+		if entry.Name() == local.SpoolLock {
 			continue
 		}
-		if wanted[segment] && len(sum) == sumDigits {
+		if wanted[segment] && len(sum) == local.SumDigits {
 			here[segment] = true
 			continue
 		}
-		if os.Remove(filepath.Join(s.dir, entry.Name())) != nil {
+		if os.Remove(filepath.Join(s.Dir(), entry.Name())) != nil {
 			return nil // a spool that can't be kept small is not filled
 		}
 	}
@@ -164,5 +104,5 @@ func (a *Archive) spool(ctx context.Context, pin Pin, name string, spool Spool) 
 	if err != nil {
 		return err
 	}
-	return place(body, filepath.Join(spool.dir, spooled(name, body)))
+	return local.Place(body, filepath.Join(spool.Dir(), local.Spooled(name, body)))
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/postgres"
 	"github.com/frende/lifeboat/internal/store"
+	"github.com/frende/lifeboat/internal/wal/local"
 )
 
 // Line is a timeline of the archive and what it holds of it.
@@ -39,7 +40,7 @@ type Range struct {
 // Tree gives the timelines of the archive, oldest first. One whose history is
 // missing is a WALGap that names it: nobody knows where it was forked off.
 func (a *Archive) Tree(ctx context.Context, systemID string, segmentSize int64) ([]Line, error) {
-	if err := checkSystemID("read timelines of", systemID); err != nil {
+	if err := local.CheckSystemID("read timelines of", systemID); err != nil {
 		return nil, err
 	}
 	list := a.both().list
@@ -193,7 +194,7 @@ func (l Line) Describe() string {
 // Leading gives the timeline that the archive goes on with, without what it holds
 // of it; found is false when it holds none.
 func (a *Archive) Leading(ctx context.Context, systemID string) (line Line, found bool, err error) {
-	if err := checkSystemID("find newest timeline of", systemID); err != nil {
+	if err := local.CheckSystemID("find newest timeline of", systemID); err != nil {
 		return Line{}, false, err
 	}
 	list := a.both().list

@@ -7,6 +7,7 @@ import (
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/postgres"
 	"github.com/frende/lifeboat/internal/store"
+	"github.com/frende/lifeboat/internal/wal/local"
 )
 
 // Replicated says what the replica has of the WAL that the primary store has.
@@ -24,7 +25,7 @@ func (a *Archive) Replicated(ctx context.Context, b Believed, late time.Duration
 	if replica == nil {
 		return Replicated{}, fault.Newf(fault.InputInvalid, op, a.cfg.Cluster, "the store has no replica")
 	}
-	if err := checkSystemID(op, b.SystemID); err != nil {
+	if err := local.CheckSystemID(op, b.SystemID); err != nil {
 		return Replicated{}, err
 	}
 	first := uint64(b.LSN) / uint64(b.SegmentSize)

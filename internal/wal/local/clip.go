@@ -1,10 +1,10 @@
-package wal
+package local
 
 import (
 	"slices"
 
 	"github.com/frende/lifeboat/internal/fault"
-	"github.com/frende/lifeboat/internal/postgres"
+	"github.com/frende/lifeboat/internal/postgres/walfile"
 )
 
 // Upto gives the pin that ends with the named segment. It fails with WALShort
@@ -12,7 +12,7 @@ import (
 // begins behind it or goes another way.
 func (p Pin) Upto(name string) (Pin, error) {
 	const op = "end WAL at"
-	wanted, err := postgres.ParseSegment(name, p.SegmentSize)
+	wanted, err := walfile.ParseSegment(name, p.SegmentSize)
 	if err != nil {
 		return Pin{}, fault.New(fault.InputInvalid, op, name, err)
 	}
@@ -20,7 +20,7 @@ func (p Pin) Upto(name string) (Pin, error) {
 	if err != nil {
 		return Pin{}, err
 	}
-	first, err := postgres.ParseSegment(p.Start, p.SegmentSize)
+	first, err := walfile.ParseSegment(p.Start, p.SegmentSize)
 	if err != nil {
 		return Pin{}, err
 	}

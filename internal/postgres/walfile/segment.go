@@ -1,4 +1,4 @@
-package postgres
+package walfile
 
 import (
 	"fmt"
@@ -15,8 +15,8 @@ const (
 	maxSegmentSize     = 1 << 30
 )
 
-// segmentNameLength is the length of "000000010000000000000003".
-const segmentNameLength = 24
+// NameLength is the length of a segment's file name: "000000010000000000000003".
+const NameLength = 24
 
 // Segment is one WAL file of a timeline: the Number-th of its size, counted
 // from the start of all WAL.
@@ -89,7 +89,7 @@ func (s Segment) End(size int64) LSN { return LSN((s.Number + 1) * uint64(size))
 func (s Segment) Next() Segment { return Segment{Timeline: s.Timeline, Number: s.Number + 1} }
 
 // IsSegment says whether name is that of a whole WAL segment.
-func IsSegment(name string) bool { return len(name) == segmentNameLength && isHex(name) }
+func IsSegment(name string) bool { return len(name) == NameLength && isHex(name) }
 
 // IsPartial says whether name is that of the last, unfinished segment of a
 // timeline that was left by a promotion: "000000010000000000000003.partial".
@@ -102,10 +102,10 @@ func IsPartial(name string) bool {
 // "000000010000000000000003.00000028.backup".
 func IsBackupLabel(name string) bool {
 	base, found := strings.CutSuffix(name, ".backup")
-	if !found || len(base) != segmentNameLength+9 || base[segmentNameLength] != '.' {
+	if !found || len(base) != NameLength+9 || base[NameLength] != '.' {
 		return false
 	}
-	return IsSegment(base[:segmentNameLength]) && isHex(base[segmentNameLength+1:])
+	return IsSegment(base[:NameLength]) && isHex(base[NameLength+1:])
 }
 
 // IsHistory says whether name is that of a timeline history file: "00000002.history".
