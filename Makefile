@@ -23,9 +23,10 @@ help: ## what can be made
 tools: ## install the servers that the demo and the tests run
 	@tools/install servers
 
-build: ## bin/lifeboat, bin/lifeboat-worker and bin/man
+build: ## bin/lifeboat, bin/lifeboat-wal, bin/lifeboat-worker and bin/man
 	@mkdir -p bin
 	$(GO) build -o bin/lifeboat ./starter
+	CGO_ENABLED=0 $(GO) build -o bin/lifeboat-wal ./starter/lifeboat-wal
 	$(GO) build -o bin/lifeboat-worker ./worker
 	@bin/lifeboat man bin/man
 

@@ -33,6 +33,7 @@ func TestForbiddenImportsAreRefused(t *testing.T) {
 		"the command starts servers of the lab":            {"starter", "github.com/frende/lifeboat/internal/lab"},
 		"a window knows a store":                           {"internal/window", "github.com/frende/lifeboat/internal/store"},
 		"an examination starts a workflow":                 {"internal/doctor", "github.com/frende/lifeboat/workflows/api"},
+		"what is called for each WAL file links a store":   {"starter/lifeboat-wal", "github.com/frende/lifeboat/internal/vault"},
 		"something besides internal/command runs programs": {"internal/system", "os/exec"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/frende/lifeboat/internal/archiver/ask"
 	"github.com/frende/lifeboat/internal/assembly"
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/keys"
@@ -40,7 +41,7 @@ func main() {
 	var f flags
 	flag.StringVar(&f.config, "config", "", "configuration `FILE` (default: $LIFEBOAT_CONFIG, ./lifeboat.yaml, /etc/lifeboat/lifeboat.yaml)")
 	flag.StringVar(&f.queue, "queue", api.Queue, "task `QUEUE` to serve")
-	flag.StringVar(&f.lifeboat, "lifeboat", "", "`PATH` of the lifeboat command, for restore_command (default: beside this program)")
+	flag.StringVar(&f.lifeboat, "lifeboat", "", "`PATH` of the program for restore_command (default: lifeboat-wal or lifeboat, beside this one)")
 	flag.Parse()
 	secrets := telemetry.NewSecrets()
 	secrets.AddEnvironment(os.LookupEnv)
@@ -165,7 +166,7 @@ func dial(ctx context.Context, o temporal.Options) (connection, error) {
 	}
 }
 
-// besideThis finds the lifeboat command that restore_command calls.
+// besideThis finds the program that restore_command calls: lifeboat, or the faster one beside it.
 func besideThis(given string) (string, error) {
 	path := given
 	if path == "" {
@@ -182,6 +183,9 @@ func besideThis(given string) (string, error) {
 	if _, err := os.Stat(path); err != nil {
 		return "", fault.New(fault.ConfigInvalid, "find the lifeboat command at", path, err).
 			WithHint("install it beside lifeboat-worker, or say where it is with -lifeboat")
+	}
+	if given == "" {
+		path = ask.QuickOf(path)
 	}
 	return path, nil
 }

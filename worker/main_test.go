@@ -35,7 +35,7 @@ func buildPrograms() (string, error) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return "", err
 	}
-	for name, of := range map[string]string{"lifeboat": "starter", "lifeboat-worker": "worker", "service": "examples/frende/cmd/service"} {
+	for name, of := range map[string]string{"lifeboat": "starter", "lifeboat-wal": "starter/lifeboat-wal", "lifeboat-worker": "worker", "service": "examples/frende/cmd/service"} {
 		output, err := exec.Command("go", "build", "-o", filepath.Join(dir, name), "github.com/frende/lifeboat/"+of).CombinedOutput()
 		if err != nil {
 			return "", fmt.Errorf("go build %s: %w: %s", of, err, output)

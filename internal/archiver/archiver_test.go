@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/frende/lifeboat/internal/archiver/ask"
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/keys"
 	"github.com/frende/lifeboat/internal/postgres"
@@ -110,9 +111,9 @@ func (s *site) completed(t *testing.T, n uint64) {
 	require.NoError(t, os.WriteFile(filepath.Join(s.dataDir, "pg_wal/archive_status", name(n)+".ready"), nil, 0o600))
 }
 
-func (s *site) request(t *testing.T, file string) Request {
+func (s *site) request(t *testing.T, file string) ask.Request {
 	t.Helper()
-	r, err := RequestFor(s.system, s.system.Databases[0], s.dataDir, file)
+	r, err := ask.For(s.system, s.system.Databases[0], s.dataDir, file)
 	require.NoError(t, err)
 	return r
 }
@@ -133,10 +134,10 @@ func TestWorkerPushesWhatItIsAskedForAndWhatComesNext(t *testing.T) {
 	for n := uint64(3); n <= 6; n++ {
 		s.completed(t, n)
 	}
-	require.NoError(t, Ask(t.Context(), s.socket, s.dataDir, s.request(t, name(3))))
+	require.NoError(t, ask.Worker(t.Context(), s.socket, s.dataDir, s.request(t, name(3))))
 	require.Eventually(t, func() bool { return s.stored(t) == 4 }, 10*time.Second, time.Millisecond)
 	for n := uint64(4); n <= 6; n++ {
-		require.NoError(t, Ask(t.Context(), s.socket, s.dataDir, s.request(t, name(n))))
+		require.NoError(t, ask.Worker(t.Context(), s.socket, s.dataDir, s.request(t, name(n))))
 	}
 	require.Equal(t, 1, s.log.FilterMessage("taking WAL from PostgreSQL").Len())
 
@@ -145,10 +146,10 @@ func TestWorkerPushesWhatItIsAskedForAndWhatComesNext(t *testing.T) {
 	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
 	data, err := os.Stat(s.dataDir)
 	require.NoError(t, err)
-	require.Equal(t, owner(data), owner(info))
+	require.Equal(t, ask.Owner(data), ask.Owner(info))
 	s.stop()
 	require.NoFileExists(t, s.socket)
-	err = Ask(t.Context(), s.socket, s.dataDir, s.request(t, name(3)))
+	err = ask.Worker(t.Context(), s.socket, s.dataDir, s.request(t, name(3)))
 	require.Equal(t, fault.ServerUnavailable, fault.KindOf(err))
 }
 
@@ -156,19 +157,19 @@ func TestWorkerSaysDoneForNothingElse(t *testing.T) {
 	s := newSite(t)
 	s.serve(t)
 	s.completed(t, 3)
-	for told, change := range map[string]func(*Request){
-		"this socket is that of orders":              func(r *Request) { r.Database = "other" },
-		"other stores, keys or names":                func(r *Request) { r.Archive = "other" },
-		"it does not run in " + s.dataDir:            func(r *Request) { r.Inode++ },
-		"its name is not that of a WAL file":         func(r *Request) { r.Name = "../global/pg_control" },
-		"00000001000000000000000F: no such file":     func(r *Request) { r.Name = "00000001000000000000000F" },
+	for told, change := range map[string]func(*ask.Request){
+		"this socket is that of orders":              func(r *ask.Request) { r.Database = "other" },
+		"other stores, keys or names":                func(r *ask.Request) { r.Archive = "other" },
+		"it does not run in " + s.dataDir:            func(r *ask.Request) { r.Inode++ },
+		"its name is not that of a WAL file":         func(r *ask.Request) { r.Name = "../global/pg_control" },
+		"00000001000000000000000F: no such file":     func(r *ask.Request) { r.Name = "00000001000000000000000F" },
 		"input is not valid: unexpected end of JSON": nil,
 	} {
 		t.Run(told, func(t *testing.T) {
 			r := s.request(t, name(3))
 			if change != nil {
 				change(&r)
-				err := Ask(t.Context(), s.socket, s.dataDir, r)
+				err := ask.Worker(t.Context(), s.socket, s.dataDir, r)
 				require.Equal(t, fault.ServerFailed, fault.KindOf(err))
 				require.ErrorContains(t, err, told)
 			} else {
@@ -185,8 +186,8 @@ func TestWorkerSaysDoneForNothingElse(t *testing.T) {
 		})
 	}
 	s.store.Queue(faulty.Fault{Op: faulty.Put, Key: name(3), Err: fault.Newf(fault.StorageUnavailable, "put", "object", "on purpose")})
-	require.ErrorContains(t, Ask(t.Context(), s.socket, s.dataDir, s.request(t, name(3))), "on purpose")
-	require.NoError(t, Ask(t.Context(), s.socket, s.dataDir, s.request(t, name(3))))
+	require.ErrorContains(t, ask.Worker(t.Context(), s.socket, s.dataDir, s.request(t, name(3))), "on purpose")
+	require.NoError(t, ask.Worker(t.Context(), s.socket, s.dataDir, s.request(t, name(3))))
 }
 
 func TestWorkerThatHangsIsNotWaitedFor(t *testing.T) {
@@ -195,11 +196,13 @@ func TestWorkerThatHangsIsNotWaitedFor(t *testing.T) {
 	s.completed(t, 3)
 	hold := make(chan struct{})
 	s.store.Queue(faulty.Fault{Op: faulty.Put, Key: name(3), Hold: hold})
-	err := ask(t.Context(), s.socket, s.dataDir, s.request(t, name(3)), 50*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	err := ask.Worker(ctx, s.socket, s.dataDir, s.request(t, name(3)))
 	require.Equal(t, fault.ServerFailed, fault.KindOf(err))
 	require.ErrorContains(t, err, "it did not answer")
 	close(hold)
-	require.NoError(t, Ask(t.Context(), s.socket, s.dataDir, s.request(t, name(3))))
+	require.NoError(t, ask.Worker(t.Context(), s.socket, s.dataDir, s.request(t, name(3))))
 }
 
 func TestSocketOfADeadWorkerIsTakenAndThatOfALivingOneGoesOver(t *testing.T) {
@@ -214,18 +217,10 @@ func TestSocketOfADeadWorkerIsTakenAndThatOfALivingOneGoesOver(t *testing.T) {
 	s.serve(t) // the successor begins before its predecessor has ended
 	first()
 	require.FileExists(t, s.socket)
-	require.NoError(t, Ask(t.Context(), s.socket, s.dataDir, s.request(t, name(3))))
+	require.NoError(t, ask.Worker(t.Context(), s.socket, s.dataDir, s.request(t, name(3))))
 
 	s.system.Databases[0].Socket = filepath.Join(t.TempDir(), "nowhere", "wal.sock")
 	_, err = Listen(t.Context(), s.cfg, s.system.Databases[0].Socket, s.system.Databases[0])
 	require.Equal(t, fault.PathFailed, fault.KindOf(err))
 	require.ErrorIs(t, err, os.ErrNotExist)
-}
-
-func TestOnlyRootAndTheOwnerOfTheDirectoryAskAndAreBelieved(t *testing.T) {
-	self := os.Geteuid()
-	require.True(t, trusted(0, self+7))
-	require.True(t, trusted(self, self+7))
-	require.True(t, trusted(self+7, self+7))
-	require.False(t, trusted(self+8, self+7))
 }

@@ -17,12 +17,16 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/frende/lifeboat/internal/archiver/ask"
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/postgres"
 	"github.com/frende/lifeboat/internal/system"
 	"github.com/frende/lifeboat/internal/vault"
 	"github.com/frende/lifeboat/internal/wal"
 )
+
+// requestTime is how long a request may take to be read.
+const requestTime = 2 * time.Second
 
 // Config is what a server needs. All of it is needed.
 type Config struct {
@@ -133,16 +137,16 @@ func (s *Server) use(ahead *wal.Ahead, archive string) error {
 
 func (s *Server) answer(ctx context.Context, conn *net.UnixConn) {
 	defer func() { _ = conn.Close() }() // what was said is sent
-	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	ctx, cancel := context.WithTimeout(ctx, ask.AnswerTime)
 	defer cancel()
-	said := done
+	said := ask.Done
 	r, err := s.read(conn)
 	if err == nil {
 		err = s.push(ctx, r)
 	}
 	if err != nil {
 		said = strings.ReplaceAll(err.Error(), "\n", " ")
-		said = said[:min(len(said), maxMessage-1)]
+		said = said[:min(len(said), ask.MaxMessage-1)]
 		s.cfg.Log.Warn("WAL was not pushed for PostgreSQL, which goes to the store itself", zap.String("file", r.Name), zap.Error(err))
 	}
 	if _, err := io.WriteString(conn, said+"\n"); err != nil {
@@ -150,37 +154,37 @@ func (s *Server) answer(ctx context.Context, conn *net.UnixConn) {
 	}
 }
 
-func (s *Server) read(conn *net.UnixConn) (Request, error) {
+func (s *Server) read(conn *net.UnixConn) (ask.Request, error) {
 	const op = "read request at"
 	info, err := os.Stat(s.database.DataDir)
 	if err != nil {
-		return Request{}, fault.New(fault.PathFailed, "look at", s.database.DataDir, err)
+		return ask.Request{}, fault.New(fault.PathFailed, "look at", s.database.DataDir, err)
 	}
-	uid, err := peer(conn)
+	uid, err := ask.Peer(conn)
 	if err != nil {
-		return Request{}, fault.New(fault.InputInvalid, op, s.socket, err)
+		return ask.Request{}, fault.New(fault.InputInvalid, op, s.socket, err)
 	}
-	if !trusted(uid, owner(info)) {
-		return Request{}, fault.Newf(fault.InputInvalid, op, s.socket, "account %d is neither root nor the owner of the data directory", uid)
+	if !ask.Trusted(uid, ask.Owner(info)) {
+		return ask.Request{}, fault.Newf(fault.InputInvalid, op, s.socket, "account %d is neither root nor the owner of the data directory", uid)
 	}
 	if err := conn.SetDeadline(time.Now().Add(requestTime)); err != nil {
-		return Request{}, fault.New(fault.InputInvalid, op, s.socket, err)
+		return ask.Request{}, fault.New(fault.InputInvalid, op, s.socket, err)
 	}
-	line, err := bufio.NewReader(io.LimitReader(conn, maxMessage)).ReadBytes('\n')
+	line, err := bufio.NewReader(io.LimitReader(conn, ask.MaxMessage)).ReadBytes('\n')
 	if err != nil {
-		return Request{}, fault.New(fault.InputInvalid, op, s.socket, err)
+		return ask.Request{}, fault.New(fault.InputInvalid, op, s.socket, err)
 	}
-	var r Request
+	var r ask.Request
 	if err := json.Unmarshal(line, &r); err != nil {
-		return Request{}, fault.New(fault.InputInvalid, op, s.socket, err)
+		return ask.Request{}, fault.New(fault.InputInvalid, op, s.socket, err)
 	}
-	if err := conn.SetDeadline(time.Now().Add(answerTime + requestTime)); err != nil {
-		return Request{}, fault.New(fault.InputInvalid, op, s.socket, err)
+	if err := conn.SetDeadline(time.Now().Add(ask.AnswerTime + requestTime)); err != nil {
+		return ask.Request{}, fault.New(fault.InputInvalid, op, s.socket, err)
 	}
 	return r, nil
 }
 
-func (s *Server) push(ctx context.Context, r Request) error {
+func (s *Server) push(ctx context.Context, r ask.Request) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.turnTo(r); err != nil {
@@ -190,7 +194,7 @@ func (s *Server) push(ctx context.Context, r Request) error {
 }
 
 // turnTo opens what the request is about, when it is what this worker protects.
-func (s *Server) turnTo(r Request) error {
+func (s *Server) turnTo(r ask.Request) error {
 	refuse := func(kind fault.Kind, format string, args ...any) error {
 		return fault.Newf(kind, "push WAL for", r.Database, format, args...)
 	}
@@ -214,7 +218,7 @@ func (s *Server) turnTo(r Request) error {
 			return err
 		}
 	}
-	archive, err := ArchiveOf(configured, d)
+	archive, err := ask.ArchiveOf(configured, d)
 	if err != nil {
 		return err
 	}
@@ -247,11 +251,11 @@ func (s *Server) turnTo(r Request) error {
 }
 
 // isAt says whether the directory that is open is the one of the request.
-func (s *Server) isAt(r Request) bool {
+func (s *Server) isAt(r ask.Request) bool {
 	info, err := s.ahead.Directory()
 	if err != nil {
 		return false
 	}
-	device, inode := place(info)
+	device, inode := ask.Place(info)
 	return device == r.Device && inode == r.Inode
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/frende/lifeboat/internal/archiver/ask"
 	programs "github.com/frende/lifeboat/internal/command"
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/postgres"
@@ -50,7 +51,7 @@ func (a *app) databaseSetup() *cobra.Command {
 	}
 	c.Flags().BoolVar(&s.apply, "apply", false, "write what has to be changed")
 	c.Flags().BoolVar(&s.replace, "replace", false, "let another program that archives now make way")
-	c.Flags().StringVar(&s.lifeboat, "lifeboat", "", "`PATH` of lifeboat for archive_command (default: this one)")
+	c.Flags().StringVar(&s.lifeboat, "lifeboat", "", "`PATH` of the program for archive_command (default: lifeboat-wal or this one)")
 	return a.withJSON(c)
 }
 
@@ -126,6 +127,7 @@ func (a *app) archiveCommand(s *system.System, d system.Database, program string
 		if program, err = os.Executable(); err != nil {
 			return "", fault.New(fault.PathFailed, "find", "lifeboat", err)
 		}
+		program = ask.QuickOf(program)
 	}
 	path, err := system.Find(a.config, a.Env)
 	if err != nil {

@@ -3,13 +3,11 @@ package cli
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/spf13/cobra"
 
-	"github.com/frende/lifeboat/internal/archiver"
+	"github.com/frende/lifeboat/internal/archiver/ask"
 	"github.com/frende/lifeboat/internal/assembly"
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/system"
@@ -94,23 +92,19 @@ func (a *app) walPush() *cobra.Command {
 
 // pushed says whether the worker has the file in the store. Whatever else it says,
 // and when nobody answers, the file is pushed from here, and what is wrong shows again.
-func (a *app) pushed(ctx context.Context, s *system.System, d system.Database, path string) bool {
-	given, err := os.Stat(filepath.Dir(path))
-	if err != nil {
-		return false
+// lifeboat-wal may have asked before.
+func (a *app) pushed(ctx context.Context, s *system.System, d system.Database, path string) (done bool) {
+	said, asked := a.Env(ask.EnvSaid)
+	if !asked {
+		var refused error
+		if done, refused = ask.ForFile(ctx, *s, d, path); refused != nil {
+			said = refused.Error()
+		}
 	}
-	if own, err := os.Stat("pg_wal"); err != nil || !os.SameFile(given, own) {
-		return false
+	if said != "" {
+		fmt.Fprintf(a.Stderr, "lifeboat: %s; it is pushed without the worker\n", a.secrets.Redact(said))
 	}
-	request, err := archiver.RequestFor(*s, d, ".", filepath.Base(path))
-	if err != nil {
-		return false
-	}
-	err = archiver.Ask(ctx, s.WALSocket(d), ".", request)
-	if err != nil && !fault.Has(err, fault.ServerUnavailable) { // no worker is no news in the server's log for each file
-		fmt.Fprintf(a.Stderr, "lifeboat: %s; it is pushed without the worker\n", a.secrets.Redact(err.Error()))
-	}
-	return err == nil
+	return done
 }
 
 func (a *app) walFetch() *cobra.Command {

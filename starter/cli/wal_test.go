@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/frende/lifeboat/internal/archiver"
+	"github.com/frende/lifeboat/internal/archiver/ask"
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/keys"
 	"github.com/frende/lifeboat/internal/lab"
@@ -210,6 +211,14 @@ func TestWALPushHasTheWorkerDoItAndDoesItAloneWithoutOne(t *testing.T) {
 	code, _, stderr = s.run(t, "--from", "primary", walPush, "pg_wal/"+segments[1])
 	require.Zero(t, code, stderr)
 	require.Equal(t, 1, count(s.vault.Store()))
+
+	// lifeboat-wal has asked, and tells what the worker said.
+	s.env[ask.EnvSaid] = "ask worker at " + socket + ": it did not answer"
+	code, _, stderr = s.run(t, walPush, "pg_wal/"+segments[1])
+	require.Zero(t, code, stderr)
+	require.Equal(t, "lifeboat: ask worker at "+socket+": it did not answer; it is pushed without the worker\n", stderr)
+	require.Equal(t, 1, count(workers))
+	delete(s.env, ask.EnvSaid)
 
 	// A worker that has something else configured says so, and the file goes all the same.
 	configured.Name = "other"

@@ -305,7 +305,7 @@ func (g *archiveGround) looksAhead(ctx context.Context, archive *wal.Archive, pi
 	ended := make(chan error, 1)
 	go func() { ended <- archive.KeepAhead(ctx, pinned, wal.SpoolOf(pin), g.gives) }()
 	defer func() { stop(); err = errors.Join(err, <-ended) }()
-	return do(fmt.Sprintf("%s --config %s wal-fetch %%f %%p --pin %s", g.lab.Path("bin", "lifeboat"), g.variable("LIFEBOAT_CONFIG"), pin))
+	return do(fmt.Sprintf("%s --config %s wal-fetch %%f %%p --pin %s", g.lab.Path("bin", "lifeboat-wal"), g.variable("LIFEBOAT_CONFIG"), pin))
 }
 
 // fetchAll asks for one segment after the other, as a server does.

@@ -37,12 +37,12 @@
 //     step that restores beside that directory what differs from it by content, and
 //     copies the rest from there, fsynced.
 //   - wal_push_p50: what archive_command takes for one WAL segment when no other
-//     waits: the median of calls of lifeboat wal-push, which asks the worker.
+//     waits: the median of calls of lifeboat-wal, which asks the worker.
 //   - wal_push_sustained: how fast PostgreSQL gets rid of many segments that wait,
 //     from when it is told the command until it believes the last one archived.
 //   - wal_fetch_sustained: how fast restore_command delivers segments to a server
 //     that would replay them in no time, while a recovery's look-ahead runs.
-//   - replay: how long a server replays those segments through lifeboat wal-fetch, over
+//   - replay: how long a server replays those segments through lifeboat-wal, over
 //     how long it does from a local directory (cp); medians of runs that take turns,
 //     each from the start of the server until it has replayed all.
 //   - dump, restore_dump: Lifeboat's time over that of the plan's scripts, pg_dump | gzip

@@ -89,7 +89,7 @@ func (b *bench) layOurs(ctx context.Context, dir string, megabytes int64) (*peer
 	}
 	config := made.Path("lifeboat.yaml")
 	p.env = []string{"LIFEBOAT_CONFIG=" + config, "TEMPORAL_ADDRESS=" + temporal.Address, "TEMPORAL_NAMESPACE=" + temporal.Namespace}
-	p.ours = made.Path("bin", "lifeboat") + " --config " + config + " wal-push %p"
+	p.ours = made.Path("bin", "lifeboat-wal") + " --config " + config + " wal-push %p"
 	if err := p.load(ctx, megabytes); err != nil {
 		return nil, err
 	}
@@ -122,11 +122,15 @@ func (b *bench) build(ctx context.Context, l *lab.Lab) error {
 	}
 	for _, made := range [][]string{
 		{bin + "/lifeboat", "./starter"},
+		{bin + "/lifeboat-wal", "./starter/lifeboat-wal"},
 		{bin + "/lifeboat-worker", "./worker"},
 		{bin + "/", "./examples/frende/app", "./examples/frende/cmd/load", "./examples/frende/cmd/service"},
 	} {
 		cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-o"}, made...)...)
-		cmd.Dir = b.root
+		cmd.Dir, cmd.Env = b.root, os.Environ()
+		if made[0] == bin+"/lifeboat-wal" {
+			cmd.Env = append(cmd.Env, "CGO_ENABLED=0") // as make build does: it starts faster
+		}
 		if output, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("go build: %w: %s", err, output)
 		}

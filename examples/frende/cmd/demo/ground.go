@@ -92,11 +92,15 @@ func (d *demo) build(ctx context.Context) (err error) {
 func makePrograms(ctx context.Context, root, bin string) error {
 	for _, made := range [][]string{
 		{filepath.Join(bin, "lifeboat"), "./starter"},
+		{filepath.Join(bin, "lifeboat-wal"), "./starter/lifeboat-wal"},
 		{filepath.Join(bin, "lifeboat-worker"), "./worker"},
 		{bin + "/", "./examples/frende/app", "./examples/frende/cmd/journey", "./examples/frende/cmd/load", "./examples/frende/cmd/oracle", "./examples/frende/cmd/service", "./examples/frende/cmd/wreck"},
 	} {
 		cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-o"}, made...)...)
-		cmd.Dir = root
+		cmd.Dir, cmd.Env = root, os.Environ()
+		if filepath.Base(made[0]) == "lifeboat-wal" {
+			cmd.Env = append(cmd.Env, "CGO_ENABLED=0") // as make build does: it starts faster
+		}
 		if output, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("go build %v: %w: %s", made[1:], err, output)
 		}
@@ -162,7 +166,7 @@ func (d *demo) configure(ctx context.Context) (err error) {
 	}
 	d.postgres, err = d.lab.Postgres(ctx, lab.PostgresOptions{
 		Port: port, Password: password,
-		ArchiveCommand: fmt.Sprintf("%s --config %s wal-push %%p", d.program("lifeboat"), d.lifeboatYAML()),
+		ArchiveCommand: fmt.Sprintf("%s --config %s wal-push %%p", d.program("lifeboat-wal"), d.lifeboatYAML()),
 		Settings: map[string]string{
 			"archive_timeout": fmt.Sprintf("%ds", int(d.archive.Seconds())),
 			"log_statement":   "ddl", "log_timezone": "UTC", // whoever made an accident looks for its time here

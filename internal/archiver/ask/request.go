@@ -1,4 +1,4 @@
-package archiver
+package ask
 
 import (
 	"crypto/sha256"
@@ -15,14 +15,19 @@ import (
 	"github.com/frende/lifeboat/internal/system"
 )
 
-const (
-	dialTime    = time.Second
-	requestTime = 2 * time.Second  // for a request to be read
-	answerTime  = 20 * time.Second // for the file to be in the store; then the caller pushes it
-	maxMessage  = 4 << 10
+// AnswerTime is how long the worker has for the file to be in the store; then the
+// caller pushes it.
+const AnswerTime = 20 * time.Second
 
-	done = "done" // the answer when the file is in the store; any other says why it is not known to be
+const (
+	// MaxMessage is the longest request and the longest answer, in bytes.
+	MaxMessage = 4 << 10
+	// Done is the answer when the file is in the store; any other says why it is not
+	// known to be.
+	Done = "done"
 )
+
+const dialTime = time.Second
 
 // Request asks for one file of a data directory to be in its archive.
 type Request struct {
@@ -33,8 +38,8 @@ type Request struct {
 	Inode    uint64 `json:"inode"`
 }
 
-// RequestFor asks for a file in pg_wal of the data directory.
-func RequestFor(s system.System, d system.Database, dataDir, name string) (Request, error) {
+// For asks for a file in pg_wal of the data directory.
+func For(s system.System, d system.Database, dataDir, name string) (Request, error) {
 	archive, err := ArchiveOf(s, d)
 	if err != nil {
 		return Request{}, err
@@ -44,7 +49,7 @@ func RequestFor(s system.System, d system.Database, dataDir, name string) (Reque
 		return Request{}, fault.New(fault.PathFailed, "look at", dataDir, err)
 	}
 	r := Request{Database: d.Name, Name: name, Archive: archive}
-	r.Device, r.Inode = place(info)
+	r.Device, r.Inode = Place(info)
 	return r, nil
 }
 
@@ -59,23 +64,25 @@ func ArchiveOf(s system.System, d system.Database) (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
-func place(info os.FileInfo) (device, inode uint64) {
+// Place is what tells a directory from every other on this host.
+func Place(info os.FileInfo) (device, inode uint64) {
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
 		return stat.Dev, stat.Ino
 	}
 	return 0, 0
 }
 
-func owner(info os.FileInfo) int {
+// Owner is the account that a file belongs to.
+func Owner(info os.FileInfo) int {
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
 		return int(stat.Uid)
 	}
 	return 0
 }
 
-// peer is the account at the other end: of the one who connected or, to that one,
+// Peer is the account at the other end: of the one who connected or, to that one,
 // of the one who listens (unix(7), SO_PEERCRED).
-func peer(conn *net.UnixConn) (int, error) {
+func Peer(conn *net.UnixConn) (int, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return 0, err
@@ -92,5 +99,5 @@ func peer(conn *net.UnixConn) (int, error) {
 	return int(found.Uid), nil
 }
 
-// trusted says whether an account may ask, or be believed, about a data directory of owner.
-func trusted(uid, owner int) bool { return uid == 0 || uid == os.Geteuid() || uid == owner }
+// Trusted says whether an account may ask, or be believed, about a data directory of owner.
+func Trusted(uid, owner int) bool { return uid == 0 || uid == os.Geteuid() || uid == owner }
