@@ -44,6 +44,25 @@ func readAll(ctx context.Context, s *s3.Store, key string) ([]byte, error) {
 	return whole, err
 }
 
+// TestATakenKeyIsToldThoughTheConnectionBreaks is what an S3 server does that answers
+// before it has read the body, and closes: the answer is lost with the connection.
+func TestATakenKeyIsToldThoughTheConnectionBreaks(t *testing.T) {
+	p, s, beside := behindProxy(t)
+	_, err := beside.Put(t.Context(), "once", []byte("first"), store.PutOptions{})
+	require.NoError(t, err)
+	p.strike(http.MethodPut, reset)
+	_, err = s.Put(t.Context(), "once", content(300_000, 1), store.PutOptions{IfNoneMatch: true})
+	require.True(t, fault.Has(err, fault.ObjectExists), "%v", err)
+	require.Equal(t, 2, p.count(), "one PUT, and one look at the key")
+
+	p.strike(http.MethodPut, reset, reset)
+	_, err = s.Put(t.Context(), "free", content(300_000, 2), store.PutOptions{IfNoneMatch: true})
+	require.NoError(t, err)
+	got, err := readAll(t.Context(), beside, "free")
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(content(300_000, 2), got))
+}
+
 func TestErrorsThatPassAreTriedAgain(t *testing.T) {
 	p, s, _ := behindProxy(t)
 	body := content(300_000, 1)

@@ -35,14 +35,27 @@ func (s *Store) Put(ctx context.Context, key string, body []byte, opts store.Put
 		ContentLength:  aws.Int64(int64(len(body))),
 		ChecksumCRC32C: aws.String(base64.StdEncoding.EncodeToString(sum)),
 	}
+	options := []func(*awss3.Options){withPayloadHash(s.payloadHash(body)), withAcknowledgement}
+	while := whileFree{retryer: s.retry, taken: func() bool { return s.taken(ctx, key) }}
 	if opts.IfNoneMatch {
 		input.IfNoneMatch = aws.String("*")
+		options = append(options, func(o *awss3.Options) { o.Retryer = &while })
 	}
-	put, err := s.client.PutObject(ctx, input, withPayloadHash(s.payloadHash(body)), withAcknowledgement)
+	put, err := s.client.PutObject(ctx, input, options...)
+	if while.found {
+		return store.Info{}, fault.New(fault.ObjectExists, "put", store.Subject(s.name, key), nil)
+	}
 	if err != nil {
 		return store.Info{}, s.fail("put", key, err)
 	}
 	return store.Info{Key: key, Size: int64(len(body)), ETag: aws.ToString(put.ETag), Version: aws.ToString(put.VersionId)}, nil
+}
+
+// taken says whether the key has an object, as far as one try tells.
+func (s *Store) taken(ctx context.Context, key string) bool {
+	_, err := s.client.HeadObject(ctx, &awss3.HeadObjectInput{Bucket: aws.String(s.bucket), Key: aws.String(s.prefix + key)},
+		func(o *awss3.Options) { o.Retryer = aws.NopRetryer{} })
+	return err == nil
 }
 
 // Get opens the object; see store.Store.

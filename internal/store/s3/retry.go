@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"syscall"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -45,6 +46,24 @@ func newRetryer(r Retry) *retryer {
 		})}
 	})
 	return own
+}
+
+// whileFree is for a PUT that wants its key free. A server may answer that it is taken
+// before it has read the body, and close: whoever still writes then is told of a
+// connection that broke off, at each try. So the key is looked for before the next one.
+type whileFree struct {
+	*retryer
+	taken func() bool
+	found bool // it was taken
+}
+
+// IsErrorRetryable is that of aws.Retryer.
+func (w *whileFree) IsErrorRetryable(err error) bool {
+	if !w.retryer.IsErrorRetryable(err) {
+		return false
+	}
+	w.found = (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)) && w.taken()
+	return !w.found
 }
 
 // pause is random between 0 and the first pause doubled for each try.
