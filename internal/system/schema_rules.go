@@ -99,11 +99,11 @@ func constrain(s *schema, at string, required bool) {
 	switch at {
 	case "System.system", "Store.name", "Database.name", "Cache.name", "FileSet.name", "Service.name",
 		"Migration.name", "Check.name", "Schedule.name", "Target.name":
-		s.like(nameShape.String(), nameHint)
+		s.like(nameShape.source, nameHint)
 	case "Database.cluster":
-		s.like(emptyOr(nameShape.String()), nameHint)
+		s.like(emptyOr(nameShape.source), nameHint)
 	case "Store.bucket":
-		s.like(bucketShape.String(), "3 to 63 lower-case letters, digits, dots and hyphens")
+		s.like(bucketShape.source, "3 to 63 lower-case letters, digits, dots and hyphens")
 	case "Store.endpoint", "Check.url":
 		s.like(urlPattern, "write it whole, without credentials, such as https://localhost:8000/health")
 	case "Cache.address", "Check.address":
@@ -111,7 +111,7 @@ func constrain(s *schema, at string, required bool) {
 	case "Contact.email":
 		s.like(emailPattern, "write the bare address: admin@example.com")
 	case "Contact.phone":
-		s.like(emptyOr(phoneShape.String()), "write it internationally: +4915112345678")
+		s.like(emptyOr(phoneShape.source), "write it internationally: +4915112345678")
 	case "Schedule.cron":
 		s.like(cronPattern(), "minute hour day-of-month month day-of-week, in UTC: 0 2 * * *")
 	case "Schedule.when":

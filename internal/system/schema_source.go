@@ -6,7 +6,6 @@ import (
 	"go/parser"
 	"go/token"
 	"reflect"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -88,12 +87,12 @@ func oneLine(groups ...*ast.CommentGroup) string {
 }
 
 // goName is what may be the name of a field in a comment.
-var goName = regexp.MustCompile(`\b[A-Z][A-Za-z0-9]*\b`)
+var goName = newPattern(`\b[A-Z][A-Za-z0-9]*\b`) //nolint:gochecknoglobals // never changed, like what regexp.MustCompile gives
 
 // describe is a comment on a struct or its field for a reader of the file: the
 // names of fields are their keys there.
 func (s *sourceText) describe(of reflect.Type, comment string) string {
-	return goName.ReplaceAllStringFunc(comment, func(word string) string {
+	return goName.compiled().ReplaceAllStringFunc(comment, func(word string) string {
 		if field, found := of.FieldByName(word); found && word != of.Name() {
 			if key, _, _ := strings.Cut(field.Tag.Get("yaml"), ","); key != "" && key != "-" {
 				return key

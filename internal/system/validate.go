@@ -5,7 +5,6 @@ import (
 	"iter"
 	"net/mail"
 	"path"
-	"regexp"
 	"strings"
 	"time"
 )
@@ -129,10 +128,10 @@ func (v *validation) refer(path, what, name string, known []string) bool {
 }
 
 // nameShape: names stand in workflow IDs, object keys and file names.
-var nameShape = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
+var nameShape = newPattern(`^[a-z0-9][a-z0-9._-]{0,62}$`) //nolint:gochecknoglobals // never changed, like what regexp.MustCompile gives
 
 func (v *validation) name(path, name string) {
-	if v.required(path, name) && !nameShape.MatchString(name) {
+	if v.required(path, name) && !nameShape.matches(name) {
 		v.add(path, "use lower-case letters, digits, . _ - and at most 63 of them", "%q can't be a name", name)
 	}
 }
@@ -206,7 +205,7 @@ func (v *validation) contacts() {
 				v.add(at(list, i, "email"), "write the bare address: admin@example.com", "%q is no e-mail address", c.Email)
 			}
 		}
-		if c.Phone != "" && !phoneShape.MatchString(c.Phone) {
+		if c.Phone != "" && !phoneShape.matches(c.Phone) {
 			v.add(at(list, i, "phone"), "write it internationally: +4915112345678", "%q is no telephone number", c.Phone)
 		}
 	}
@@ -222,7 +221,7 @@ func (v *validation) contacts() {
 }
 
 // phoneShape is E.164.
-var phoneShape = regexp.MustCompile(`^\+[1-9][0-9]{6,14}$`)
+var phoneShape = newPattern(`^\+[1-9][0-9]{6,14}$`) //nolint:gochecknoglobals // never changed, like what regexp.MustCompile gives
 
 func (v *validation) glob(at, pattern string) {
 	if _, err := path.Match(pattern, ""); err != nil || pattern == "" {

@@ -1,13 +1,12 @@
 package system
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 )
 
 // bucketShape are S3's rules for bucket names.
-var bucketShape = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+var bucketShape = newPattern(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`) //nolint:gochecknoglobals // never changed, like what regexp.MustCompile gives
 
 func (v *validation) stores() {
 	if len(v.Stores) == 0 {
@@ -18,7 +17,7 @@ func (v *validation) stores() {
 	v.distinct("stores", known)
 	for i, s := range v.Stores {
 		v.name(at("stores", i, "name"), s.Name)
-		if bucket := at("stores", i, "bucket"); v.required(bucket, s.Bucket) && !bucketShape.MatchString(s.Bucket) {
+		if bucket := at("stores", i, "bucket"); v.required(bucket, s.Bucket) && !bucketShape.matches(s.Bucket) {
 			v.add(bucket, "3 to 63 lower-case letters, digits, dots and hyphens", "%q can't be a bucket's name", s.Bucket)
 		}
 		v.required(at("stores", i, "region"), s.Region)

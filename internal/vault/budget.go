@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/shelf"
 )
 
 // Budget bounds the bytes of all buffers of a process.
@@ -30,10 +31,11 @@ type Budget struct {
 
 	used, peak atomic.Int64
 
+	idle shelf.Shelf // buffers; with what is taken, at most limit
+
 	mu      sync.Mutex
-	pools   map[int]*sync.Pool // buffers by their size
-	waiting int                // actors that wait for their floor; no extra is given meanwhile
-	lenders map[*share]func()  // each gives back the extras that its actor does not use just now
+	waiting int               // actors that wait for their floor; no extra is given meanwhile
+	lenders map[*share]func() // each gives back the extras that its actor does not use just now
 }
 
 // lendAfter is how long a floor is waited for before idle extras are asked back.
@@ -44,7 +46,7 @@ const lendAfter = 50 * time.Millisecond
 func NewBudget(bytes int64) *Budget {
 	return &Budget{
 		limit: bytes, all: semaphore.NewWeighted(bytes), extra: semaphore.NewWeighted(bytes / 4 * 3),
-		pools: map[int]*sync.Pool{}, lenders: map[*share]func(){},
+		lenders: map[*share]func(){},
 	}
 }
 
@@ -150,23 +152,10 @@ func rounded(n int64) int64 { return (n + 64<<10 - 1) &^ (64<<10 - 1) }
 // buffer gives a buffer of size bytes with any content. Its memory must have
 // been taken from the budget before.
 func (b *Budget) buffer(size int) *[]byte {
-	if found, ok := b.pool(size).Get().(*[]byte); ok {
-		return found
-	}
-	fresh := make([]byte, size)
-	return &fresh
+	b.idle.Shrink(max(0, b.limit-b.used.Load()+int64(size))) // with the one that may be taken
+	found := b.idle.Buffer(size)
+	return &found
 }
 
 // recycle takes a buffer back; its memory may be released after.
-func (b *Budget) recycle(buffer *[]byte) {
-	b.pool(cap(*buffer)).Put(buffer)
-}
-
-func (b *Budget) pool(size int) *sync.Pool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.pools[size] == nil {
-		b.pools[size] = &sync.Pool{}
-	}
-	return b.pools[size]
-}
+func (b *Budget) recycle(buffer *[]byte) { b.idle.Put(*buffer) }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/postgres"
+	"github.com/frende/lifeboat/internal/shelf"
 	"github.com/frende/lifeboat/internal/vault"
 )
 
@@ -46,7 +47,7 @@ type Ahead struct {
 	folder  *os.File
 	dataDir string // the open directory, whatever is renamed meanwhile
 	seals   chan struct{}
-	rooms   sync.Pool // of *[]byte: memory that files were read into
+	rooms   shelf.Shelf // memory that files were read into
 	flying  sync.WaitGroup
 
 	mu  sync.Mutex
@@ -217,29 +218,13 @@ func (h *Ahead) seal(ctx context.Context, f *flight, path string) (key string, s
 			return "", nil, was, context.Cause(ctx)
 		}
 	}
-	room := h.room()
-	key, body, was, err := h.archive.admit(ctx, path, h.dataDir, room)
+	key, body, was, err := h.archive.admit(ctx, path, h.dataDir, &h.rooms)
 	if err != nil {
-		h.giveBack(room)
 		return "", nil, was, err
 	}
-	defer h.giveBack(body)
+	defer h.rooms.Put(body)
 	sealed, err = h.archive.cfg.Vault.Seal(ctx, key, h.archive.dayKey(), body, vault.SealedOptions{IfNoneMatch: true, Spare: f.head != f})
 	return key, sealed, was, err
-}
-
-// room gives memory to read a file into, or none. It goes when nothing is pushed for a while.
-func (h *Ahead) room() []byte {
-	if room, ok := h.rooms.Get().(*[]byte); ok {
-		return *room
-	}
-	return nil
-}
-
-func (h *Ahead) giveBack(room []byte) {
-	if room != nil {
-		h.rooms.Put(&room)
-	}
 }
 
 // unchanged says whether the file is still what was stored: a name may be given

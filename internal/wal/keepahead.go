@@ -13,6 +13,7 @@ import (
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/postgres"
+	"github.com/frende/lifeboat/internal/shelf"
 	"github.com/frende/lifeboat/internal/wal/local"
 )
 
@@ -69,7 +70,7 @@ type keeper struct {
 	root     *os.Root
 	own      func(*os.File) error
 	fetching sync.WaitGroup
-	rooms    sync.Pool // of *[]byte: memory that segments were read into
+	rooms    shelf.Shelf // memory that segments were read into
 
 	mu     sync.Mutex
 	flying map[string]bool      // segments on their way
@@ -177,16 +178,13 @@ func (k *keeper) wanted() (asked string, wanted []string) {
 
 // fetch brings one segment into the spool, or leaves word that it did not come.
 func (k *keeper) fetch(ctx context.Context, segment string) {
-	var room []byte
-	if old, ok := k.rooms.Get().(*[]byte); ok {
-		room = *old
-	}
+	room := k.rooms.Take(int(k.pin.SegmentSize))
 	body, err := k.archive.segment(ctx, k.pin, segment, func(ctx context.Context, key string) ([]byte, error) {
 		return k.archive.cfg.Vault.GetSealedInto(ctx, key, room)
 	})
 	if err == nil {
 		err = k.keep(local.Spooled(segment, body), body)
-		k.rooms.Put(&body)
+		k.rooms.Put(body)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()

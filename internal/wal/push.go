@@ -9,6 +9,7 @@ import (
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/postgres"
+	"github.com/frende/lifeboat/internal/shelf"
 	"github.com/frende/lifeboat/internal/vault"
 )
 
@@ -32,9 +33,9 @@ func (a *Archive) Push(ctx context.Context, path string, o PushOptions) error {
 	return a.put(ctx, key, body)
 }
 
-// admit reads the file, into room when that is large enough, holds it against all
+// admit reads the file, into a buffer of rooms when there is one, holds it against all
 // that is to be checked before anything is sent, and gives its place in the archive.
-func (a *Archive) admit(ctx context.Context, path, dataDir string, room []byte) (key string, body []byte, was state, err error) {
+func (a *Archive) admit(ctx context.Context, path, dataDir string, rooms *shelf.Shelf) (key string, body []byte, was state, err error) {
 	name := filepath.Base(path)
 	if !pushable(name) {
 		return "", nil, was, fault.Newf(fault.InputInvalid, "push WAL", path, "its name is not that of a WAL file")
@@ -44,7 +45,7 @@ func (a *Archive) admit(ctx context.Context, path, dataDir string, room []byte) 
 		return "", nil, was, err
 	}
 	newest := a.askNewest(ctx, systemID) // the store answers while the file is read
-	body, was, err = readWAL(path, room)
+	body, was, err = readWAL(path, rooms)
 	archives := <-newest
 	if err != nil {
 		return "", nil, was, err

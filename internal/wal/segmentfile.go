@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/frende/lifeboat/internal/fault"
+	"github.com/frende/lifeboat/internal/shelf"
 )
 
 // stampStep is more than the step in which a kernel's timestamps of files advance
@@ -31,9 +32,9 @@ func stateOf(info os.FileInfo, read time.Time) state {
 	return s
 }
 
-// readWAL reads a file of pg_wal, into room when that is large enough, and gives its
-// state from before it was read.
-func readWAL(path string, room []byte) (body []byte, was state, err error) {
+// readWAL reads a file of pg_wal, into a buffer of rooms when there is one, and gives
+// its state from before it was read.
+func readWAL(path string, rooms *shelf.Shelf) (body []byte, was state, err error) {
 	failed := func(err error) ([]byte, state, error) {
 		return nil, state{}, fault.New(fault.PathFailed, "read WAL", path, err)
 	}
@@ -50,10 +51,7 @@ func readWAL(path string, room []byte) (body []byte, was state, err error) {
 	if err := checkSize("push WAL", path, info.Size()); err != nil {
 		return nil, state{}, err
 	}
-	if body = room; int64(cap(body)) < info.Size() {
-		body = make([]byte, info.Size())
-	}
-	body = body[:info.Size()]
+	body = rooms.Buffer(int(info.Size()))
 	if _, err := io.ReadFull(file, body); err != nil {
 		return failed(err)
 	}
