@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -22,6 +23,8 @@ import (
 func TestADatabaseIsRestoredToADirectory(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
+	h.sql(t, "create table large as select g as id, repeat(md5(g::text), 4) as text from generate_series(1, 10000) g")
+	h.sql(t, "vacuum (freeze) large")
 	h.lifeboat(t, "backup", "system").done(t)
 	folder, err := h.lab.Folder("elsewhere")
 	require.NoError(t, err)
@@ -63,12 +66,34 @@ func TestADatabaseIsRestoredToADirectory(t *testing.T) {
 	copyTo("--to-dir", dir).ended(t, fault.TargetRefused, "it is not empty")
 	require.Equal(t, rows, h.rowsOfCopy(t, dir))
 
-	var over api.CopyResult
 	copyTo("--delta").ended(t, fault.InputInvalid, "--to-dir")
 	copyTo("--to-dir", folder, "--delta").ended(t, fault.TargetRefused, "no data directory")
+
+	// Over the older copy, with the worker killed when it has taken over a file, and when the older copy is spent.
+	var over api.CopyResult
+	run = h.start(t, "copy/over", api.CopyDatabase, api.Queue, map[string]any{"dir": dir, "delta": true})
+	for _, left := range []string{"copy.lifeboat-look-*/data/base/*/*", "copy/lifeboat.spent"} {
+		h.killAt(t, h.worker, point{name: left, reached: func(*house, *scene) bool { return matches(filepath.Join(folder, left)) }}, s, rand.New(rand.NewPCG(3, 5)), false)
+		require.NoError(t, h.worker.Start(t.Context()))
+	}
+	h.ends(t, run, &over)
+	require.Greater(t, over.Taken, int64(1<<20))
+	require.Equal(t, before.Rows, h.rowsOfCopy(t, dir))
+	require.Empty(t, h.strays(t))
+
+	// One that is called off when the older copy is spent says so.
+	id := strings.TrimSpace(copyTo("--to-dir", dir, "--delta", "--detach").done(t).stdout)
+	await(t, "the older copy to be spent", func() bool { return matches(filepath.Join(dir, "lifeboat.spent")) })
+	require.NoError(t, h.client.CancelWorkflow(t.Context(), id, ""))
+	require.Error(t, h.client.GetWorkflow(t.Context(), id, "").Get(t.Context(), nil))
+	require.Contains(t, h.lifeboat(t, "report", id).done(t).stdout, "the older copy at "+dir+" is spent")
+	require.NoFileExists(t, filepath.Join(dir, "global", "pg_control"))
+	require.Empty(t, h.strays(t))
+
 	require.NoError(t, h.lab.Write(filepath.Join(dir, "foreign"), []byte("mine"), 0o600))
 	require.NoError(t, json.Unmarshal([]byte(copyTo("--to-dir", dir, "--delta", "--json").done(t).stdout), &over))
-	require.Positive(t, over.Kept)
+	require.Positive(t, over.Taken)
+	require.Greater(t, over.Kept, over.Taken-1)
 	require.Less(t, over.Kept, over.Bytes)
 	require.NoFileExists(t, filepath.Join(dir, "foreign"))
 	require.Equal(t, before.Rows, h.rowsOfCopy(t, dir), "the older copy is as production is now")

@@ -32,7 +32,7 @@ func (a *Activities) CheckCopy(_ context.Context, in CheckCopyInput) error {
 		if err := errors.Join(target.Apart(in.Dir, production...), target.Apart(in.Dir+tablespacesSuffix, production...)); err != nil {
 			return err
 		}
-		return checkOlder(in.Dir)
+		return errors.Join(checkOlder(in.Dir), (&job{ref: in.Ref}).alone())
 	}
 	if err := target.Vacant(in.Dir, production...); err != nil {
 		return err
@@ -115,6 +115,21 @@ type copied struct {
 
 func (p Place) copied() string { return filepath.Join(p.Run, "copied.json") }
 
+// came says whether what lies at dir is the copy that the run has made.
+func (p Place) came(dir string) (bool, error) {
+	var made copied
+	if known, err := readRun(p.copied(), &made); err != nil || !known {
+		return false, err
+	}
+	var stat unix.Stat_t
+	if err := unix.Lstat(dir, &stat); errors.Is(err, unix.ENOENT) {
+		return false, nil
+	} else if err != nil {
+		return false, fault.New(fault.PathFailed, "look at", dir, err)
+	}
+	return stat.Dev == made.Dev && stat.Ino == made.Ino, nil
+}
+
 func (j *job) putCopy(ctx context.Context, in PutCopyInput) (PutCopyResult, error) {
 	place := in.Place
 	var before copied
@@ -123,8 +138,9 @@ func (j *job) putCopy(ctx context.Context, in PutCopyInput) (PutCopyResult, erro
 		return PutCopyResult{}, err
 	}
 	if known && swapped(place) { // an earlier attempt has put it there
-		var stat unix.Stat_t
-		if err := unix.Lstat(in.Dir, &stat); err != nil || stat.Dev != before.Dev || stat.Ino != before.Ino {
+		if came, err := place.came(in.Dir); err != nil {
+			return PutCopyResult{}, err
+		} else if !came {
 			return PutCopyResult{}, fault.Newf(fault.TargetRefused, "put copy at", in.Dir, "it was put there, and somebody has moved it").WithHint("look for the directory; nothing is left to do")
 		}
 		return before.Result, discardOlder(in)
@@ -177,7 +193,7 @@ func (j *job) moveOlder(ctx context.Context, in PutCopyInput) error {
 	if _, err := os.Lstat(in.Dir); os.IsNotExist(err) {
 		return nil // an earlier attempt has moved it, and its tablespaces before it: what lies there now is new
 	}
-	if err := j.mayRestoreOver(ctx, in.Place, in.Facts); err != nil {
+	if _, err := j.mayRestoreOver(ctx, in.Place, in.Facts); err != nil {
 		return err
 	}
 	return errors.Join(target.MoveAside(in.Dir+tablespacesSuffix, in.RunID), target.MoveAside(in.Dir, in.RunID))
@@ -185,17 +201,18 @@ func (j *job) moveOlder(ctx context.Context, in PutCopyInput) error {
 
 // takeBackOlder puts the older copy back, which was moved aside for one that never
 // came: its tablespaces first, so that it is complete where it is found.
-func takeBackOlder(ref Ref) error {
-	if !ref.Delta || ref.Dir == "" {
-		return nil
-	}
+func takeBackOlder(ref Ref) (back bool, err error) {
 	if _, err := os.Lstat(ref.Dir); !os.IsNotExist(err) { // the older one was not moved, or the new one has come
-		return nil
+		return false, nil
 	}
 	if err := target.MoveBack(ref.Dir+tablespacesSuffix, ref.RunID); err != nil {
-		return err
+		return false, err
 	}
-	return target.MoveBack(ref.Dir, ref.RunID)
+	if err := target.MoveBack(ref.Dir, ref.RunID); err != nil {
+		return false, err
+	}
+	_, err = os.Lstat(ref.Dir)
+	return err == nil, nil
 }
 
 // discardOlder removes the older copy, which was moved aside.
@@ -204,15 +221,6 @@ func discardOlder(in PutCopyInput) error {
 		return nil
 	}
 	return errors.Join(target.DiscardAside(in.Dir, in.RunID), target.DiscardAside(in.Dir+tablespacesSuffix, in.RunID))
-}
-
-// mayRestoreOver fails when the directory of the copy holds another cluster, or a server runs there.
-func (j *job) mayRestoreOver(ctx context.Context, place Place, facts Facts) error {
-	if err := checkOlder(j.ref.Dir); err != nil {
-		return err
-	}
-	_, err := postgres.CheckDirectory(ctx, place.BinDir, j.ref.Dir, facts.SystemID)
-	return err
 }
 
 // copiedTablespace is where a tablespace of a copy lies.

@@ -68,8 +68,8 @@ func TestACopyIsRestoredToADirectoryThatAPersonStarts(t *testing.T) {
 	h.restoredOver(t, ref, elsewhere)
 }
 
-// startedCopy starts a copy as its owner does, beside production, and gives its users.
-func (h *house) startedCopy(t *testing.T, dir string) (names []string) {
+// inCopy starts a copy as its owner does, beside production, and has do work in it.
+func (h *house) inCopy(t *testing.T, dir string, do func(conn *pgx.Conn)) {
 	t.Helper()
 	bin, err := lab.PostgresBin()
 	require.NoError(t, err)
@@ -93,12 +93,20 @@ func (h *house) startedCopy(t *testing.T, dir string) (names []string) {
 	conn, err := pgx.Connect(t.Context(), dsn.String())
 	require.NoError(t, err)
 	defer func() { require.NoError(t, conn.Close(t.Context())) }()
-	rows, err := conn.Query(t.Context(), "SELECT name FROM users ORDER BY name")
-	require.NoError(t, err)
-	names, err = pgx.CollectRows(rows, pgx.RowTo[string])
-	require.NoError(t, err)
-	_, err = conn.Exec(t.Context(), "INSERT INTO users VALUES ('z')")
-	require.NoError(t, err, "it is a primary")
+	do(conn)
+}
+
+// startedCopy gives the users of a copy.
+func (h *house) startedCopy(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	h.inCopy(t, dir, func(conn *pgx.Conn) {
+		rows, err := conn.Query(t.Context(), "SELECT name FROM users ORDER BY name")
+		require.NoError(t, err)
+		names, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		require.NoError(t, err)
+		_, err = conn.Exec(t.Context(), "INSERT INTO users VALUES ('z')")
+		require.NoError(t, err, "it is a primary")
+	})
 	return names
 }
 

@@ -42,13 +42,16 @@ func TestTheOlderCopyComesBackWhenTheNewOneDoesNotCome(t *testing.T) {
 	written(t, filepath.Join(target.Aside(spaces, ref.RunID), "16389"), "older")
 	written(t, copiedTablespace(ref.Dir, 16389), "new")
 	for range 2 {
-		require.NoError(t, takeBackOlder(ref))
+		_, err := takeBackOlder(ref)
+		require.NoError(t, err)
 		holds(t, ref.Dir, "older")
 		holds(t, copiedTablespace(ref.Dir, 16389), "older")
 	}
 
 	// Once the new one has come, nothing is taken back.
 	written(t, target.Aside(ref.Dir, ref.RunID), "oldest")
-	require.NoError(t, takeBackOlder(ref))
+	back, err := takeBackOlder(ref)
+	require.NoError(t, err)
+	require.False(t, back)
 	holds(t, ref.Dir, "older")
 }

@@ -176,6 +176,9 @@ func (j *job) startInstance(ctx context.Context, place Place, facts Facts, pinne
 	if err != nil {
 		return nil, err
 	}
+	if err := j.spend(place, facts); err != nil {
+		return nil, err
+	}
 	return postgres.StartInstance(ctx, postgres.InstanceConfig{
 		DataDir: place.Staging, BinDir: place.BinDir, Owner: owner, RunDir: place.Run, SocketDir: place.Socket,
 		Superuser: facts.Superuser, Login: facts.Login, Version: facts.Version, Timeline: pinned.Timeline, Goal: j.goal(), Preload: facts.Preload,

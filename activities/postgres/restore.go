@@ -50,7 +50,10 @@ func (a *Activities) Restore(ctx context.Context, in RestoreInput) (result Resto
 	err = j.locked(ctx, in.Place, func() error {
 		r := &restoring{backup: backup, key: in.Key, place: in.Place, owner: owner, started: time.Now()}
 		if in.Delta {
-			if err := j.mayRestoreOver(ctx, in.Place, in.Facts); err != nil {
+			if err := errors.Join(notStarted(in.Place), j.alone()); err != nil {
+				return err
+			}
+			if r.takes, err = j.mayRestoreOver(ctx, in.Place, in.Facts); err != nil {
 				return err
 			}
 			r.older = in.Dir
@@ -71,7 +74,10 @@ type restoring struct {
 	started time.Time
 
 	older   string       // directory of an older copy; "": there is none
-	kept    atomic.Int64 // bytes that it had
+	takes   bool         // what is whole in it may be taken over
+	kept    atomic.Int64 // bytes that it had, and that were written
+	taken   int64        // bytes that were taken over
+	shared  []shared     // files that it has, too
 	done    atomic.Int64 // bytes in place, those of earlier attempts too
 	resumed int64
 }
@@ -104,6 +110,9 @@ func (r *restoring) run(ctx context.Context) (RestoreResult, error) {
 	if err := r.extract(ctx, postgres.StreamBase, r.place.Staging, postgres.ControlFile); err != nil {
 		return RestoreResult{}, err
 	}
+	if err := r.noteShared(); err != nil {
+		return RestoreResult{}, err
+	}
 	if r.done.Load() > r.resumed {
 		if err := os.Remove(r.place.verified()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return RestoreResult{}, fault.New(fault.PathFailed, "remove", r.place.verified(), err)
@@ -122,7 +131,7 @@ func (r *restoring) run(ctx context.Context) (RestoreResult, error) {
 	}
 	elapsed := time.Since(r.started)
 	return RestoreResult{
-		Bytes: total, Resumed: r.resumed, Kept: r.kept.Load(), Elapsed: system.Duration(elapsed),
+		Bytes: total, Resumed: r.resumed, Kept: r.kept.Load() + r.taken, Taken: r.taken, Elapsed: system.Duration(elapsed),
 		Rate: float64(r.done.Load()-r.resumed) / max(elapsed.Seconds(), 1e-3),
 	}, nil
 }
@@ -141,27 +150,46 @@ func (r *restoring) extract(ctx context.Context, stream, root, last string) (err
 	entries = append(entries, tree.Entry{
 		Path: ".", Kind: tree.Dir, Mode: 0o700, UID: r.owner.UID, GID: r.owner.GID, ModTime: r.backup.Manifest().Started,
 	})
-	extraction, err := tree.NewExtraction(tree.Config{
+	config := tree.Config{
 		Root: root, Entries: entries, Stream: described.Bytes, Backup: r.key, Last: last,
 		Journal: filepath.Join(r.place.Run, stream+".journal"), Owner: tree.OwnerAs(r.owner.UID, r.owner.GID),
-	})
+	}
+	older, err := openOlder(r.olderDir(stream), entries)
+	if err != nil {
+		return err
+	}
+	if older != nil {
+		defer older.close()
+		if r.takes {
+			config.Older = older.root.Name()
+		}
+	}
+	extraction, err := tree.NewExtraction(config)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, extraction.Close()) }()
 	r.resumed += extraction.Resumed()
 	r.done.Add(extraction.Resumed())
-	err = r.read(ctx, stream, entries, extraction.Done, func(_ context.Context, chunk vault.Chunk) error {
-		if err := extraction.Write(chunk.Index, chunk.Offset, chunk.Data); err != nil {
+	if config.Older != "" && !extraction.Settled() {
+		if err := r.takeOver(ctx, stream, older, extraction); err != nil {
 			return err
 		}
-		r.done.Add(int64(len(chunk.Data)))
-		return nil
-	})
-	if err != nil {
+	}
+	if err := extraction.Settle(); err != nil {
 		return err
 	}
-	return extraction.Finish(ctx)
+	r.taken += extraction.Taken()
+	if err := r.write(ctx, described, older, extraction); err != nil {
+		return err
+	}
+	if err := extraction.Finish(ctx); err != nil {
+		return err
+	}
+	if twins := extraction.Twins(); len(twins) > 0 {
+		r.shared = append(r.shared, shared{Root: root, Older: config.Older, Twins: twins})
+	}
+	return nil
 }
 
 // tableOf reads what a tar stream of a backup holds.

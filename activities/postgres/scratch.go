@@ -144,12 +144,10 @@ func (a *Activities) DiscardScratch(ctx context.Context, in DiscardScratchInput)
 	if err != nil {
 		return DiscardResult{}, err
 	}
-	if err := takeBackOlder(in.Ref); err != nil {
-		return DiscardResult{}, err
-	}
 	root := j.scratchRoot()
 	if _, err := os.Lstat(root); errors.Is(err, fs.ErrNotExist) {
-		return DiscardResult{}, nil
+		older, err := leaveOlder(in.Ref, Place{Run: filepath.Join(root, scratchRun)})
+		return DiscardResult{Older: older}, err
 	}
 	stop := temporal.Heartbeats(ctx, func() any { return Progress{} })
 	defer stop()
@@ -158,12 +156,13 @@ func (a *Activities) DiscardScratch(ctx context.Context, in DiscardScratchInput)
 	if err != nil {
 		return DiscardResult{}, err
 	}
+	older, olderErr := leaveOlder(in.Ref, Place{Run: filepath.Join(root, scratchRun)}) // whatever is wrong there: nothing of this run stays
 	data := filepath.Join(root, scratchData)
 	if err := postgres.StopInstance(ctx, data, socketDir(data)); err != nil {
-		return DiscardResult{}, errors.Join(err, held.Close())
+		return DiscardResult{}, errors.Join(olderErr, err, held.Close())
 	}
 	if err := held.Release(); err != nil {
-		return DiscardResult{}, err
+		return DiscardResult{}, errors.Join(olderErr, err)
 	}
-	return DiscardResult{Removed: true}, target.DiscardScratch(ctx, root)
+	return DiscardResult{Removed: true, Older: older}, errors.Join(olderErr, target.DiscardScratch(ctx, root))
 }

@@ -182,8 +182,9 @@ type RestoreInput struct {
 // RestoreResult says what a restore wrote.
 type RestoreResult struct {
 	Bytes     int64           `json:"bytes"`
-	Resumed   int64           `json:"resumed"`        // bytes that an earlier attempt had written
-	Kept      int64           `json:"kept,omitempty"` // bytes that an older copy had
+	Resumed   int64           `json:"resumed"`         // bytes that an earlier attempt had written
+	Kept      int64           `json:"kept,omitempty"`  // bytes that an older copy had
+	Taken     int64           `json:"taken,omitempty"` // of Kept: bytes that were taken over as they were, and not written
 	Elapsed   system.Duration `json:"elapsed"`
 	Rate      float64         `json:"rate"` // bytes per second of this attempt
 	Fallbacks []Fallback      `json:"fallbacks,omitempty"`
@@ -375,7 +376,8 @@ type DiscardRunInput struct{ Ref }
 
 // DiscardResult says whether there was anything.
 type DiscardResult struct {
-	Removed bool `json:"removed"`
+	Removed bool   `json:"removed"`
+	Older   string `json:"older,omitempty"` // the older copy that a new one was to replace: OlderWhole, …; empty: none
 }
 
 // EndSandboxInput names the sandbox whose server is ended.

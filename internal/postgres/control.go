@@ -170,15 +170,19 @@ func HasCluster(dataDir string) (bool, error) {
 // before anything there is touched. It fails with ForeignCluster. A directory
 // without a cluster is nobody's.
 func CheckDirectory(ctx context.Context, binDir, dataDir, systemID string) (found bool, err error) {
-	found, err = HasCluster(dataDir)
-	if err != nil || !found {
-		return false, err
+	_, found, err = Cluster(ctx, binDir, dataDir, systemID)
+	return found, err
+}
+
+// Cluster is CheckDirectory, and gives the control file of the cluster that is there.
+func Cluster(ctx context.Context, binDir, dataDir, systemID string) (control Control, found bool, err error) {
+	if found, err = HasCluster(dataDir); err != nil || !found {
+		return Control{}, false, err
 	}
-	control, err := ReadControl(ctx, binDir, dataDir)
-	if err != nil {
-		return true, err
+	if control, err = ReadControl(ctx, binDir, dataDir); err != nil {
+		return Control{}, true, err
 	}
-	return true, checkSystem("compare clusters", dataDir, control.SystemID, systemID)
+	return control, true, checkSystem("compare clusters", dataDir, control.SystemID, systemID)
 }
 
 // pathFault names a failed file operation, and tells a full disk apart.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -61,6 +62,22 @@ func readable(run string) string {
 // Scratch is the directory beside dir in which a run restores what is only looked
 // at. It is never put in place.
 func Scratch(dir, run string) string { return beside(dir, scratchPrefix, run) }
+
+// OtherScratches lists the scratch directories of other runs beside dir.
+func OtherScratches(dir, run string) ([]string, error) {
+	entries, err := os.ReadDir(filepath.Dir(filepath.Clean(dir)))
+	if err != nil {
+		return nil, fault.New(fault.PathFailed, "look beside", dir, err)
+	}
+	own, prefix := filepath.Base(Scratch(dir, run)), filepath.Base(dir)+scratchPrefix
+	var others []string
+	for _, entry := range entries {
+		if name := entry.Name(); strings.HasPrefix(name, prefix) && name != own {
+			others = append(others, filepath.Join(filepath.Dir(filepath.Clean(dir)), name))
+		}
+	}
+	return others, nil
+}
 
 // DiscardScratch removes a scratch directory whole. None is no error.
 func DiscardScratch(ctx context.Context, root string) error {

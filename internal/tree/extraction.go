@@ -30,6 +30,7 @@ type Config struct {
 	Last    string  // path of a File that is put in place after all else is on disk, e.g. global/pg_control
 	Shared  bool    // whether files may share ranges of the stream
 	Open    int     // files kept open at once; default 256
+	Older   string  // directory of an older tree, whose files may be offered; "": none are
 }
 
 // Extraction puts one tree on disk. Write and Done may be called by many
@@ -46,9 +47,18 @@ type Extraction struct {
 	finished bool
 	resumed  int64
 
-	mu      sync.Mutex
-	done    map[int]struct{}
-	written int64 // bytes of spans, by earlier attempts and this one
+	linked    map[string]bool // files that the table has other names of
+	settled   bool            // nothing more is taken over
+	taking    sync.Mutex
+	clone     func(to, from *os.File) error
+	cloneless atomic.Bool // nothing can be cloned here
+	linkless  atomic.Bool // nothing can be linked here
+
+	mu         sync.Mutex
+	done       map[int]struct{}
+	written    int64          // bytes of spans, by earlier attempts and this one
+	taken      map[int]uint64 // entries that were taken over, with their stamps; it is final once settled
+	takenBytes int64
 
 	dropped atomic.Int64
 }
@@ -72,9 +82,17 @@ func NewExtraction(c Config) (*Extraction, error) {
 	} else if c.Owner == nil {
 		c.Owner = OwnerByName()
 	}
-	x := &Extraction{c: c, spans: spans, dirs: directories(c.Entries), done: make(map[int]struct{})}
+	x := &Extraction{
+		c: c, spans: spans, dirs: directories(c.Entries), done: make(map[int]struct{}), taken: make(map[int]uint64), linked: make(map[string]bool),
+		settled: c.Older == "", clone: cloneFile,
+	}
 	for _, s := range spans {
 		x.stored += s.size
+	}
+	for _, entry := range c.Entries {
+		if entry.Kind == Hardlink {
+			x.linked[entry.Link] = true
+		}
 	}
 	if err := x.open(); err != nil {
 		return nil, errors.Join(err, x.Close())
@@ -107,25 +125,32 @@ func (x *Extraction) open() error {
 	if err != nil {
 		return err
 	}
-	if earlier.known && !earlier.void && earlier.identity == own {
-		x.takeOver(earlier)
-	} else if err := x.startOver(earlier, own); err != nil {
-		return err
+	if earlier.known && !earlier.void && earlier.identity == own && (earlier.finished || x.remain(earlier)) {
+		err = x.goOn(earlier)
+	} else {
+		err = x.startOver(earlier, own)
 	}
-	if x.finished {
-		return nil
+	if err != nil || x.finished {
+		return err
 	}
 	return x.makeDirs()
 }
 
-// takeOver goes on where an earlier attempt was stopped.
-func (x *Extraction) takeOver(earlier past) {
-	x.finished = earlier.finished
+// goOn goes on where an earlier attempt was stopped.
+func (x *Extraction) goOn(earlier past) error {
+	x.finished, x.settled = earlier.finished, x.settled || earlier.settled
 	for chunk, size := range earlier.chunks {
 		x.done[chunk] = struct{}{}
 		x.written += size
 	}
+	for entry, stamp := range earlier.taken {
+		x.tookOver(entry, stamp)
+	}
 	x.resumed = x.written
+	if x.settled {
+		return nil
+	}
+	return x.tidy()
 }
 
 // startOver empties a directory that an extraction left, and refuses one that
@@ -267,6 +292,9 @@ func (x *Extraction) create(entry int) (*os.File, error) {
 	}
 	if err != nil {
 		return nil, writeFault("create file", path.Join(x.c.Root, name), err)
+	}
+	if err := x.private(file); err != nil {
+		return nil, errors.Join(err, file.Close())
 	}
 	return file, nil
 }

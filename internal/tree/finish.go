@@ -29,6 +29,9 @@ func (x *Extraction) Finish(ctx context.Context) error {
 	if x.finished {
 		return nil
 	}
+	if err := x.Settle(); err != nil {
+		return err
+	}
 	if x.written != x.stored {
 		return fault.Newf(fault.IntegrityError, "finish", x.c.Root, "%d of %d bytes of contents were written", x.written, x.stored)
 	}
@@ -134,6 +137,9 @@ func (x *Extraction) completeFile(dir *os.Root, index int) error {
 	if entry.Path == x.c.Last && !exists(dir, name) && exists(dir, path.Base(entry.Path)) {
 		name = path.Base(entry.Path) // an earlier Finish had put it in place
 	}
+	if stamp := x.taken[index]; stamp != cloned {
+		return x.completeTaken(dir, entry, stamp)
+	}
 	shown := path.Join(x.c.Root, entry.Path)
 	file, err := openForFinish(dir, name)
 	if err != nil {
@@ -151,6 +157,9 @@ func (x *Extraction) completeFile(dir *os.Root, index int) error {
 // completeOpen sets the size (holes at the end are not written), then all that
 // is not content.
 func (x *Extraction) completeOpen(dir *os.Root, name string, file *os.File, entry Entry) error {
+	if err := x.private(file); err != nil {
+		return err
+	}
 	info, err := file.Stat()
 	if err != nil {
 		return err

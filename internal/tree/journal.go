@@ -24,11 +24,20 @@ import (
 const bootID = "/proc/sys/kernel/random/boot_id"
 
 // Records of a journal: a chunk's number, how many bytes it put in files, and a
-// CRC-32C of both. The highest numbers mark states of the whole.
+// CRC-32C of both. From recordTaken on, the number is that of an entry which was taken over,
+// and its stamp follows. The highest numbers mark states of the whole.
 const (
 	recordSize     = 16
 	recordFinished = 1<<32 - 1
 	recordVoid     = 1<<32 - 2
+	recordSettled  = 1<<32 - 3
+	recordTaken    = 1 << 31
+)
+
+// Versions of a journal: with an older tree it may tell of files that were taken over.
+const (
+	journalPlain = 1
+	journalOlder = 2
 )
 
 // identity is the first line of a journal: records count only for an attempt
@@ -41,6 +50,7 @@ type identity struct {
 	Boot    string `json:"boot"`
 	Backup  string `json:"backup"`
 	Table   string `json:"table"`
+	Older   string `json:"older,omitempty"`
 }
 
 // journal is append-only. One attempt at a time holds it, by flock.
@@ -54,6 +64,8 @@ type past struct {
 	known    bool     // the file is a journal
 	identity identity // of the attempts that wrote it
 	chunks   map[int]int64
+	taken    map[int]uint64 // entries, with their stamps
+	settled  bool
 	finished bool
 	void     bool
 }
@@ -90,7 +102,7 @@ func (j *journal) read() (past, error) {
 	if err != nil {
 		return past{}, fault.New(fault.PathFailed, "read journal", j.path, err)
 	}
-	found := past{chunks: make(map[int]int64)}
+	found := past{chunks: make(map[int]int64), taken: make(map[int]uint64)}
 	if found.identity, found.known = parseIdentity(line); !found.known {
 		return past{}, nil // not ours, or its first line was lost in a crash
 	}
@@ -107,11 +119,15 @@ func (j *journal) read() (past, error) {
 			break
 		}
 		sound += recordSize
-		switch chunk {
-		case recordFinished:
+		switch {
+		case chunk == recordFinished:
 			found.finished = true
-		case recordVoid:
+		case chunk == recordVoid:
 			found.void = true
+		case chunk == recordSettled:
+			found.settled = true
+		case chunk >= recordTaken:
+			found.taken[int(chunk-recordTaken)] = uint64(bytes)
 		default:
 			found.chunks[int(chunk)] = bytes
 		}
@@ -157,7 +173,7 @@ func (j *journal) add(chunk uint32, size int64) error {
 
 func parseIdentity(line []byte) (id identity, ok bool) {
 	err := json.Unmarshal(line, &id)
-	return id, err == nil && id.Journal == 1
+	return id, err == nil && (id.Journal == journalPlain || id.Journal == journalOlder)
 }
 
 func parseRecord(record [recordSize]byte) (chunk uint32, size int64, ok bool) {
@@ -184,8 +200,12 @@ func identify(c Config, root *os.Root, digest []byte) (identity, error) {
 	if err != nil {
 		return identity{}, fault.New(fault.PathFailed, "look at", c.Root, err)
 	}
+	version := journalPlain
+	if c.Older != "" {
+		version = journalOlder
+	}
 	return identity{
-		Journal: 1, Root: c.Root, Inode: stat.Ino, Device: stat.Dev,
+		Journal: version, Older: c.Older, Root: c.Root, Inode: stat.Ino, Device: stat.Dev,
 		Boot: strings.TrimSpace(string(bytes.TrimSpace(boot))), Backup: c.Backup, Table: hex.EncodeToString(digest),
 	}, nil
 }

@@ -12,14 +12,14 @@ import (
 
 // Write puts the part of the stream that begins at off where it belongs, and
 // records the chunk. Bytes between the files' contents (the headers of a tar
-// stream) are passed over. data is not kept. A chunk that is Done is not
+// stream), and contents that were taken over, are passed over. data is not kept. A chunk that is Done is not
 // written again. Chunks must not overlap, and each must be the same bytes in
 // every attempt.
 //
 // Errors: NoSpace; PathFailed, which can be tried again with the same chunk.
 func (x *Extraction) Write(chunk int, off int64, data []byte) error {
-	if chunk < 0 || int64(chunk) >= recordVoid {
-		return fault.Newf(fault.InputInvalid, "write chunk into", x.c.Root, "chunk %d is out of range", chunk)
+	if chunk < 0 || int64(chunk) >= recordTaken || !x.settled {
+		return fault.Newf(fault.InputInvalid, "write chunk into", x.c.Root, "chunk %d is out of range, or comes too early", chunk)
 	}
 	if x.Done(chunk) {
 		return nil
@@ -29,7 +29,7 @@ func (x *Extraction) Write(chunk int, off int64, data []byte) error {
 	for i := x.firstSpan(off); i < len(x.spans) && x.spans[i].start < end; i++ {
 		s := x.spans[i]
 		from, to := max(off, s.start), min(end, s.start+s.size)
-		if from >= to {
+		if _, held := x.taken[s.entry]; held || from >= to {
 			continue
 		}
 		if err := x.put(s, s.at+from-s.start, data[from-off:to-off]); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"sync"
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/store"
@@ -17,6 +18,16 @@ type Backup struct {
 	v        *Vault
 	manifest *Manifest
 	heads    heads
+	owned    struct {
+		once  sync.Once
+		donor *Donor
+	}
+}
+
+// own is the backup as what its own frames are looked up in.
+func (b *Backup) own() *Donor {
+	b.owned.once.Do(func() { b.owned.donor = b.Donor() })
+	return b.owned.donor
 }
 
 // Open opens the backup with this key. BackupUnknown: there is nothing under

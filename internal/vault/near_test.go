@@ -14,13 +14,19 @@ import (
 	"github.com/frende/lifeboat/internal/store/mem"
 )
 
+// giver is a nearer place.
+type giver func(offset int64, dst []byte) bool
+
+func (g giver) Read(offset int64, dst []byte) bool { return g(offset, dst) }
+func (g giver) Close()                             {}
+
 // near reads a stream with what a nearer place gives, and says how much of it was kept.
-func near(t *testing.T, b *Backup, want []byte, give Near) int64 {
+func near(t *testing.T, b *Backup, want []byte, give giver) int64 {
 	t.Helper()
 	var kept atomic.Int64
 	var mu sync.Mutex
 	got := make([]byte, len(want))
-	require.NoError(t, b.ReadChunksNear(t.Context(), "base.tar", nil, give, func(n int64) { kept.Add(n) }, func(_ context.Context, c Chunk) error {
+	require.NoError(t, b.ReadChunksNear(t.Context(), "base.tar", nil, func() NearReader { return give }, func(_, n int64) { kept.Add(n) }, func(_ context.Context, c Chunk) error {
 		mu.Lock()
 		defer mu.Unlock()
 		copy(got[c.Offset:], c.Data)

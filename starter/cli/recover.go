@@ -49,10 +49,10 @@ func (a *app) recover() *cobra.Command {
 		if s.kind == system.KindDatabase {
 			c.Long += "\nWith --to-dir nothing of production is touched: the database is restored to a directory of the worker's\n" +
 				"host that is missing or empty, replayed, shut down and made durable, for you to start with pg_ctl. With\n" +
-				"--delta it may hold an older copy, shut down: what is equal there by content is not read from the\n" +
-				"store, and the older copy is replaced, with all that was added to it, when the new one is whole."
+				"--delta it may hold an older copy, shut down: what is equal there by content is taken over, the older\n" +
+				"copy is replaced, with all that was added to it, and can be spent when the run fails (see RUNBOOK)."
 			c.Example += "\n  lifeboat recover database frende --to 2024-01-15T09:42:00Z --to-dir /var/tmp/frende"
-			c.Flags().BoolVar(&f.delta, "delta", false, "with --to-dir: DIR holds an older copy; read only what differs, and replace it")
+			c.Flags().BoolVar(&f.delta, "delta", false, "with --to-dir: DIR holds an older copy; take over what has not changed, and replace it")
 			c.Flags().StringVar(&f.toDir, "to-dir", "", "`DIR` on the worker's host to restore to, instead of production")
 		}
 		c.Flags().StringArrayVar(&f.to, "to", nil, "`POINT`: latest (default), RFC 3339 time, lsn:X/Y, name:NAME, backup:KEY")

@@ -384,7 +384,8 @@ type CopyResult struct {
 	Timeline    uint32        `json:"timeline"` // of its own: no archive knows it
 	Start       string        `json:"start"`    // the command that starts it, as the server's account
 	Bytes       int64         `json:"bytes"`
-	Kept        int64         `json:"kept,omitempty"` // of Bytes: that an older copy had
+	Kept        int64         `json:"kept,omitempty"`  // of Bytes: that an older copy had
+	Taken       int64         `json:"taken,omitempty"` // of Kept: that were taken over from it, and not written
 	Started     time.Time     `json:"started"`
 	Finished    time.Time     `json:"finished"`
 }

@@ -59,8 +59,36 @@ func (c *copying) copy(ctx workflow.Context, in api.Input[api.CopyInput]) error 
 	// Whatever happened, and whoever cancelled: nothing but the copy stays.
 	outlasting, cancel := workflow.NewDisconnectedContext(ctx)
 	defer cancel()
-	return errors.Join(err, c.Do(outlasting, c.step("discard", "end the server and remove what is left beside the copy", run.Long), activities.DiscardScratch,
-		postgres.DiscardScratchInput{Ref: c.ref}, nil, nil))
+	var left postgres.DiscardResult
+	discardErr := c.Do(outlasting, c.step("discard", "end the server and remove what is left beside the copy", run.Long), activities.DiscardScratch,
+		postgres.DiscardScratchInput{Ref: c.ref}, &left, func() string {
+			if err == nil {
+				return ""
+			}
+			return c.older(left)
+		})
+	if err == nil {
+		return discardErr
+	}
+	if note := c.older(left); note != "" {
+		c.notes = append(c.notes, note)
+		err = run.WithNote(err, note)
+	}
+	return errors.Join(err, discardErr)
+}
+
+// older says what became of the older copy, when the new one has not come.
+func (c *copying) older(left postgres.DiscardResult) string {
+	switch left.Older {
+	case postgres.OlderWhole:
+		return "the older copy at " + c.dir + " is as it was"
+	case postgres.OlderBack:
+		return "the older copy is back at " + c.dir
+	case postgres.OlderSpent:
+		return "the older copy at " + c.dir + " is spent: files of it were changed in place, and no server may be started there; " +
+			"the same command takes from it what is still right, or remove it"
+	}
+	return ""
 }
 
 func (c *copying) put(ctx workflow.Context) error {
@@ -77,6 +105,6 @@ func (c *copying) put(ctx workflow.Context) error {
 		return err
 	}
 	c.made.Dir, c.made.Tablespaces, c.made.Timeline, c.made.Start, c.made.Bytes = put.Dir, put.Tablespaces, put.Timeline, put.Start, ready.Bytes
-	c.made.Kept = c.kept
+	c.made.Kept, c.made.Taken = c.kept, c.taken
 	return nil
 }

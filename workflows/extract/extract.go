@@ -28,6 +28,8 @@ type extraction struct {
 	ref    postgres.Ref
 	result api.ExtractResult
 	kept   int64 // bytes of the restore that an older copy had
+	taken  int64 // of these: that were taken over from it
+	notes  []string
 }
 
 // Database takes tables or a database out of a backup (workflow type ExtractDatabase).
@@ -152,7 +154,7 @@ func (e *extraction) replayed(ctx workflow.Context) (ready postgres.ScratchPrefl
 		postgres.RestoreInput{Ref: e.ref, Key: ready.Key, Place: ready.Place, Facts: ready.Facts}, &restored, func() string { return fetched(restored) }); err != nil {
 		return ready, err
 	}
-	e.kept = restored.Kept
+	e.kept, e.taken = restored.Kept, restored.Taken
 	var replayed postgres.ReplayResult
 	if err := e.Do(ctx, e.step("replay", "start a hidden server and replay to "+e.result.Asked, run.Long), activities.Replay,
 		postgres.ReplayInput{Ref: e.ref, Place: ready.Place, Facts: ready.Facts}, &replayed, func() string { return "it stands at " + replayed.LSN.String() }); err != nil {
@@ -170,6 +172,9 @@ func fetched(restored postgres.RestoreResult) string {
 	if restored.Kept > 0 {
 		told += ", of which the older copy had " + system.Bytes(restored.Kept).Human()
 	}
+	if restored.Taken > 0 {
+		told += "; " + system.Bytes(restored.Taken).Human() + " of it were taken over as they lay there"
+	}
 	return told
 }
 
@@ -183,6 +188,7 @@ func (e *extraction) file(ctx workflow.Context, cause error) {
 		return
 	}
 	record := e.Record(e.system, e.in.By, cause)
+	record.Notes = e.notes
 	if cause != nil {
 		record.Failures = []report.Failure{run.RecordedFailure(cause)}
 	}

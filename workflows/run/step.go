@@ -1,6 +1,7 @@
 package run
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -185,6 +186,19 @@ func Failure(err error) error {
 		return err
 	}
 	return temporalfault.ToTemporal(restored)
+}
+
+// WithNote adds to the hint of a failure what a person should know besides. An error
+// that is no fault, as a cancellation, is returned as it is.
+func WithNote(err error, note string) error {
+	found, ok := errors.AsType[*fault.Error](temporalfault.FromTemporal(err))
+	if !ok {
+		return err
+	}
+	if found.Hint != "" {
+		note = found.Hint + "; " + note
+	}
+	return found.WithHint("%s", note)
 }
 
 // Refused says whether a run ended because another one works on the same: it was
