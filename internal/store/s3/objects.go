@@ -53,9 +53,9 @@ func (s *Store) Put(ctx context.Context, key string, body []byte, opts store.Put
 
 // taken says whether the key has an object, as far as one try tells.
 func (s *Store) taken(ctx context.Context, key string) bool {
-	_, err := s.client.HeadObject(ctx, &awss3.HeadObjectInput{Bucket: aws.String(s.bucket), Key: aws.String(s.prefix + key)},
+	head, err := s.client.HeadObject(ctx, &awss3.HeadObjectInput{Bucket: aws.String(s.bucket), Key: aws.String(s.prefix + key)},
 		func(o *awss3.Options) { o.Retryer = aws.NopRetryer{} })
-	return err == nil
+	return err == nil && aws.ToString(head.ETag) != "" // a proxy's page is no object
 }
 
 // Get opens the object; see store.Store.
