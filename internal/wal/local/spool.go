@@ -135,7 +135,8 @@ func (s Spool) holds(name string) []string {
 	}
 	var paths []string
 	for _, entry := range entries {
-		if strings.HasPrefix(entry.Name(), name+".") && entry.Type().IsRegular() {
+		sum, found := strings.CutPrefix(entry.Name(), name+".")
+		if found && len(sum) == SumDigits && entry.Type().IsRegular() { // or it is still being written
 			paths = append(paths, filepath.Join(s.dir, entry.Name()))
 		}
 	}
@@ -148,14 +149,15 @@ func (s Spool) holds(name string) []string {
 func (s Spool) Await(ctx context.Context, pin Pin, name, dst string) (taken, kept bool, err error) {
 	var watch *Watch
 	for began := time.Now(); ; {
-		if walfile.IsSegment(name) && len(s.holds(name)) > 0 { // before it is gone, or it would be fetched anew
+		there := walfile.IsSegment(name) && len(s.holds(name)) > 0
+		if there { // before it is gone, or it would be fetched anew
 			s.note(name, true)
 		}
 		if taken, err = s.Take(pin, name, dst); taken || err != nil || !walfile.IsSegment(name) {
 			return taken, false, err
 		}
-		if kept = s.held(); !kept {
-			return false, false, nil
+		if kept = s.held(); !kept || there { // one that is not sound, or can't be brought to dst, gets no better
+			return false, kept, nil
 		}
 		s.note(name, false)
 		if _, err := os.Lstat(filepath.Join(s.dir, name+SpoolFailed)); err == nil || time.Since(began) > spoolPatience || ctx.Err() != nil {

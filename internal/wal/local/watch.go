@@ -31,14 +31,11 @@ func NewWatch(folder string) *Watch {
 // Wait returns when something has changed since the last Wait, when ctx ends, and
 // after 50 ms in any case: the caller looks.
 func (w *Watch) Wait(ctx context.Context) {
-	if w.events == nil {
+	if w.events == nil || w.events.SetReadDeadline(time.Now().Add(spoolLook)) != nil { // nor where epoll has no room for it
 		select {
 		case <-ctx.Done():
 		case <-time.After(spoolLook / 10):
 		}
-		return
-	}
-	if w.events.SetReadDeadline(time.Now().Add(spoolLook)) != nil {
 		return
 	}
 	stop := context.AfterFunc(ctx, func() { _ = w.events.SetReadDeadline(time.Unix(1, 0)) }) // it was just set
