@@ -7,6 +7,8 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"runtime/debug"
+	"slices"
 	"syscall"
 	"time"
 
@@ -16,6 +18,9 @@ import (
 )
 
 func main() {
+	if slices.Contains(os.Args[1:], "wal-fetch") {
+		debug.SetTraceback("crash") // what recover() does not see would exit with 2: PostgreSQL's end of the archive
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := cli.Run(ctx, cli.Process{
 		Args:   os.Args[1:],

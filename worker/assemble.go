@@ -234,6 +234,10 @@ func prove(ctx context.Context, opened *ledger.Ledger, key string, proof *record
 	return nil
 }
 
+// onlyTheEnd keeps wal-fetch's contract where wal-fetch can't: a Go program that gets no
+// thread or no memory as it starts exits with 2, which PostgreSQL takes for the end of the archive.
+const onlyTheEnd = " || case $? in 1) exit 1;; *) exit 126;; esac"
+
 // restoreCommand is PostgreSQL's setting of that name, for one pinned recovery.
 func restoreCommand(lifeboat, configPath string) func(system.System, system.Database, string) string {
 	return func(s system.System, _ system.Database, pinFile string) string {
@@ -241,7 +245,7 @@ func restoreCommand(lifeboat, configPath string) func(system.System, system.Data
 		if s.From != "" {
 			alone = " --from " + quoted(s.From)
 		}
-		return quoted(lifeboat) + " --config " + quoted(configPath) + alone + " wal-fetch --pin " + quoted(pinFile) + " %f %p"
+		return quoted(lifeboat) + " --config " + quoted(configPath) + alone + " wal-fetch --pin " + quoted(pinFile) + " %f %p" + onlyTheEnd
 	}
 }
 

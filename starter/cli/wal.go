@@ -115,8 +115,9 @@ func (a *app) walFetch() *cobra.Command {
 		Long: "Fetch a WAL segment of a recovery, up to the end that its pin fixed.\n" +
 			"What is asked for next lies in a folder beside the pin: the worker that leads the recovery\n" +
 			"fetches it meanwhile; without one, this command does, beside what it is asked for.\n" +
-			"Exit codes: 0 found, 1 past the pinned end, 126 anything else: PostgreSQL then stops.",
-		Example: "  restore_command = 'lifeboat wal-fetch %f %p --pin /srv/recovery/pin.json'",
+			"Exit codes: 0 found, 1 past the pinned end, 126 anything else: PostgreSQL then stops.\n" +
+			"A host that lets no program start (no thread, no memory) may give another one: the shell makes it 126.",
+		Example: "  restore_command = 'lifeboat wal-fetch %f %p --pin /srv/recovery/pin.json || case $? in 1) exit 1;; *) exit 126;; esac'",
 		Args:    exactly("NAME", "PATH"),
 		RunE: a.run(func(ctx context.Context, args []string) error {
 			pin, err := wal.ReadPin(pinned)

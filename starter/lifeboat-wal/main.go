@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/frende/lifeboat/internal/archiver/ask"
@@ -70,12 +71,25 @@ func become(args []string, said string, interrupted bool) {
 		fail(err)
 	}
 	path := filepath.Join(filepath.Dir(self), "lifeboat")
+	if same(self, path) {
+		fail(fmt.Errorf("%s is this program itself", path))
+	}
 	environment := os.Environ()
 	if said != "" {
-		environment = append(environment, ask.EnvSaid+"="+said)
+		environment = append(environment, ask.EnvSaid+"="+strings.ReplaceAll(said, "\x00", "")) // or nothing can be started
 	}
 	err = syscall.Exec(path, append([]string{path}, args...), environment)
 	fail(fmt.Errorf("%s: %w", path, err))
+}
+
+// same says whether two paths lead to one file: it would become itself for ever.
+func same(a, b string) bool {
+	one, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	other, err := os.Stat(b)
+	return err == nil && os.SameFile(one, other)
 }
 
 // failure is the exit code of a command line that came to nothing.

@@ -299,6 +299,16 @@ func TestWithoutALifeboatThereIsNoEndOfTheArchive(t *testing.T) {
 	}
 }
 
+func TestItNeverBecomesItself(t *testing.T) {
+	s := newSite(t)
+	lifeboat := filepath.Join(s.bin, "lifeboat")
+	require.NoError(t, os.Remove(lifeboat))
+	require.NoError(t, os.Symlink("lifeboat-wal", lifeboat))
+	code, told := s.run(t, "--config", s.config, walPush, "pg_wal/"+name(1))
+	require.Equal(t, exitNotPushed, code)
+	require.Contains(t, told, "is this program itself")
+}
+
 func TestACommandLineThatCouldMeanSomethingElseIsNotUnderstood(t *testing.T) {
 	for line, want := range map[string]arguments{
 		"wal-push pg_wal/1":                         {command: walPush, rest: []string{"pg_wal/1"}},
