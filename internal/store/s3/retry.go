@@ -3,6 +3,7 @@ package s3
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"syscall"
 	"time"
@@ -62,8 +63,18 @@ func (w *whileFree) IsErrorRetryable(err error) bool {
 	if !w.retryer.IsErrorRetryable(err) {
 		return false
 	}
-	w.found = (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)) && w.taken()
+	w.found = brokeOff(err) && w.taken()
 	return !w.found
+}
+
+// brokeOff says whether a connection that was there is gone without an answer.
+func brokeOff(err error) bool {
+	for _, end := range []error{syscall.ECONNRESET, syscall.EPIPE, io.EOF, io.ErrUnexpectedEOF} {
+		if errors.Is(err, end) {
+			return httpStatus(err) == 0
+		}
+	}
+	return false
 }
 
 // pause is random between 0 and the first pause doubled for each try.

@@ -22,7 +22,6 @@ const (
 	// The chaos comes after a random share between these of the database is
 	// restored, and a random moment later; it has to be inside the promised span.
 	chaosFrom, chaosTo       = 0.22, 0.45
-	chaosPause               = 600 * time.Millisecond
 	chaosEarliest, chaosLast = 0.20, 0.80
 )
 
@@ -116,7 +115,7 @@ func (d *demo) recover(ctx context.Context, at time.Time, whole int64) (struck, 
 		}
 		return err
 	})
-	err := d.follow(d.left(ctx, "recover", "system", "--since", at.Format(time.RFC3339Nano), "--yes-destroy", "frende"))
+	err := d.follow(d.left(watching, "recover", "system", "--since", at.Format(time.RFC3339Nano), "--yes-destroy", "frende"))
 	stop()
 	if besideErr := beside.Wait(); besideErr != nil {
 		return hit, errors.Join(fmt.Errorf("the chaos did not come as planned: %w", besideErr), err)
@@ -161,7 +160,8 @@ func (d *demo) strikeAgain(ctx context.Context, whole int64, victim *lab.Service
 	if err != nil {
 		return hit, fmt.Errorf("the recovery ended, or never came to %.0f %% of the database: %w", due*100, err)
 	}
-	if err := pause(ctx, time.Duration(d.random.Int64N(int64(chaosPause)))); err != nil {
+	// The process alone: whatever it has started is left for its successor.
+	if _, err := victim.KillAlone(ctx); err != nil {
 		return hit, err
 	}
 	there, err := bytesUnder(filepath.Dir(d.postgres.DataDir), "pg_wal")
@@ -169,10 +169,6 @@ func (d *demo) strikeAgain(ctx context.Context, whole int64, victim *lab.Service
 		return hit, err
 	}
 	hit.share = float64(there) / float64(whole)
-	// The process alone: whatever it has started is left for its successor.
-	if _, err := victim.KillAlone(ctx); err != nil {
-		return hit, err
-	}
 	if hit.share < chaosEarliest || hit.share > chaosLast {
 		return hit, fmt.Errorf("%.0f %% of the database were restored, which is not between 20 and 80 %%", hit.share*100)
 	}
