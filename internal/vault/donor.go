@@ -19,6 +19,8 @@ type Donor struct {
 	streams map[string]*laidOut
 	oldest  time.Time // what was stored before is not shared; zero: everything is
 
+	table *macsReader
+
 	mu      sync.Mutex
 	indexes map[int]*frameIndexOnce // by the object's place in the manifest
 }
@@ -43,7 +45,7 @@ type frameIndexOnce struct {
 // store that the new one is written to and in no other; and the caller has made sure
 // that every byte of it was proven: a new backup is no better than what it shares.
 func (b *Backup) Donor() *Donor {
-	d := &Donor{b: b, streams: map[string]*laidOut{}, indexes: map[int]*frameIndexOnce{}}
+	d := &Donor{b: b, streams: map[string]*laidOut{}, table: b.macsTable(), indexes: map[int]*frameIndexOnce{}}
 	for _, s := range b.manifest.Streams {
 		laid := &laidOut{extents: s.Extents, starts: make([]int64, len(s.Extents))}
 		var at int64
@@ -117,7 +119,10 @@ func (d *Donor) macs(ctx context.Context, object int) ([][frameMACSize]byte, err
 	d.mu.Unlock()
 	known.once.Do(func() {
 		o := &d.b.manifest.Objects[object]
-		if known.err = d.young(ctx, o); known.err == nil {
+		if known.err = d.young(ctx, o); known.err != nil {
+			return
+		}
+		if known.macs = d.table.macs(ctx, o); known.macs == nil {
 			known.macs, known.err = d.b.v.frameMACs(ctx, o)
 		}
 	})

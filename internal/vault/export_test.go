@@ -34,3 +34,6 @@ func ShareFrames(ctx context.Context, w *Writer, of *Manifest, object int) (*Man
 	_, err = w.v.cfg.Store.Put(ctx, manifestKey(m.Key), sealed.body, store.PutOptions{IfNoneMatch: true})
 	return m, err
 }
+
+// proved is the error of prove.
+func proved(_ [][frameMACSize]byte, err error) error { return err }

@@ -97,6 +97,7 @@ type Object struct {
 	FrameSize int    `json:"frame"`
 	Bytes     int64  `json:"bytes"`
 	MACs      bool   `json:"macs,omitempty"`
+	MACsAt    *int64 `json:"macs_at,omitempty"` // where its MACs begin in the table of MACs, in MACs; absent: nowhere
 	Version   int    `json:"version,omitempty"` // of the object; absent in JSON: the manifest's
 
 	kind kind

@@ -25,6 +25,7 @@ type sealing struct {
 	dense  bool // where zstd can do it
 	key    *keys.DataKey
 	header header
+	macs   [][frameMACSize]byte // of the frames that were sealed, when the header has MACs
 }
 
 // overhead is what a frame of size n can gain in an object.
@@ -178,6 +179,7 @@ func (o *growingObject) add(content, packed []byte, ok bool) {
 	if o.header.MACs { // before the frame is written, perhaps where the content lies
 		mac := o.header.Version.frameMAC(o.key, content)
 		o.index = append(o.index, mac[:]...)
+		o.macs = append(o.macs, mac)
 	}
 	putFrameHeader(o.head(), frameData, flags, o.added, len(content), sealed)
 	o.out = append(o.out, o.head()...)

@@ -102,5 +102,5 @@ func readsFrameMACs(t *testing.T, of version) {
 	require.NoError(t, err)
 	require.Equal(t, plain[2000:2000+n], part[:n])
 	require.NoError(t, r.Close())
-	require.NoError(t, v.prove(t.Context(), &o, make([]byte, 1024)))
+	require.NoError(t, proved(v.prove(t.Context(), &o, make([]byte, 1024))))
 }

@@ -200,9 +200,12 @@ func (s *StreamWriter) dispatch() {
 	s.current = nil
 	s.chunks++
 	s.jobs.Go(func() {
-		stored, err := s.store(c, number)
+		stored, macs, err := s.store(c, number)
 		s.w.v.cfg.Budget.recycle(c.buffer)
 		s.share.give(c.grant)
+		if err == nil && !s.w.table.is(s) { // which may wait for what was given back just now
+			err = s.w.table.add(s.w, &stored, macs)
+		}
 		s.done.Lock()
 		defer s.done.Unlock()
 		if err != nil {
@@ -220,38 +223,39 @@ func (s *StreamWriter) dispatch() {
 }
 
 // store puts what of the chunk no earlier backup has.
-func (s *StreamWriter) store(c *chunkBuffer, number int) (storedChunk, error) {
+// It gives the MACs of these frames.
+func (s *StreamWriter) store(c *chunkBuffer, number int) (storedChunk, [][frameMACSize]byte, error) {
 	w := s.w
 	select {
 	case w.puts <- struct{}{}:
 		defer func() { <-w.puts }()
 	case <-w.ctx.Done():
-		return storedChunk{}, context.Cause(w.ctx)
+		return storedChunk{}, nil, context.Cause(w.ctx)
 	}
 	if err := w.ctx.Err(); err != nil {
-		return storedChunk{}, context.Cause(w.ctx)
+		return storedChunk{}, nil, context.Cause(w.ctx)
 	}
 	plain := (*c.buffer)[c.room : c.room+c.content]
 	pieces := s.compare(c, plain)
 	own := pack(plain, pieces)
 	if own == 0 {
-		return storedChunk{pieces: pieces}, w.renew()
+		return storedChunk{pieces: pieces}, nil, w.renew()
 	}
 	key := fmt.Sprintf("%s/chunk/%s/%06d", w.intent.Key, w.attempt, w.next.Add(1)-1)
 	seal := sealing{codecs: w.v.codecs, dense: w.dense, key: w.dataKey, header: header{
 		Version: w.v.writes, Kind: kindChunk, Codec: w.codec, KeyID: w.intent.KeyID,
-		Key: key, Stream: s.name, Chunk: uint32(number), FrameSize: uint32(w.frame), MACs: w.macs,
+		Key: key, Stream: s.name, Chunk: uint32(number), FrameSize: uint32(w.frame), MACs: w.macs && !w.table.is(s),
 	}}
 	buffer := *c.buffer
 	body, tag, err := seal.seal(buffer[:c.sealed], buffer[c.sealed:], plain[:own])
 	if err != nil {
-		return storedChunk{}, err
+		return storedChunk{}, nil, err
 	}
 	if err := w.v.putOnce(w.ctx, key, body); err != nil {
-		return storedChunk{}, err
+		return storedChunk{}, nil, err
 	}
 	w.stored.Add(int64(len(body)))
-	return storedChunk{object: objectOf(&seal.header, int64(len(body)), tag), pieces: pieces}, w.renew()
+	return storedChunk{object: objectOf(&seal.header, int64(len(body)), tag), pieces: pieces}, seal.macs, w.renew()
 }
 
 // Close stores what is left and waits until all of the stream is stored.

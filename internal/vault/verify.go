@@ -38,6 +38,7 @@ func (b *Backup) Verify(ctx context.Context, progress func(done, total int64)) e
 	}
 	defer part.close()
 	group, groupCtx := errgroup.WithContext(ctx)
+	table := (&Backup{v: primary, manifest: m}).macsTable()
 	var mu sync.Mutex
 	var done int64
 	for i := range m.Objects {
@@ -52,7 +53,11 @@ func (b *Backup) Verify(ctx context.Context, progress func(done, total int64)) e
 			defer part.give(got)
 			buffer := b.v.cfg.Budget.buffer(int(frame))
 			defer b.v.cfg.Budget.recycle(buffer)
-			if err := primary.prove(groupCtx, &m.Objects[i], *buffer); err != nil {
+			macs, err := primary.prove(groupCtx, &m.Objects[i], *buffer)
+			if err == nil {
+				err = table.agrees(groupCtx, &m.Objects[i], macs)
+			}
+			if err != nil {
 				return err
 			}
 			mu.Lock()
@@ -70,16 +75,16 @@ func (b *Backup) Verify(ctx context.Context, progress func(done, total int64)) e
 	return ctx.Err()
 }
 
-// prove reads a whole object, frame by frame.
-func (v *Vault) prove(ctx context.Context, o *Object, frame []byte) error {
+// prove reads a whole object, frame by frame, and gives the MACs of its index.
+func (v *Vault) prove(ctx context.Context, o *Object, frame []byte) ([][frameMACSize]byte, error) {
 	r := v.openRun(ctx, o, 0, o.frames())
 	r.sources, r.prove = []store.Store{v.cfg.Store}, true
 	defer r.close()
 	for {
 		if _, err := r.next(frame); errors.Is(err, errEnd) {
-			return nil
+			return r.macs, nil
 		} else if err != nil {
-			return err
+			return nil, err
 		}
 	}
 }

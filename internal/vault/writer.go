@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,10 +28,11 @@ type Writer struct {
 	intent  intentRecord
 	codec   codec
 	dense   bool
-	frame   int    // bytes of plaintext in a frame
-	macs    bool   // frames can be found by their content
-	donor   *Donor // whose frames are shared; nil: none
-	attempt string // name of the attempt's folder
+	frame   int         // bytes of plaintext in a frame
+	macs    bool        // frames can be found by their content
+	donor   *Donor      // whose frames are shared; nil: none
+	table   *macsWriter // nil: the frames have no MACs
+	attempt string      // name of the attempt's folder
 	dataKey *keys.DataKey
 	started time.Time
 
@@ -86,6 +88,9 @@ func (v *Vault) Begin(ctx context.Context, in Intent) (*Writer, error) {
 	}
 	if err == nil && w.committed == nil {
 		err = w.prepare(in.Attempt)
+	}
+	if err == nil && w.committed == nil && w.macs {
+		w.table, err = w.createTable(ctx)
 	}
 	if err != nil {
 		w.cancel(err)
@@ -228,6 +233,9 @@ func (w *Writer) Commit(ctx context.Context, facts Facts) (*Manifest, error) {
 	if w.committed != nil {
 		return w.committed, nil
 	}
+	if err := w.complete(); err != nil {
+		return nil, err
+	}
 	m, err := w.manifest(facts)
 	if err != nil {
 		return nil, err
@@ -264,6 +272,22 @@ func (w *Writer) Commit(ctx context.Context, facts Facts) (*Manifest, error) {
 	return m, nil
 }
 
+// complete closes the table of MACs, once all other streams are.
+func (w *Writer) complete() error {
+	w.mu.Lock()
+	streams := slices.Clone(w.streams)
+	w.mu.Unlock()
+	for _, s := range streams {
+		if w.table.is(s) {
+			continue
+		}
+		if _, err := s.finished(); err != nil {
+			return err
+		}
+	}
+	return w.table.close()
+}
+
 // manifest gathers what the streams have written.
 func (w *Writer) manifest(facts Facts) (*Manifest, error) {
 	w.mu.Lock()
@@ -293,7 +317,9 @@ func (w *Writer) manifest(facts Facts) (*Manifest, error) {
 					if !known {
 						place = len(m.Objects)
 						shared[e.Object] = place
-						m.Objects = append(m.Objects, w.donor.b.manifest.Objects[e.Object])
+						object := w.donor.b.manifest.Objects[e.Object]
+						object.MACsAt = w.table.of(e.Object)
+						m.Objects = append(m.Objects, object)
 						m.Base = w.donor.b.manifest.Key
 					}
 					e.Object = place
