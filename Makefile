@@ -35,7 +35,7 @@ demo: tools ## a real disaster and its recovery (CHAOS=worker|temporal|chunk|chu
 
 test: ## everything, with the race detector, against real servers
 	@tools/install test
-	$(GO) test -race -count=1 -p 3 -timeout 20m ./...
+	$(GO) test -race -count=1 -p 3 -timeout 25m ./...
 
 lint: ## gofumpt, golangci-lint with the import rules, workflowcheck
 	@tools/install lint

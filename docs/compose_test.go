@@ -55,7 +55,7 @@ func TestComposeFileHoldsEveryServiceAndPublishesOnLoopbackAlone(t *testing.T) {
 	}
 	ui := c.Services["temporal"].Ports[1]
 	require.Equal(t, "8233", ui.Published, "the Web UI")
-	require.Contains(t, c.Services["postgres"].Command[2], "archive_command = 'lifeboat wal-push %p'")
+	require.Contains(t, c.Services["postgres"].Command[2], "archive_command = 'lifeboat-wal wal-push %p'")
 }
 
 func TestTheWorkerSeesTheServersProcessesAndOutlivesThem(t *testing.T) {

@@ -3,7 +3,6 @@ package vault
 import (
 	"context"
 	"errors"
-	"io"
 	"slices"
 	"sync"
 
@@ -183,16 +182,20 @@ func (t *macsReader) block(ctx context.Context, number int64) ([]byte, error) {
 	return known.raw, known.err
 }
 
-func (t *macsReader) read(ctx context.Context, at int64) (raw []byte, err error) {
+// read reads a block. Its caller may hold memory of the budget, so it waits for none: what
+// is remembered lies beside it, as indexes do.
+func (t *macsReader) read(ctx context.Context, at int64) ([]byte, error) {
 	n := min(macsBlock, t.stream.Bytes-at)
-	reader, err := t.b.ReadRange(ctx, MACsStream, at, n)
-	if err != nil {
-		return nil, err
+	extents, skip := t.b.trim(t.stream.Extents, at, n)
+	var raw []byte
+	for _, e := range extents {
+		part := make([]byte, e.Bytes)
+		if err := t.b.readExtent(ctx, e, part); err != nil {
+			return nil, err
+		}
+		raw = append(raw, part...)
 	}
-	defer func() { err = errors.Join(err, reader.Close()) }()
-	raw = make([]byte, n)
-	_, err = io.ReadFull(reader, raw)
-	return raw, err
+	return raw[skip : skip+n], nil
 }
 
 var errTable = errors.New("the table of MACs has others than its index")
