@@ -68,13 +68,6 @@ func (s *Shelf) Shrink(bytes int64) {
 	}
 }
 
-// Bytes is how much lies unused.
-func (s *Shelf) Bytes() int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.bytes
-}
-
 func (s *Shelf) expire() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -122,7 +122,7 @@ func (d *Donor) macs(ctx context.Context, object int) ([][frameMACSize]byte, err
 		if known.err = d.young(ctx, o); known.err != nil {
 			return
 		}
-		if known.macs = d.table.macs(ctx, o); known.macs == nil {
+		if known.macs, known.err = d.table.macs(ctx, o); known.macs == nil { // or can't be read: its index tells
 			known.macs, known.err = d.b.v.frameMACs(ctx, o)
 		}
 	})

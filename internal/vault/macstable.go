@@ -116,13 +116,7 @@ type macsReader struct {
 	stream *Stream
 
 	mu     sync.Mutex
-	blocks map[int64]*macsBlockOnce
-}
-
-type macsBlockOnce struct {
-	once sync.Once
-	raw  []byte
-	err  error
+	blocks map[int64]func() ([]byte, error)
 }
 
 func (b *Backup) macsTable() *macsReader {
@@ -134,17 +128,17 @@ func (b *Backup) macsTable() *macsReader {
 	if primary.cfg.Replica != nil {
 		primary = primary.WithStores(primary.cfg.Store, nil)
 	}
-	return &macsReader{b: &Backup{v: primary, manifest: b.manifest}, stream: stream, blocks: map[int64]*macsBlockOnce{}}
+	return &macsReader{b: &Backup{v: primary, manifest: b.manifest}, stream: stream, blocks: map[int64]func() ([]byte, error){}}
 }
 
-// macs gives the MACs of an object's frames; nil: the table does not have them, or can't be read.
-func (t *macsReader) macs(ctx context.Context, o *Object) [][frameMACSize]byte {
+// macs gives the MACs of an object's frames; nil without an error: the table does not have them.
+func (t *macsReader) macs(ctx context.Context, o *Object) ([][frameMACSize]byte, error) {
 	if t == nil || o.MACsAt == nil {
-		return nil
+		return nil, nil
 	}
 	n := int64(o.frames())
 	if *o.MACsAt < 0 || *o.MACsAt > t.stream.Bytes/frameMACSize-n {
-		return nil
+		return nil, nil
 	}
 	from := *o.MACsAt * frameMACSize
 	raw := make([]byte, 0, n*frameMACSize)
@@ -152,7 +146,7 @@ func (t *macsReader) macs(ctx context.Context, o *Object) [][frameMACSize]byte {
 		at := from + int64(len(raw))
 		block, err := t.block(ctx, at/macsBlock)
 		if err != nil {
-			return nil
+			return nil, err
 		}
 		rest := block[at%macsBlock:]
 		raw = append(raw, rest[:min(len(rest), cap(raw)-len(raw))]...)
@@ -161,7 +155,7 @@ func (t *macsReader) macs(ctx context.Context, o *Object) [][frameMACSize]byte {
 	for i := range macs {
 		macs[i] = [frameMACSize]byte(raw[i*frameMACSize:])
 	}
-	return macs
+	return macs, nil
 }
 
 func (t *macsReader) block(ctx context.Context, number int64) ([]byte, error) {
@@ -174,12 +168,11 @@ func (t *macsReader) block(ctx context.Context, number int64) ([]byte, error) {
 			}
 			delete(t.blocks, old)
 		}
-		known = new(macsBlockOnce)
+		known = sync.OnceValues(func() ([]byte, error) { return t.read(ctx, number*macsBlock) })
 		t.blocks[number] = known
 	}
 	t.mu.Unlock()
-	known.once.Do(func() { known.raw, known.err = t.read(ctx, number*macsBlock) })
-	return known.raw, known.err
+	return known()
 }
 
 // read reads a block. Its caller may hold memory of the budget, so it waits for none: what
@@ -198,16 +191,17 @@ func (t *macsReader) read(ctx context.Context, at int64) ([]byte, error) {
 	return raw[skip : skip+n], nil
 }
 
-var errTable = errors.New("the table of MACs has others than its index")
+var errTable = errors.New("the backup's table of MACs contradicts this object's own index")
 
-// agrees fails when the table says something else of an object than its own index: a
-// later backup would compare with it.
+// agrees fails with IntegrityError when the table says something else of an object than its own
+// index: a later backup would compare with it. A store that does not answer is told as that.
 func (t *macsReader) agrees(ctx context.Context, o *Object, index [][frameMACSize]byte) error {
-	if o.MACsAt == nil || slices.Equal(t.macs(ctx, o), index) {
+	if o.MACsAt == nil {
 		return nil
 	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+	macs, err := t.macs(ctx, o)
+	if err != nil || slices.Equal(macs, index) {
+		return err
 	}
 	return fault.New(fault.IntegrityError, "read", o.Key, errTable)
 }

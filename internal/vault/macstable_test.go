@@ -2,6 +2,7 @@ package vault
 
 import (
 	"context"
+	"errors"
 	"io"
 	"strings"
 	"sync/atomic"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/store"
+	"github.com/frende/lifeboat/internal/store/faulty"
 )
 
 // asked counts the parts of chunks that are read.
@@ -73,7 +75,9 @@ func TestARepeatBackupAsksForOneTableAndNotForEachIndex(t *testing.T) {
 			o := &m.Objects[i]
 			index, err := v.frameMACs(t.Context(), o)
 			require.NoError(t, err)
-			require.Equal(t, index, reader.macs(t.Context(), o), "%s, shared or not", o.Key)
+			macs, err := reader.macs(t.Context(), o)
+			require.NoError(t, err)
+			require.Equal(t, index, macs, "%s, shared or not", o.Key)
 		}
 	}
 }
@@ -119,10 +123,27 @@ func TestATableThatDisagreesWithAnIndexIsFoundByTheProof(t *testing.T) {
 
 	for _, outside := range []int64{-1, 1 << 40, 1<<63 - 1} {
 		moved.MACsAt = &outside
-		require.Nil(t, table.macs(t.Context(), &moved))
+		macs, err := table.macs(t.Context(), &moved)
+		require.NoError(t, err)
+		require.Nil(t, macs)
 		require.Error(t, table.agrees(t.Context(), &moved, index))
 	}
 	moved.MACsAt = nil
-	require.Nil(t, table.macs(t.Context(), &moved))
 	require.NoError(t, table.agrees(t.Context(), &moved, index), "a backup of an earlier release has none")
+}
+
+func TestATableThatCannotBeReadJustNowIsNoDamage(t *testing.T) {
+	v, first, _, _ := twice(t, nil)
+	faults := faulty.New(t, v.cfg.Store)
+	v = v.WithStores(faults, nil)
+	b, err := v.OpenWhole(t.Context(), first.Key)
+	require.NoError(t, err)
+	o := &first.Objects[objectsOf(t, first, "base.tar")[0]]
+	index, err := v.frameMACs(t.Context(), o)
+	require.NoError(t, err)
+	up := faults.Down("/chunk/", fault.New(fault.StorageUnavailable, "get", "primary", errors.New("no route")))
+	err = b.macsTable().agrees(t.Context(), o, index)
+	up()
+	require.True(t, fault.Has(err, fault.StorageUnavailable) && !fault.Has(err, fault.IntegrityError), "%v", err)
+	require.True(t, fault.Retryable(err))
 }
