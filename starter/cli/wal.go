@@ -117,7 +117,7 @@ func (a *app) walFetch() *cobra.Command {
 			"fetches it meanwhile; without one, this command does, beside what it is asked for.\n" +
 			"Exit codes: 0 found, 1 past the pinned end, 126 anything else: PostgreSQL then stops.\n" +
 			"A host that lets no program start (no thread, no memory) may give another one: the shell makes it 126.",
-		Example: "  restore_command = 'lifeboat wal-fetch %f %p --pin /srv/recovery/pin.json || case $? in 1) exit 1;; *) exit 126;; esac'",
+		Example: "  restore_command = 'lifeboat wal-fetch %f %p --pin /srv/pin || case $? in 1) exit 1;; *) exit 126;; esac'",
 		Args:    exactly("NAME", "PATH"),
 		RunE: a.run(func(ctx context.Context, args []string) error {
 			pin, err := wal.ReadPin(pinned)
