@@ -335,17 +335,7 @@ func (p *peers) pgbackrestBlocks(ctx context.Context, kind string) (time.Duratio
 	return p.pgbackrestAs(ctx, p.theirBlocks, kind, "backup")
 }
 
-// restoreTheirs restores pgBackRest's newest backup into an empty directory,
-// which it syncs, too.
-func (p *peers) restoreTheirs(ctx context.Context) (time.Duration, error) {
-	dir, took, err := p.theirsIn(ctx, "theirs")
-	if err != nil {
-		return 0, err
-	}
-	return took, os.RemoveAll(dir)
-}
-
-// theirsIn restores pgBackRest's newest backup into a directory of this name.
+// theirsIn restores pgBackRest's newest backup into a directory of this name, which it syncs, too.
 func (p *peers) theirsIn(ctx context.Context, name string, flags ...string) (dir string, took time.Duration, err error) {
 	if dir, err = p.lab.Folder("postgres", name); err != nil {
 		return dir, 0, err
