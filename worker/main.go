@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -25,10 +24,6 @@ import (
 	"github.com/frende/lifeboat/internal/temporal"
 	"github.com/frende/lifeboat/workflows/api"
 )
-
-// memoryBesideBuffers is what the worker may use besides the configured limit,
-// before the garbage collector works harder.
-const memoryBesideBuffers = 64 << 20
 
 // flags are the command line.
 type flags struct {
@@ -80,7 +75,6 @@ func serve(f flags, secrets *telemetry.Secrets) error {
 	if err != nil {
 		return err
 	}
-	debug.SetMemoryLimit(int64(configured.Limits.Memory) + memoryBesideBuffers)
 	seen, err := observe(ctx, configured, logger, secrets)
 	if err != nil {
 		return err

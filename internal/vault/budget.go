@@ -53,7 +53,7 @@ func NewBudget(bytes int64) *Budget {
 // Limit is the size of the budget in bytes.
 func (b *Budget) Limit() int64 { return b.limit }
 
-// Used is how many bytes are taken now.
+// Used is how many bytes are taken now, with those beside the budget.
 func (b *Budget) Used() int64 { return b.used.Load() }
 
 // Peak is the most that was ever taken at once.
@@ -155,6 +155,20 @@ func (b *Budget) buffer(size int) *[]byte {
 	b.idle.Shrink(max(0, b.limit-b.used.Load()+int64(size))) // with the one that may be taken
 	found := b.idle.Buffer(size)
 	return &found
+}
+
+// Beside gives a buffer of size bytes with any content that nobody waits for: for what
+// may not wait, in the place of buffers that lie idle as far as there are any. It is
+// part of Used, and may make that more than Limit. Return takes it back.
+func (b *Budget) Beside(size int) []byte {
+	b.took(int64(size))
+	return *b.buffer(size)
+}
+
+// Return takes back a buffer of Beside, whole.
+func (b *Budget) Return(buffer []byte) {
+	b.idle.Put(buffer)
+	b.used.Add(-int64(cap(buffer)))
 }
 
 // recycle takes a buffer back; its memory may be released after.

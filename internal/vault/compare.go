@@ -27,12 +27,6 @@ const compareBuffer = 256 << 10
 // large file is shared out to all.
 const compareAtOnce = 4 << 20
 
-// Indexes are read ahead of the comparison, several at once: each takes two requests.
-const (
-	indexesAhead  = 16
-	indexesAtOnce = 6
-)
-
 // Compare holds all of a stream against a place that may have the same, frame by
 // frame, on all cores; of the store it reads the frames' MACs alone. What has no MAC, or one that can't be
 // read, is not the same. The first error ends it: one of Told, or of ctx. What is not told of then, nobody may take for anything.
@@ -50,15 +44,12 @@ func (b *Backup) Compare(ctx context.Context, stream string, place Likeness) err
 		return err
 	}
 	defer memory.close()
-	ahead := b.readAhead(ctx, s.Extents)
-	defer ahead.stop()
 	group, groupCtx := errgroup.WithContext(ctx)
 	var offset int64
-	for i, e := range s.Extents {
+	for _, e := range s.Extents {
 		if groupCtx.Err() != nil {
 			break
 		}
-		ahead.reach(i)
 		for _, run := range b.cut(e, offset) {
 			got, err := memory.take(groupCtx, size, false)
 			if err != nil {
@@ -135,47 +126,4 @@ func (b *Backup) compare(ctx context.Context, run placed, place Likeness, buffer
 		}
 	}
 	return nil
-}
-
-// indexReader reads the indexes that a comparison needs next.
-type indexReader struct {
-	b       *Backup
-	ctx     context.Context
-	cancel  context.CancelFunc
-	reading errgroup.Group
-	objects []int // in their order, each once
-	upTo    []int // by extent: how many of them it and those before it need
-	next    int
-}
-
-func (b *Backup) readAhead(ctx context.Context, extents []Extent) *indexReader {
-	a := &indexReader{b: b}
-	a.ctx, a.cancel = context.WithCancel(ctx)
-	a.reading.SetLimit(indexesAtOnce)
-	seen := map[int]bool{}
-	for _, e := range extents {
-		if !seen[e.Object] && b.object(e).MACs {
-			seen[e.Object] = true
-			a.objects = append(a.objects, e.Object)
-		}
-		a.upTo = append(a.upTo, len(a.objects))
-	}
-	return a
-}
-
-// reach says that an extent is compared now. What is wrong with an index is found by
-// whoever needs it.
-func (a *indexReader) reach(extent int) {
-	for a.next < min(len(a.objects), a.upTo[extent]+indexesAhead) {
-		object := a.objects[a.next]
-		if !a.reading.TryGo(func() error { _, _ = a.b.own().macs(a.ctx, object); return nil }) {
-			return
-		}
-		a.next++
-	}
-}
-
-func (a *indexReader) stop() {
-	a.cancel()
-	_ = a.reading.Wait() // none fails
 }

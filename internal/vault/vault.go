@@ -116,6 +116,9 @@ func (v *Vault) WithStores(primary, replica store.Store) *Vault {
 	return fresh(c, v.codecs, v.rate)
 }
 
+// Budget is what bounds this vault's buffers.
+func (v *Vault) Budget() *Budget { return v.cfg.Budget }
+
 // writeKey makes or opens the data key for writing.
 func (v *Vault) writeKey(ctx context.Context, id string) (*keys.DataKey, error) {
 	cacheID := "w/" + id // made sure of in this store, which an opened one is not

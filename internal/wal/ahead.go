@@ -12,7 +12,6 @@ import (
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/postgres"
-	"github.com/frende/lifeboat/internal/shelf"
 	"github.com/frende/lifeboat/internal/vault"
 )
 
@@ -23,7 +22,7 @@ const (
 )
 
 // aheadSeals is how many files are read, compressed and sealed at once; each
-// takes its size in memory besides the budget.
+// takes its size in memory beside the budget.
 func aheadSeals() int { return min(runtime.NumCPU(), 4) }
 
 var (
@@ -47,7 +46,6 @@ type Ahead struct {
 	folder  *os.File
 	dataDir string // the open directory, whatever is renamed meanwhile
 	seals   chan struct{}
-	rooms   shelf.Shelf // memory that files were read into
 	flying  sync.WaitGroup
 
 	mu  sync.Mutex
@@ -197,10 +195,11 @@ func (h *Ahead) store(ctx context.Context, f *flight) (was state, err error) {
 	if !fault.Has(err, fault.ObjectExists) {
 		return was, err
 	}
-	body, was, err := readWAL(path, nil)
+	body, was, err := readWAL(path, h.archive.memory())
 	if err != nil {
 		return was, err
 	}
+	defer h.archive.memory().Return(body)
 	return was, h.archive.compare(ctx, key, body)
 }
 
@@ -218,11 +217,11 @@ func (h *Ahead) seal(ctx context.Context, f *flight, path string) (key string, s
 			return "", nil, was, context.Cause(ctx)
 		}
 	}
-	key, body, was, err := h.archive.admit(ctx, path, h.dataDir, &h.rooms)
+	key, body, was, err := h.archive.admit(ctx, path, h.dataDir)
 	if err != nil {
 		return "", nil, was, err
 	}
-	defer h.rooms.Put(body)
+	defer h.archive.memory().Return(body)
 	sealed, err = h.archive.cfg.Vault.Seal(ctx, key, h.archive.dayKey(), body, vault.SealedOptions{IfNoneMatch: true, Spare: f.head != f})
 	return key, sealed, was, err
 }

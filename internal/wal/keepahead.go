@@ -13,7 +13,6 @@ import (
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/postgres"
-	"github.com/frende/lifeboat/internal/shelf"
 	"github.com/frende/lifeboat/internal/wal/local"
 )
 
@@ -70,7 +69,6 @@ type keeper struct {
 	root     *os.Root
 	own      func(*os.File) error
 	fetching sync.WaitGroup
-	rooms    shelf.Shelf // memory that segments were read into
 
 	mu     sync.Mutex
 	flying map[string]bool      // segments on their way
@@ -178,13 +176,13 @@ func (k *keeper) wanted() (asked string, wanted []string) {
 
 // fetch brings one segment into the spool, or leaves word that it did not come.
 func (k *keeper) fetch(ctx context.Context, segment string) {
-	room := k.rooms.Take(int(k.pin.SegmentSize))
+	room := k.archive.memory().Beside(int(k.pin.SegmentSize))
+	defer k.archive.memory().Return(room)
 	body, err := k.archive.segment(ctx, k.pin, segment, func(ctx context.Context, key string) ([]byte, error) {
 		return k.archive.cfg.Vault.GetSealedInto(ctx, key, room)
 	})
 	if err == nil {
 		err = k.keep(local.Spooled(segment, body), body)
-		k.rooms.Put(body)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()

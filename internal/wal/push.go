@@ -9,7 +9,6 @@ import (
 
 	"github.com/frende/lifeboat/internal/fault"
 	"github.com/frende/lifeboat/internal/postgres"
-	"github.com/frende/lifeboat/internal/shelf"
 	"github.com/frende/lifeboat/internal/vault"
 )
 
@@ -26,16 +25,20 @@ func (a *Archive) Push(ctx context.Context, path string, o PushOptions) error {
 	if o.DataDir == "" {
 		o.DataDir = "."
 	}
-	key, body, _, err := a.admit(ctx, path, o.DataDir, nil)
+	key, body, _, err := a.admit(ctx, path, o.DataDir)
 	if err != nil {
 		return err
 	}
+	defer a.memory().Return(body)
 	return a.put(ctx, key, body)
 }
 
-// admit reads the file, into a buffer of rooms when there is one, holds it against all
-// that is to be checked before anything is sent, and gives its place in the archive.
-func (a *Archive) admit(ctx context.Context, path, dataDir string, rooms *shelf.Shelf) (key string, body []byte, was state, err error) {
+// memory is where files are read into.
+func (a *Archive) memory() *vault.Budget { return a.cfg.Vault.Budget() }
+
+// admit reads the file, holds it against all that is to be checked before anything is
+// sent, and gives its place in the archive. The body is returned to memory afterwards.
+func (a *Archive) admit(ctx context.Context, path, dataDir string) (key string, body []byte, was state, err error) {
 	name := filepath.Base(path)
 	if !pushable(name) {
 		return "", nil, was, fault.Newf(fault.InputInvalid, "push WAL", path, "its name is not that of a WAL file")
@@ -45,13 +48,18 @@ func (a *Archive) admit(ctx context.Context, path, dataDir string, rooms *shelf.
 		return "", nil, was, err
 	}
 	newest := a.askNewest(ctx, systemID) // the store answers while the file is read
-	body, was, err = readWAL(path, rooms)
+	read, was, err := readWAL(path, a.memory())
 	archives := <-newest
 	if err != nil {
 		return "", nil, was, err
 	}
+	defer func() {
+		if err != nil {
+			a.memory().Return(read)
+		}
+	}()
 	if postgres.IsSegment(name) || postgres.IsPartial(name) {
-		found, err := inspect(name, body)
+		found, err := inspect(name, read)
 		if err != nil {
 			return "", nil, was, fault.New(fault.IntegrityError, "push WAL", path, err).WithHint("the file is not what its name says; nothing was sent")
 		}
@@ -65,7 +73,7 @@ func (a *Archive) admit(ctx context.Context, path, dataDir string, rooms *shelf.
 	if err := a.mayPush(ctx, archives.incarnation, systemID, dataDir); err != nil {
 		return "", nil, was, err
 	}
-	return a.key(systemID, name), body, was, nil
+	return a.key(systemID, name), read, was, nil
 }
 
 // put stores the file once.

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/frende/lifeboat/internal/fault"
-	"github.com/frende/lifeboat/internal/shelf"
+	"github.com/frende/lifeboat/internal/vault"
 )
 
 // stampStep is more than the step in which a kernel's timestamps of files advance
@@ -32,10 +32,13 @@ func stateOf(info os.FileInfo, read time.Time) state {
 	return s
 }
 
-// readWAL reads a file of pg_wal, into a buffer of rooms when there is one, and gives
-// its state from before it was read.
-func readWAL(path string, rooms *shelf.Shelf) (body []byte, was state, err error) {
+// readWAL reads a file of pg_wal, into a buffer that is returned to the memory it is
+// from when it is not needed any more, and gives its state from before it was read.
+func readWAL(path string, memory *vault.Budget) (body []byte, was state, err error) {
 	failed := func(err error) ([]byte, state, error) {
+		if body != nil {
+			memory.Return(body)
+		}
 		return nil, state{}, fault.New(fault.PathFailed, "read WAL", path, err)
 	}
 	read := time.Now()
@@ -51,7 +54,7 @@ func readWAL(path string, rooms *shelf.Shelf) (body []byte, was state, err error
 	if err := checkSize("push WAL", path, info.Size()); err != nil {
 		return nil, state{}, err
 	}
-	body = rooms.Buffer(int(info.Size()))
+	body = memory.Beside(int(info.Size()))
 	if _, err := io.ReadFull(file, body); err != nil {
 		return failed(err)
 	}

@@ -77,7 +77,7 @@ func suites() []suite {
 	return []suite{
 		{"frende", []string{"demo", "recovery_overhead", "status", "drill", "replication_lag", "resumption", "memory_backup", "memory_verify"}, (*bench).frende},
 		{"peers", []string{
-			"backup_pgbackrest", "stored_pgbackrest", "restore_pgbackrest", "delta_restore", "repeat_unchanged", "repeat_uniform_pgbackrest", "repeat_clustered_pgbackrest",
+			"backup_pgbackrest", "stored_pgbackrest", "restore_pgbackrest", "delta_restore", "repeat_unchanged", "repeat_uniform_pgbackrest", "repeat_clustered_pgbackrest", "memory_cluster",
 		}, (*bench).peers},
 		{"archive", []string{"wal_push_p50", "wal_push_sustained", "wal_fetch_sustained", "replay"}, (*bench).archive},
 		{"dumps", []string{"dump", "restore_dump"}, (*bench).dumps},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"go.temporal.io/sdk/client"
@@ -56,6 +57,34 @@ func (b *bench) memory(ctx context.Context, g *ground) error {
 		b.tell(figure{name: part.figure, value: peak, unit: "MiB", must: memoryMust, aim: memoryAim})
 	}
 	return measured.Stop(ctx)
+}
+
+// memoryOfCluster tells the most memory that the worker of the real cluster ever had,
+// with a full backup and its proof, a repeat backup and a restore among what it did.
+func (b *bench) memoryOfCluster(ctx context.Context, p *peers) error {
+	if err := p.archiveBy(ctx, p.ours); err != nil {
+		return err
+	}
+	for _, flags := range [][]string{{"--full"}, nil} {
+		if _, _, err := p.backUp(ctx, flags...); err != nil {
+			return err
+		}
+	}
+	dir := filepath.Join(p.lab.Dir, "postgres", "remembered")
+	_, err := p.restoreTo(ctx, dir)
+	if err = errors.Join(err, os.RemoveAll(dir)); err != nil {
+		return err
+	}
+	pid, err := p.worker.PID()
+	if err != nil {
+		return err
+	}
+	peak, err := peakMemory(pid)
+	if err != nil {
+		return err
+	}
+	b.tell(figure{name: "memory_cluster", value: peak, unit: "MiB", must: memoryMust, aim: memoryAim})
+	return nil
 }
 
 // peakDuring runs a workflow on the measured worker, and full backups of the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -47,6 +48,7 @@ func (b *bench) repeatChanged(ctx context.Context, p *peers) error {
 			continue
 		}
 		var ours, theirs []time.Duration
+		var stored []string
 		for range b.runs {
 			round++
 			if err := p.sql(ctx, p.database(), change.sql(round), "checkpoint"); err != nil {
@@ -61,7 +63,17 @@ func (b *bench) repeatChanged(ctx context.Context, p *peers) error {
 				return err
 			}
 			theirs = append(theirs, took)
+			mine, err := p.newestOurs(ctx)
+			if err != nil {
+				return err
+			}
+			other, err := p.newestTheirs(ctx, p.theirBlocks)
+			if err != nil {
+				return err
+			}
+			stored = append(stored, fmt.Sprintf("%d and %d of %d", mine.stored/1e6, other.stored/1e6, mine.bytes/1e6))
 		}
+		b.note("stored, %s: lifeboat and pgbackrest %s MB", change.name, strings.Join(stored, ", "))
 		b.note("repeat backup, %s: lifeboat %s, pgbackrest block incremental %s", change.name, list(ours), list(theirs))
 		b.tell(figure{name: change.figure, value: ratio(ours, theirs), must: 0.8, aim: 0.5})
 	}
