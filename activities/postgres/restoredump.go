@@ -55,7 +55,33 @@ func (a *Activities) RestoreDumpPreflight(ctx context.Context, in RestoreDumpPre
 	if result.Place, err = j.dumpPlace(ctx, server, manifest.Key, result.Facts); err != nil {
 		return result, err
 	}
-	return result, j.dumpSpace(server, manifest, &result)
+	kept, err := keptOfDump(ctx, backup, result.Facts)
+	if err != nil {
+		return result, err
+	}
+	return result, j.dumpSpace(server, kept, &result)
+}
+
+// keptOfDump is how many bytes of a dump lie on disk at most while it is restored: of
+// one in custom format its large objects, or all of it when its version is not known.
+func keptOfDump(ctx context.Context, backup *vault.Backup, facts DumpFacts) (int64, error) {
+	if backup.Manifest().Kind != vault.KindCustom {
+		return 0, nil
+	}
+	stream, err := backup.Manifest().Stream(postgres.StreamCustom)
+	if err != nil {
+		return 0, err
+	}
+	from, err := backup.ReadRange(ctx, postgres.StreamCustom, 0, min(postgres.CustomHead, stream.Bytes))
+	if err != nil {
+		return 0, err
+	}
+	defer from.Close()
+	head, err := io.ReadAll(from)
+	if err != nil || postgres.CustomKnown(head) && facts.LargeObjects == 0 {
+		return 0, err
+	}
+	return stream.Bytes, nil
 }
 
 // checkDump reads what the dump says of itself.
@@ -140,8 +166,8 @@ func (j *job) dumpDir() string {
 }
 
 // dumpSpace asks for the disk that the restored database takes, with the WAL of its
-// making, and for the dump itself when it has to lie somewhere meanwhile.
-func (j *job) dumpSpace(server *postgres.Server, manifest *vault.Manifest, result *RestoreDumpPreflightResult) error {
+// making, and for what of the dump lies beside it meanwhile.
+func (j *job) dumpSpace(server *postgres.Server, kept int64, result *RestoreDumpPreflightResult) error {
 	grown := uint64(max(result.Facts.Bytes, 0)) + uint64(server.Facts().MaxWALSize) + postgres.StagedMargin
 	dir := server.Facts().DataDir
 	places := []target.Place{{Dir: dir, Need: grown}}
@@ -154,13 +180,9 @@ func (j *job) dumpSpace(server *postgres.Server, manifest *vault.Manifest, resul
 	} else { // another host's disk
 		places, result.Free = nil, -1
 	}
-	if manifest.Kind == vault.KindCustom {
-		stream, err := manifest.Stream(postgres.StreamCustom)
-		if err != nil {
-			return err
-		}
-		places = append(places, target.Place{Dir: result.Place.Dir, Need: uint64(stream.Bytes)})
-		grown += uint64(stream.Bytes)
+	if kept > 0 {
+		places = append(places, target.Place{Dir: result.Place.Dir, Need: uint64(kept)})
+		grown += uint64(kept)
 	}
 	result.Need = int64(grown)
 	return target.Fits(places...)
@@ -192,22 +214,36 @@ func (a *Activities) RestoreDump(ctx context.Context, in RestoreDumpInput) (resu
 	if err := os.MkdirAll(in.Place.Dir, 0o700); err != nil {
 		return RestoreResult{}, fault.New(fault.PathFailed, "make directory", in.Place.Dir, err)
 	}
-	if err := postgres.EndRestore(ctx, in.Place.restorer()); err != nil {
+	if err := j.dropRestored(ctx, in.Place); err != nil {
 		return RestoreResult{}, err
 	}
-	if err := postgres.CreateDatabase(ctx, j.login, in.Place.Staging, contents); err != nil {
+	oid, err := postgres.CreateDatabase(ctx, j.login, in.Place.Staging, contents)
+	if err != nil {
 		return RestoreResult{}, err
 	}
+	into := j.into(in.Place, oid)
 	if backup.Manifest().Kind == vault.KindCustom {
-		err = j.restoreCustom(ctx, backup, in.Place, &done)
+		err = j.restoreCustom(ctx, backup, into, &done)
 	} else {
-		err = j.restoreSQL(ctx, backup, in.Place, &done)
+		err = j.restoreSQL(ctx, backup, into, &done)
 	}
 	if err != nil {
 		return RestoreResult{}, err
 	}
 	took := time.Since(began)
 	return RestoreResult{Bytes: total, Elapsed: system.Duration(took), Rate: float64(total) / took.Seconds(), Fallbacks: j.fellBack()}, nil
+}
+
+// dropRestored drops what an earlier attempt has made, and ends what it left running,
+// again when the database is gone: what could not be seen before finds none then.
+func (j *job) dropRestored(ctx context.Context, place DumpPlace) error {
+	if err := postgres.EndRestore(ctx, place.restorer()); err != nil {
+		return err
+	}
+	if err := postgres.DropDatabase(ctx, j.login, place.Staging); err != nil {
+		return err
+	}
+	return postgres.EndRestore(ctx, place.restorer())
 }
 
 func (j *job) openDump(ctx context.Context, key string) (*vault.Backup, error) {
@@ -237,7 +273,7 @@ func readContents(ctx context.Context, backup *vault.Backup) (*postgres.Contents
 }
 
 // restoreSQL streams the dump into psql: nothing of it touches a disk in between.
-func (j *job) restoreSQL(ctx context.Context, backup *vault.Backup, place DumpPlace, done *atomic.Int64) error {
+func (j *job) restoreSQL(ctx context.Context, backup *vault.Backup, into postgres.RestoreOptions, done *atomic.Int64) error {
 	owner, err := j.owner()
 	if err != nil {
 		return err
@@ -247,55 +283,29 @@ func (j *job) restoreSQL(ctx context.Context, backup *vault.Backup, place DumpPl
 		return err
 	}
 	defer from.Close()
-	into := j.into(place)
 	into.As = owner
 	return postgres.RestoreSQL(ctx, into, &counted{from: from, done: done})
 }
 
-// restoreCustom restores with several sessions, each of which seeks its tables in
-// a file. It is removed as soon as they have it.
-func (j *job) restoreCustom(ctx context.Context, backup *vault.Backup, place DumpPlace, done *atomic.Int64) (err error) {
-	path := filepath.Join(place.Dir, "dump")
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return fault.New(fault.PathFailed, "write", path, err)
-	}
-	defer func() {
-		if removeErr := os.Remove(path); err == nil && removeErr != nil {
-			err = fault.New(fault.PathFailed, "remove", path, removeErr)
-		}
-	}()
-	err = backup.ReadChunks(ctx, postgres.StreamCustom, nil, func(_ context.Context, chunk vault.Chunk) error {
-		if _, err := file.WriteAt(chunk.Data, chunk.Offset); err != nil {
-			return diskFault(path, err)
-		}
-		done.Add(int64(len(chunk.Data)) / 2) // the other half is what follows
-		return nil
-	})
-	if closeErr := file.Close(); err == nil && closeErr != nil {
-		err = diskFault(path, closeErr)
-	}
+// restoreCustom streams the dump into the database with several sessions. What of it is
+// no rows lies in the place's directory meanwhile.
+func (j *job) restoreCustom(ctx context.Context, backup *vault.Backup, into postgres.RestoreOptions, done *atomic.Int64) error {
+	from, err := backup.Open(ctx, postgres.StreamCustom)
 	if err != nil {
 		return err
 	}
-	return postgres.RestoreCustom(ctx, j.into(place), path)
+	defer from.Close()
+	return postgres.RestoreCustom(ctx, into, &counted{from: from, done: done})
 }
 
-func (j *job) into(place DumpPlace) postgres.RestoreOptions {
+func (j *job) into(place DumpPlace, oid uint32) postgres.RestoreOptions {
 	return postgres.RestoreOptions{
-		Login: j.login, Database: place.Staging, BinDir: place.BinDir, PIDFile: place.restorer(), Jobs: min(runtime.GOMAXPROCS(0), mostJobs),
+		Login: j.login, Database: place.Staging, OID: oid, BinDir: place.BinDir, PIDFile: place.restorer(), Jobs: min(runtime.GOMAXPROCS(0), mostJobs), Dir: place.Dir,
 	}
 }
 
 // restorer is where the program that restores is recorded.
 func (p DumpPlace) restorer() string { return filepath.Join(p.Dir, "restore.pid") }
-
-func diskFault(path string, err error) error {
-	if errors.Is(err, unix.ENOSPC) {
-		return fault.New(fault.NoSpace, "write", path, err)
-	}
-	return fault.New(fault.PathFailed, "write", path, err)
-}
 
 type counted struct {
 	from io.Reader
@@ -413,10 +423,7 @@ func (a *Activities) DiscardDump(ctx context.Context, in DumpPlaceInput) error {
 	if err := j.own(in.Place); err != nil {
 		return err
 	}
-	if err := postgres.EndRestore(ctx, in.Place.restorer()); err != nil {
-		return err
-	}
-	if err := postgres.DropDatabase(ctx, j.login, in.Place.Staging); err != nil {
+	if err := j.dropRestored(ctx, in.Place); err != nil {
 		return err
 	}
 	return removeDumpDir(in.Place)

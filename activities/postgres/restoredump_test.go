@@ -255,7 +255,7 @@ func TestADumpThatTheServerCanNotTakeIsRefusedBeforeAnythingIsTouched(t *testing
 		contents.Properties.Locale.Collate = "xx_XX.UTF-8"
 		login, err := postgres.NewLogin(h.DSN, postgres.LoginOptions{})
 		require.NoError(t, err)
-		err = postgres.CreateDatabase(t.Context(), login, "frende_other", contents)
+		_, err = postgres.CreateDatabase(t.Context(), login, "frende_other", contents)
 		require.True(t, fault.Has(err, fault.LocaleMismatch), "%v", err)
 		require.Contains(t, fault.HintOf(err), "locale-gen")
 	})

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"os"
 	"strings"
 	"testing"
 
@@ -71,14 +70,14 @@ func TestASnapshotIsOneStateAndItsContentsEqualWhatIsRestored(t *testing.T) {
 		var dump bytes.Buffer
 		require.NoError(t, snapshot.Dump(t.Context(), c.BinDir, format, &dump))
 		staging := "restoring " + string(format)
-		require.NoError(t, postgres.CreateDatabase(t.Context(), c.login, staging, want))
+		_, err = postgres.CreateDatabase(t.Context(), c.login, staging, want)
+		require.NoError(t, err)
 		into := postgres.RestoreOptions{Login: c.login, Database: staging, BinDir: c.BinDir, As: c.owner, Jobs: 2}
 		if format == postgres.DumpSQL {
 			require.NoError(t, postgres.RestoreSQL(t.Context(), into, bytes.NewReader(dump.Bytes())))
 		} else {
-			file := t.TempDir() + "/dump"
-			require.NoError(t, os.WriteFile(file, dump.Bytes(), 0o600))
-			require.NoError(t, postgres.RestoreCustom(t.Context(), into, file))
+			into.Dir = t.TempDir()
+			require.NoError(t, postgres.RestoreCustom(t.Context(), into, bytes.NewReader(dump.Bytes())))
 		}
 		got, err := postgres.ReadContents(t.Context(), c.login, staging)
 		require.NoError(t, err)
@@ -107,13 +106,17 @@ func TestASnapshotIsOneStateAndItsContentsEqualWhatIsRestored(t *testing.T) {
 	}
 }
 
-func (c cluster) in(t *testing.T, database, statement string) {
-	t.Helper()
-	other := c
+// of is the same cluster by another database.
+func (c cluster) of(database string) cluster {
 	pg := *c.Postgres
 	pg.DSN = strings.Replace(c.DSN, "/postgres?", "/"+strings.ReplaceAll(database, " ", "%20")+"?", 1)
-	other.Postgres = &pg
-	other.exec(t, statement)
+	c.Postgres = &pg
+	return c
+}
+
+func (c cluster) in(t *testing.T, database, statement string) {
+	t.Helper()
+	c.of(database).exec(t, statement)
 }
 
 type broken struct{}

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"errors"
+	"io"
 	"syscall"
 	"time"
 
@@ -18,3 +19,11 @@ func (i *Instance) Kill() error {
 
 // LimitStatements shortens what one counting or checking statement may take.
 func (s *Server) LimitStatements(to time.Duration) { s.patience = to }
+
+// CustomItems is how many items of a dump in custom format are no rows.
+func CustomItems(from io.Reader) (int, error) {
+	r := newCustomReader(from)
+	r.kept = io.Discard
+	err := r.head()
+	return len(r.others), err
+}

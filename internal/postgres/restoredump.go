@@ -5,7 +5,7 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
-	"strconv"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -25,28 +25,34 @@ func (l Login) Maintenance(database string) Login {
 
 // CreateDatabase makes an empty database with the properties of what was dumped,
 // and lets only superusers in. One of this name is dropped before: it is what an
-// earlier attempt left. LocaleMismatch: the server does not have the locale.
-func CreateDatabase(ctx context.Context, login Login, name string, c *Contents) error {
+// earlier attempt left. It gives its OID. LocaleMismatch: the server does not have the locale.
+func CreateDatabase(ctx context.Context, login Login, name string, c *Contents) (oid uint32, err error) {
 	conn, err := login.Maintenance(name).connect(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer closeConn(ctx, conn)
 	if err := dropDatabase(ctx, conn, name); err != nil {
-		return err
+		return 0, err
 	}
 	if _, err := conn.Exec(ctx, c.Properties.create(name)); err != nil {
-		return localeFault(ctx, name, c.Properties.Locale, err)
+		return 0, localeFault(ctx, name, c.Properties.Locale, err)
+	}
+	if err := conn.QueryRow(ctx, "SELECT oid FROM pg_database WHERE datname = $1", name).Scan(&oid); err != nil {
+		return 0, queryFault(ctx, "make", "database "+name, err)
 	}
 	if err := c.Properties.apply(ctx, conn, name); err != nil {
-		return err
+		return 0, err
 	}
-	for _, schema := range c.Schemas {
-		if schema == "public" {
-			return nil
-		}
+	if slices.Contains(c.Schemas, "public") {
+		return oid, nil
 	}
-	// The dump does not say that its source had none.
+	return oid, dropPublic(ctx, login, name)
+}
+
+// dropPublic drops the schema that a new database has: a dump does not say that its
+// source had none.
+func dropPublic(ctx context.Context, login Login, name string) error {
 	inside, err := login.WithDatabase(name).connect(ctx)
 	if err != nil {
 		return err
@@ -79,14 +85,17 @@ func dropDatabase(ctx context.Context, conn *pgx.Conn, name string) error {
 type RestoreOptions struct {
 	Login    Login
 	Database string
+	OID      uint32  // of the database; 0: of the one that is there when it begins
 	BinDir   string  // of the programs
 	PIDFile  string  // where the running program is recorded, for EndRestore
 	As       Account // psql's; empty: this process's
-	Jobs     int     // of pg_restore: sessions at once
+	Jobs     int     // sessions at once, for a dump in custom format
+	Dir      string  // for what of such a dump pg_restore reads
 }
 
-// EndRestore ends a program that restores, and that a worker which was killed has
-// left: it would go on in the database that the next attempt makes.
+// EndRestore ends a program that restores, and that a worker which was killed, or an
+// attempt that was given up, has left. After a database was dropped and before
+// the next is made, it ends the last that could get into that one.
 func EndRestore(ctx context.Context, pidFile string) error {
 	_, err := command.EndLeftover(ctx, pidFile, command.DefaultGrace)
 	return err
@@ -99,10 +108,15 @@ func EndRestore(ctx context.Context, pidFile string) error {
 // commands for psql where pg_dump is older than 15.14.
 func RestoreSQL(ctx context.Context, o RestoreOptions, from io.Reader) error {
 	source := &kept{reader: from}
+	into, err := o.incarnation(ctx)
+	if err != nil {
+		return err
+	}
+	defer pace(ctx, into)()
 	result, err := command.Run(ctx, command.Config{
 		Argv: []string{
 			filepath.Join(o.BinDir, "psql"), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction", "--no-password",
-			"--output=/dev/null", "--file=-", "--dbname=" + conninfo(o.Database),
+			"--output=/dev/null", "--command=" + into.checkSQL(), "--file=-", "--dbname=" + conninfo(o.Database),
 		},
 		Env: o.Login.client(), User: o.As.Name, PIDFile: o.PIDFile, Stdin: source, Secrets: o.Login.secrets(),
 	})
@@ -112,32 +126,19 @@ func RestoreSQL(ctx context.Context, o RestoreOptions, from io.Reader) error {
 	return restoreFault(o.Database, result, err)
 }
 
-// RestoreCustom restores a file in pg_dump's custom format with several sessions.
-func RestoreCustom(ctx context.Context, o RestoreOptions, file string) error {
-	result, err := command.Run(ctx, command.Config{
-		Argv: []string{
-			filepath.Join(o.BinDir, "pg_restore"), "--exit-on-error", "--no-password", "--jobs=" + strconv.Itoa(o.Jobs),
-			"--dbname=" + conninfo(o.Database), file,
-		},
-		Env: o.Login.client(), PIDFile: o.PIDFile, Secrets: o.Login.secrets(),
-	})
-	return restoreFault(o.Database, result, err)
-}
-
 // restoreFault tells a statement that was refused, which will be again, from a server that went away.
 func restoreFault(database string, result command.Result, err error) error {
 	if !fault.Has(err, fault.CommandFailed) {
 		return err
 	}
-	const op = "restore dump into"
 	for _, lost := range []string{"connection to server", "server closed the connection", "terminating connection", "could not connect", "no connection to the server"} {
 		if strings.Contains(string(result.Stderr), lost) {
-			return fault.New(fault.ServerUnavailable, op, "database "+database, err)
+			return fault.New(fault.ServerUnavailable, restoreOp, "database "+database, err)
 		}
 	}
 	for line := range strings.Lines(string(result.Stderr)) {
 		if strings.Contains(line, "ERROR:") || strings.Contains(line, "error:") { // what follows may repeat rows
-			return fault.Newf(fault.DumpFailed, op, "database "+database, "%s", strings.ToValidUTF8(strings.TrimSpace(line), "?"))
+			return fault.Newf(fault.DumpFailed, restoreOp, "database "+database, "%s", strings.ToValidUTF8(strings.TrimSpace(line), "?"))
 		}
 	}
 	return err // it was ended, by whomever
