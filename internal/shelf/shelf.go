@@ -38,16 +38,6 @@ func (s *Shelf) Take(size int) []byte {
 	return nil
 }
 
-// Buffer is Take, and makes one when there is none. A nil shelf has none.
-func (s *Shelf) Buffer(size int) []byte {
-	if s != nil {
-		if found := s.Take(size); found != nil {
-			return found
-		}
-	}
-	return make([]byte, size)
-}
-
 // Put keeps a buffer that nobody uses any more.
 func (s *Shelf) Put(buffer []byte) {
 	s.mu.Lock()

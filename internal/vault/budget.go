@@ -152,8 +152,11 @@ func rounded(n int64) int64 { return (n + 64<<10 - 1) &^ (64<<10 - 1) }
 // buffer gives a buffer of size bytes with any content. Its memory must have
 // been taken from the budget before.
 func (b *Budget) buffer(size int) *[]byte {
-	b.idle.Shrink(max(0, b.limit-b.used.Load()+int64(size))) // with the one that may be taken
-	found := b.idle.Buffer(size)
+	found := b.idle.Take(size)
+	b.idle.Shrink(max(0, b.limit-b.used.Load()))
+	if found == nil {
+		found = make([]byte, size)
+	}
 	return &found
 }
 

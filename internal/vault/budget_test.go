@@ -245,3 +245,21 @@ func TestReadingKeepsToItsRate(t *testing.T) {
 	require.ErrorIs(t, l.wait(ctx, 1), context.Canceled)
 	require.NoError(t, newLimiter(0).wait(t.Context(), 1<<40))
 }
+
+func TestWhatMayNotWaitTakesThePlaceOfIdleBuffers(t *testing.T) {
+	b := NewBudget(1 << 20)
+	require.NoError(t, b.Acquire(t.Context(), 512<<10))
+	b.recycle(b.buffer(512 << 10))
+	b.Release(512 << 10)
+
+	body := b.Beside(768 << 10)
+	require.Equal(t, 768<<10, len(body))
+	require.EqualValues(t, 768<<10, b.Used())
+	require.Zero(t, cap(b.idle.Take(512<<10)), "with it they would be more than the limit")
+	require.NoError(t, b.Acquire(t.Context(), 1<<20), "nobody waits for it, nor does it for anybody")
+	b.Release(1 << 20)
+
+	b.Return(body[:1])
+	require.Zero(t, b.Used())
+	require.Equal(t, 768<<10, cap(b.idle.Take(768<<10)))
+}
