@@ -44,6 +44,9 @@ func newVault(t *testing.T, primary, replica store.Store) *vault.Vault {
 	t.Helper()
 	v, err := makeVault(primary, replica)
 	require.NoError(t, err)
+	t.Cleanup(func() {
+		require.Eventually(t, func() bool { return v.Budget().Used() == 0 }, time.Minute, time.Millisecond, "memory was not given back")
+	})
 	return v
 }
 
