@@ -39,8 +39,16 @@ func TestAStandbyThatCantBeCopiedIsFound(t *testing.T) {
 		require.NoError(t, conn.Close(t.Context()))
 	}
 	on("SELECT pg_wal_replay_pause()")
-	_, err = shared.sql(t.Context(), t).Exec(t.Context(), "SELECT txid_current()")
+	_, err = shared.sql(t.Context(), t).Exec(t.Context(), "SELECT pg_logical_emit_message(true, 'lifeboat', 'behind')")
 	require.NoError(t, err)
+	paused, err := pgx.Connect(t.Context(), standby.DSN)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, paused.Close(context.Background())) }()
+	require.Eventually(t, func() bool { // it was sent what it does not replay
+		var behind bool
+		err := paused.QueryRow(t.Context(), "SELECT pg_get_wal_replay_pause_state() = 'paused' AND pg_last_wal_receive_lsn() > pg_last_wal_replay_lsn()").Scan(&behind)
+		return err == nil && behind
+	}, time.Minute, 10*time.Millisecond)
 	shared.examine(t, named(standby.DSN), doctor.PostgreSQL).is(t, id, doctor.Warning, "its replay is paused", "pg_stat_replication")
 	on("SELECT pg_wal_replay_resume()")
 
